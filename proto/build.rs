@@ -1,0 +1,25 @@
+//! Compiles the .proto files with protox, so that no protoc has to be installed.
+
+use prost::Message as _;
+
+const FILES: [&str; 5] = [
+    "tidegate/ir/v1/parts.proto",
+    "tidegate/objects/v1/objects.proto",
+    "tidegate/snapshots/v1/snapshots.proto",
+    "tidegate/statuses/v1/statuses.proto",
+    "tidegate/raft/v1/commands.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let grpc = std::env::var_os("CARGO_FEATURE_GRPC").is_some();
+    tonic_prost_build::configure()
+        .build_client(grpc)
+        .build_server(grpc)
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

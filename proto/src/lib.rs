@@ -1,0 +1,48 @@
+//! The wire contracts of Tidegate: generated messages and, with the feature `grpc`, services. No logic.
+//!
+//! The documentation of every message and field stands in the `.proto` files.
+#![allow(missing_docs, reason = "prost copies the comments of the .proto files where it can")]
+#![allow(clippy::all, unreachable_pub, reason = "the code is generated")]
+
+/// Parts of a snapshot.
+pub mod ir {
+    /// Package `tidegate.ir.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.ir.v1.rs"));
+    }
+}
+
+/// Objects in.
+pub mod objects {
+    /// Package `tidegate.objects.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.objects.v1.rs"));
+    }
+}
+
+/// Snapshots out.
+pub mod snapshots {
+    /// Package `tidegate.snapshots.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.snapshots.v1.rs"));
+    }
+}
+
+/// Statuses out.
+pub mod statuses {
+    /// Package `tidegate.statuses.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.statuses.v1.rs"));
+    }
+}
+
+/// Entries of the replicated log.
+pub mod raft {
+    /// Package `tidegate.raft.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.raft.v1.rs"));
+    }
+}
+
+/// Every package above as an encoded `google.protobuf.FileDescriptorSet`, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
