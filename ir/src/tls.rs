@@ -1,0 +1,77 @@
+//! Certificates and their keys.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{Hostname, PartName};
+
+/// A certificate chain that a listener can present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// Name of the part: source, namespace and name of the Secret, joined by `/`.
+    pub name: PartName,
+    /// DER, the leaf first; at least one.
+    #[serde(serialize_with = "lengths")]
+    pub chain: Vec<Bytes>,
+    /// DNS names of the leaf, ordered.
+    pub dns_names: Vec<Hostname>,
+    /// End of validity of the leaf, in seconds since 1970-01-01 UTC.
+    pub not_after_unix_s: i64,
+    /// Name of a [`PrivateKey`] part.
+    pub private_key: PartName,
+}
+
+/// The key of a certificate, as a part of its own so that readers of configuration never get it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrivateKey {
+    /// Name of the part.
+    pub name: PartName,
+    /// PKCS #8, PKCS #1 or SEC1 DER.
+    pub der: SecretBytes,
+}
+
+/// Bytes that do not print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Bytes);
+
+impl SecretBytes {
+    /// Takes the bytes in.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes, for the one place that uses them.
+    pub fn expose(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for SecretBytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[redacted]")
+    }
+}
+
+fn lengths<S: serde::Serializer>(chain: &[Bytes], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(chain.iter().map(|der| format!("{} bytes", der.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_key_never_prints() {
+        let key = PrivateKey { name: "k".into(), der: SecretBytes::new(&b"hunter2"[..]) };
+        assert!(!format!("{key:?}").contains("104"));
+        assert!(format!("{key:?}").contains("[redacted]"));
+    }
+}
