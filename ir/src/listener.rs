@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, ObjectName, PartName};
+use crate::{Hostname, ObjectName, PartKey, PartKind, PartName};
 
 /// One listener that a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,4 +36,16 @@ pub enum ListenerProtocol {
         /// no handshake succeeds.
         certificates: Vec<PartName>,
     },
+}
+
+impl Listener {
+    pub(crate) fn references(&self) -> Vec<PartKey> {
+        match &self.protocol {
+            ListenerProtocol::Http => vec![],
+            ListenerProtocol::Https { certificates } => certificates
+                .iter()
+                .map(|name| PartKey::new(PartKind::Certificate, name.clone()))
+                .collect(),
+        }
+    }
 }

@@ -1,0 +1,129 @@
+//! A part of a snapshot, as a value and as bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::wire::{self, InvalidPart};
+use crate::{
+    Backend, Certificate, Digest, EndpointSet, Listener, PartKey, PartKind, PartName, PrivateKey,
+    Route,
+};
+
+/// One part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Part {
+    /// A listener.
+    Listener(Listener),
+    /// A route.
+    Route(Route),
+    /// A backend.
+    Backend(Backend),
+    /// The addresses behind a backend.
+    EndpointSet(EndpointSet),
+    /// A certificate chain.
+    Certificate(Certificate),
+    /// A certificate's key.
+    PrivateKey(PrivateKey),
+}
+
+/// A part together with its only encoding. Whoever has one knows that value, bytes and digest agree.
+#[derive(Debug, Clone)]
+pub struct EncodedPart {
+    key: PartKey,
+    digest: Digest,
+    bytes: Bytes,
+    part: Arc<Part>,
+}
+
+impl Part {
+    /// What the part holds.
+    pub fn kind(&self) -> PartKind {
+        match self {
+            Self::Listener(_) => PartKind::Listener,
+            Self::Route(_) => PartKind::Route,
+            Self::Backend(_) => PartKind::Backend,
+            Self::EndpointSet(_) => PartKind::EndpointSet,
+            Self::Certificate(_) => PartKind::Certificate,
+            Self::PrivateKey(_) => PartKind::PrivateKey,
+        }
+    }
+
+    /// Name of the part, unique within its kind.
+    pub fn name(&self) -> PartName {
+        match self {
+            Self::Listener(listener) => listener.name.clone(),
+            Self::Route(route) => route.part_name(),
+            Self::Backend(backend) => backend.name.clone(),
+            Self::EndpointSet(endpoints) => endpoints.name.clone(),
+            Self::Certificate(certificate) => certificate.name.clone(),
+            Self::PrivateKey(key) => key.name.clone(),
+        }
+    }
+
+    /// Kind and name.
+    pub fn key(&self) -> PartKey {
+        PartKey { kind: self.kind(), name: self.name() }
+    }
+
+    /// The parts without which this one cannot be used.
+    pub fn references(&self) -> Vec<PartKey> {
+        match self {
+            Self::Listener(listener) => listener.references(),
+            Self::Route(route) => route.references(),
+            Self::Backend(backend) => {
+                vec![PartKey::new(PartKind::EndpointSet, backend.endpoints.clone())]
+            }
+            Self::Certificate(certificate) => {
+                vec![PartKey::new(PartKind::PrivateKey, certificate.private_key.clone())]
+            }
+            Self::EndpointSet(_) | Self::PrivateKey(_) => vec![],
+        }
+    }
+}
+
+impl EncodedPart {
+    /// Encodes a part and names the bytes.
+    pub fn encode(part: Part) -> Self {
+        let bytes = Bytes::from(wire::encode(&part));
+        Self { key: part.key(), digest: Digest::of(&bytes), bytes, part: Arc::new(part) }
+    }
+
+    /// Reads a part back.
+    ///
+    /// # Errors
+    /// The bytes must be a valid part of that kind.
+    pub fn decode(kind: PartKind, bytes: Bytes) -> Result<Self, InvalidPart> {
+        let part = wire::decode(kind, &bytes)?;
+        Ok(Self { key: part.key(), digest: Digest::of(&bytes), bytes, part: Arc::new(part) })
+    }
+
+    /// Kind and name.
+    pub fn key(&self) -> &PartKey {
+        &self.key
+    }
+
+    /// Digest of [`Self::bytes`].
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The bytes that are stored and shipped.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The value.
+    pub fn part(&self) -> &Arc<Part> {
+        &self.part
+    }
+}
+
+impl PartialEq for EncodedPart {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.digest == other.digest
+    }
+}
+
+impl Eq for EncodedPart {}

@@ -1,0 +1,144 @@
+//! A whole configuration of a pool.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{EncodedPart, Manifest, Part, PartKey, PartName};
+
+/// The parts that a pool's workers serve; never changed once made.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The pool whose chain it belongs to.
+    pub pool: Arc<str>,
+    /// Place in the chain, from 1.
+    pub version: u64,
+    parts: BTreeMap<PartKey, EncodedPart>,
+}
+
+/// A reference from one part to another that the snapshot does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{from} refers to {to}, which the snapshot does not have")]
+pub struct Dangling {
+    /// The part that refers.
+    pub from: PartKey,
+    /// The part that is missing.
+    pub to: PartKey,
+}
+
+impl Snapshot {
+    /// Joins parts; the last one wins where two have the same key.
+    pub fn new(
+        pool: impl Into<Arc<str>>,
+        version: u64,
+        parts: impl IntoIterator<Item = EncodedPart>,
+    ) -> Self {
+        let parts = parts.into_iter().map(|part| (part.key().clone(), part)).collect();
+        Self { pool: pool.into(), version, parts }
+    }
+
+    /// A part, if the snapshot has it.
+    pub fn get(&self, key: &PartKey) -> Option<&EncodedPart> {
+        self.parts.get(key)
+    }
+
+    /// The parts, ordered by kind and name.
+    pub fn parts(&self) -> impl Iterator<Item = &EncodedPart> {
+        self.parts.values()
+    }
+
+    /// The list of its parts.
+    pub fn manifest(&self) -> Manifest {
+        self.parts().map(|part| (part.key().clone(), part.digest())).collect()
+    }
+
+    /// Every reference that leads nowhere; none in what the compiler makes.
+    ///
+    /// # Errors
+    /// Lists at most 100 of them.
+    pub fn check_closed(&self) -> Result<(), Vec<Dangling>> {
+        let references = |part: &EncodedPart| {
+            let from = part.key().clone();
+            part.part().references().into_iter().map(move |to| Dangling { from: from.clone(), to })
+        };
+        let dangling: Vec<_> = self
+            .parts()
+            .flat_map(references)
+            .filter(|reference| !self.parts.contains_key(&reference.to))
+            // A worker that lacks keys, such as a reader of configuration, is still closed.
+            .filter(|reference| reference.to.kind != crate::PartKind::PrivateKey)
+            .take(100)
+            .collect();
+        if dangling.is_empty() { Ok(()) } else { Err(dangling) }
+    }
+}
+
+/// Typed access; the key of a part decides its variant, so a wrong one cannot be found.
+macro_rules! typed {
+    ($($(#[$doc:meta])* $one:ident, $all:ident, $kind:ident);* $(;)?) => {
+        impl Snapshot {
+            $(
+                $(#[$doc])*
+                pub fn $one(&self, name: &PartName) -> Option<&crate::$kind> {
+                    let key = PartKey::new(crate::PartKind::$kind, name.clone());
+                    match &**self.get(&key)?.part() {
+                        Part::$kind(value) => Some(value),
+                        _ => None,
+                    }
+                }
+
+                /// All parts of that kind, ordered by name.
+                pub fn $all(&self) -> impl Iterator<Item = &crate::$kind> {
+                    self.parts().filter_map(|part| match &**part.part() {
+                        Part::$kind(value) => Some(value),
+                        _ => None,
+                    })
+                }
+            )*
+        }
+    };
+}
+
+typed! {
+    /// The listener with that name.
+    listener, listeners, Listener;
+    /// The route with that part name.
+    route, routes, Route;
+    /// The backend with that name.
+    backend, backends, Backend;
+    /// The endpoint set with that name.
+    endpoint_set, endpoint_sets, EndpointSet;
+    /// The certificate with that name.
+    certificate, certificates, Certificate;
+    /// The private key with that name.
+    private_key, private_keys, PrivateKey;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backend, BackendProtocol, EndpointSet, ObjectName, PartKind};
+
+    #[test]
+    fn a_backend_without_its_endpoints_is_dangling() {
+        let backend = Part::Backend(Backend {
+            name: "b".into(),
+            service: ObjectName::new("ns", "svc"),
+            port: 80,
+            protocol: BackendProtocol::Http1,
+            endpoints: "e".into(),
+        });
+        let endpoints = Part::EndpointSet(EndpointSet { name: "e".into(), endpoints: vec![] });
+        let backend = EncodedPart::encode(backend);
+        let open = Snapshot::new("p", 1, [backend.clone()]);
+        assert_eq!(
+            open.check_closed(),
+            Err(vec![Dangling {
+                from: PartKey::new(PartKind::Backend, "b"),
+                to: PartKey::new(PartKind::EndpointSet, "e"),
+            }])
+        );
+        let closed = Snapshot::new("p", 1, [backend, EncodedPart::encode(endpoints)]);
+        assert_eq!(closed.check_closed(), Ok(()));
+        assert_eq!(closed.backend(&"b".into()).map(|backend| backend.port), Some(80));
+    }
+}
