@@ -71,6 +71,9 @@ mod tests {
 
     #[test]
     fn a_short_slice_is_no_digest() {
-        assert_eq!(Digest::try_from(&[0_u8; 31][..]), Err(InvalidDigest { len: 31 }));
+        assert_eq!(
+            Digest::try_from(&[0_u8; 31][..]),
+            Err(InvalidDigest { len: 31 })
+        );
     }
 }

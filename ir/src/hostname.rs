@@ -31,7 +31,10 @@ impl Hostname {
     /// Labels must have 1 to 63 letters, digits or hyphens, the whole at most 253 bytes.
     pub fn parse(text: &str) -> Result<Self, InvalidHostname> {
         let lower = text.to_ascii_lowercase();
-        let invalid = |cause| InvalidHostname { text: text.to_owned(), cause };
+        let invalid = |cause| InvalidHostname {
+            text: text.to_owned(),
+            cause,
+        };
         if lower.is_empty() || lower == "*" {
             return Ok(Self::Any);
         }
@@ -43,9 +46,15 @@ impl Hostname {
             return Err(invalid("it is longer than 253 bytes"));
         }
         if !rest.split('.').all(is_label) {
-            return Err(invalid("a label must have 1 to 63 letters, digits or inner hyphens"));
+            return Err(invalid(
+                "a label must have 1 to 63 letters, digits or inner hyphens",
+            ));
         }
-        Ok(if wildcard { Self::Wildcard(lower[1..].into()) } else { Self::Exact(rest.into()) })
+        Ok(if wildcard {
+            Self::Wildcard(lower[1..].into())
+        } else {
+            Self::Exact(rest.into())
+        })
     }
 
     /// Whether `host` (lower case, without port) falls under this pattern.
@@ -66,7 +75,9 @@ impl Hostname {
             }
             (Self::Wildcard(a), Self::Wildcard(b)) => {
                 let (longer, shorter) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-                longer.ends_with(&**shorter).then(|| Self::Wildcard(longer.clone()))
+                longer
+                    .ends_with(&**shorter)
+                    .then(|| Self::Wildcard(longer.clone()))
             }
         }
     }
@@ -162,8 +173,16 @@ mod tests {
             ("a.example.com", "b.example.com", None),
         ];
         for (a, b, expected) in cases {
-            assert_eq!(host(a).intersect(&host(b)), expected.map(host), "{a} with {b}");
-            assert_eq!(host(b).intersect(&host(a)), expected.map(host), "{b} with {a}");
+            assert_eq!(
+                host(a).intersect(&host(b)),
+                expected.map(host),
+                "{a} with {b}"
+            );
+            assert_eq!(
+                host(b).intersect(&host(a)),
+                expected.map(host),
+                "{b} with {a}"
+            );
         }
     }
 
@@ -171,14 +190,20 @@ mod tests {
     fn exact_is_more_specific_than_wildcard_and_longer_than_shorter() {
         let order = ["", "*.com", "*.example.com", "a.io", "a.example.com"];
         for pair in order.windows(2) {
-            assert_eq!(host(pair[0]).cmp_specificity(&host(pair[1])), Ordering::Less, "{pair:?}");
+            assert_eq!(
+                host(pair[0]).cmp_specificity(&host(pair[1])),
+                Ordering::Less,
+                "{pair:?}"
+            );
         }
     }
 
     #[test]
     fn case_does_not_matter_and_bad_labels_are_refused() {
         assert_eq!(host("WWW.Example.COM"), host("www.example.com"));
-        for bad in ["a..b", "-a.com", "a_b.com", "*a.com", "a.*.com", "a.com.", "a:80"] {
+        for bad in [
+            "a..b", "-a.com", "a_b.com", "*a.com", "a.*.com", "a.com.", "a:80",
+        ] {
             assert!(Hostname::parse(bad).is_err(), "{bad}");
         }
     }

@@ -50,7 +50,12 @@ impl Manifest {
             name: key.name.to_string(),
             digest: digest.as_bytes().to_vec().into(),
         });
-        Digest::of(&proto::Manifest { parts: parts.collect() }.encode_to_vec())
+        Digest::of(
+            &proto::Manifest {
+                parts: parts.collect(),
+            }
+            .encode_to_vec(),
+        )
     }
 
     /// Carries out a change.
@@ -65,8 +70,17 @@ impl Manifest {
     pub fn delta_to(&self, target: &Self) -> ManifestDelta {
         let changed = |(key, digest): &(&PartKey, Digest)| self.get(key) != Some(*digest);
         ManifestDelta {
-            put: target.iter().filter(changed).map(|(key, digest)| (key.clone(), digest)).collect(),
-            removed: self.parts.keys().filter(|key| target.get(key).is_none()).cloned().collect(),
+            put: target
+                .iter()
+                .filter(changed)
+                .map(|(key, digest)| (key.clone(), digest))
+                .collect(),
+            removed: self
+                .parts
+                .keys()
+                .filter(|key| target.get(key).is_none())
+                .cloned()
+                .collect(),
         }
     }
 }
@@ -80,7 +94,9 @@ impl ManifestDelta {
 
 impl FromIterator<(PartKey, Digest)> for Manifest {
     fn from_iter<I: IntoIterator<Item = (PartKey, Digest)>>(parts: I) -> Self {
-        Self { parts: parts.into_iter().collect() }
+        Self {
+            parts: parts.into_iter().collect(),
+        }
     }
 }
 
@@ -93,7 +109,10 @@ mod tests {
 
     fn manifests() -> impl Strategy<Value = Manifest> {
         let part = ("[a-d]", any::<u8>()).prop_map(|(name, content)| {
-            (PartKey::new(PartKind::Route, name), Digest::of(&[content % 3]))
+            (
+                PartKey::new(PartKind::Route, name),
+                Digest::of(&[content % 3]),
+            )
         });
         proptest::collection::vec(part, 0..6).prop_map(Manifest::from_iter)
     }

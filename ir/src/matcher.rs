@@ -88,7 +88,8 @@ impl PathMatch {
         if prefix == "/" {
             return path.starts_with('/');
         }
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -108,10 +109,19 @@ mod tests {
     #[test]
     fn path_type_then_length_then_method_then_counts_decide() {
         let of = |path: PathMatch, method: Option<&str>, headers: usize| {
-            let header = ValueMatch { name: "a".into(), value: StringMatch::Exact("b".into()) };
+            let header = ValueMatch {
+                name: "a".into(),
+                value: StringMatch::Exact("b".into()),
+            };
             let headers = vec![header; headers];
             let method = method.map(Arc::from);
-            Match { path, method, headers, query_params: vec![] }.precedence()
+            Match {
+                path,
+                method,
+                headers,
+                query_params: vec![],
+            }
+            .precedence()
         };
         let prefix = |path: &str| PathMatch::Prefix(path.into());
         let order = [

@@ -64,7 +64,10 @@ impl Part {
 
     /// Kind and name.
     pub fn key(&self) -> PartKey {
-        PartKey { kind: self.kind(), name: self.name() }
+        PartKey {
+            kind: self.kind(),
+            name: self.name(),
+        }
     }
 
     /// The parts without which this one cannot be used.
@@ -73,10 +76,16 @@ impl Part {
             Self::Listener(listener) => listener.references(),
             Self::Route(route) => route.references(),
             Self::Backend(backend) => {
-                vec![PartKey::new(PartKind::EndpointSet, backend.endpoints.clone())]
+                vec![PartKey::new(
+                    PartKind::EndpointSet,
+                    backend.endpoints.clone(),
+                )]
             }
             Self::Certificate(certificate) => {
-                vec![PartKey::new(PartKind::PrivateKey, certificate.private_key.clone())]
+                vec![PartKey::new(
+                    PartKind::PrivateKey,
+                    certificate.private_key.clone(),
+                )]
             }
             Self::EndpointSet(_) | Self::PrivateKey(_) => vec![],
         }
@@ -87,7 +96,12 @@ impl EncodedPart {
     /// Encodes a part and names the bytes.
     pub fn encode(part: Part) -> Self {
         let bytes = Bytes::from(wire::encode(&part));
-        Self { key: part.key(), digest: Digest::of(&bytes), bytes, part: Arc::new(part) }
+        Self {
+            key: part.key(),
+            digest: Digest::of(&bytes),
+            bytes,
+            part: Arc::new(part),
+        }
     }
 
     /// Reads a part back.
@@ -96,7 +110,12 @@ impl EncodedPart {
     /// The bytes must be a valid part of that kind.
     pub fn decode(kind: PartKind, bytes: Bytes) -> Result<Self, InvalidPart> {
         let part = wire::decode(kind, &bytes)?;
-        Ok(Self { key: part.key(), digest: Digest::of(&bytes), bytes, part: Arc::new(part) })
+        Ok(Self {
+            key: part.key(),
+            digest: Digest::of(&bytes),
+            bytes,
+            part: Arc::new(part),
+        })
     }
 
     /// Kind and name.

@@ -137,7 +137,10 @@ impl RouteKind {
 impl HostClaim {
     /// A claim whose intersection is the route's own hostname.
     pub fn own(host: Hostname) -> Self {
-        Self { claimed: host.clone(), host }
+        Self {
+            claimed: host.clone(),
+            host,
+        }
     }
 }
 
@@ -164,7 +167,10 @@ impl Rule {
             Target::Backend(name) => Some(name),
             Target::Fault(_) => None,
         });
-        let filters = self.filters.iter().chain(choices.iter().flat_map(|choice| &choice.filters));
+        let filters = self
+            .filters
+            .iter()
+            .chain(choices.iter().flat_map(|choice| &choice.filters));
         targets.chain(filters.filter_map(|filter| match filter {
             Filter::Mirror(mirror) => Some(&mirror.backend),
             Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Rewrite(_) => None,

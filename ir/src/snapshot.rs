@@ -32,8 +32,15 @@ impl Snapshot {
         version: u64,
         parts: impl IntoIterator<Item = EncodedPart>,
     ) -> Self {
-        let parts = parts.into_iter().map(|part| (part.key().clone(), part)).collect();
-        Self { pool: pool.into(), version, parts }
+        let parts = parts
+            .into_iter()
+            .map(|part| (part.key().clone(), part))
+            .collect();
+        Self {
+            pool: pool.into(),
+            version,
+            parts,
+        }
     }
 
     /// A part, if the snapshot has it.
@@ -48,7 +55,9 @@ impl Snapshot {
 
     /// The list of its parts.
     pub fn manifest(&self) -> Manifest {
-        self.parts().map(|part| (part.key().clone(), part.digest())).collect()
+        self.parts()
+            .map(|part| (part.key().clone(), part.digest()))
+            .collect()
     }
 
     /// Every reference that leads nowhere; none in what the compiler makes.
@@ -58,7 +67,13 @@ impl Snapshot {
     pub fn check_closed(&self) -> Result<(), Vec<Dangling>> {
         let references = |part: &EncodedPart| {
             let from = part.key().clone();
-            part.part().references().into_iter().map(move |to| Dangling { from: from.clone(), to })
+            part.part()
+                .references()
+                .into_iter()
+                .map(move |to| Dangling {
+                    from: from.clone(),
+                    to,
+                })
         };
         let dangling: Vec<_> = self
             .parts()
@@ -68,7 +83,11 @@ impl Snapshot {
             .filter(|reference| reference.to.kind != crate::PartKind::PrivateKey)
             .take(100)
             .collect();
-        if dangling.is_empty() { Ok(()) } else { Err(dangling) }
+        if dangling.is_empty() {
+            Ok(())
+        } else {
+            Err(dangling)
+        }
     }
 }
 
@@ -127,7 +146,10 @@ mod tests {
             protocol: BackendProtocol::Http1,
             endpoints: "e".into(),
         });
-        let endpoints = Part::EndpointSet(EndpointSet { name: "e".into(), endpoints: vec![] });
+        let endpoints = Part::EndpointSet(EndpointSet {
+            name: "e".into(),
+            endpoints: vec![],
+        });
         let backend = EncodedPart::encode(backend);
         let open = Snapshot::new("p", 1, [backend.clone()]);
         assert_eq!(
@@ -139,6 +161,9 @@ mod tests {
         );
         let closed = Snapshot::new("p", 1, [backend, EncodedPart::encode(endpoints)]);
         assert_eq!(closed.check_closed(), Ok(()));
-        assert_eq!(closed.backend(&"b".into()).map(|backend| backend.port), Some(80));
+        assert_eq!(
+            closed.backend(&"b".into()).map(|backend| backend.port),
+            Some(80)
+        );
     }
 }

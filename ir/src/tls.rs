@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn a_private_key_never_prints() {
-        let key = PrivateKey { name: "k".into(), der: SecretBytes::new(&b"hunter2"[..]) };
+        let key = PrivateKey {
+            name: "k".into(),
+            der: SecretBytes::new(&b"hunter2"[..]),
+        };
         assert!(!format!("{key:?}").contains("104"));
         assert!(format!("{key:?}").contains("[redacted]"));
     }

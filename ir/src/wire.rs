@@ -20,7 +20,10 @@ pub struct InvalidPart {
 
 impl InvalidPart {
     fn new(field: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { field: field.into(), cause: cause.into() }
+        Self {
+            field: field.into(),
+            cause: cause.into(),
+        }
     }
 
     fn inside(mut self, parent: impl std::fmt::Display) -> Self {

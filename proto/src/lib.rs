@@ -1,7 +1,10 @@
 //! The wire contracts of Tidegate: generated messages and, with the feature `grpc`, services. No logic.
 //!
 //! The documentation of every message and field stands in the `.proto` files.
-#![allow(missing_docs, reason = "prost copies the comments of the .proto files where it can")]
+#![allow(
+    missing_docs,
+    reason = "prost copies the comments of the .proto files where it can"
+)]
 #![allow(clippy::all, unreachable_pub, reason = "the code is generated")]
 
 /// Parts of a snapshot.

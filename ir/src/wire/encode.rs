@@ -70,22 +70,28 @@ impl From<&Route> for proto::Route {
 
 impl From<&Attachment> for proto::Attachment {
     fn from(attachment: &Attachment) -> Self {
-        Self { listener: attachment.listener.to_string(), hosts: each(&attachment.hosts) }
+        Self {
+            listener: attachment.listener.to_string(),
+            hosts: each(&attachment.hosts),
+        }
     }
 }
 
 impl From<&HostClaim> for proto::HostClaim {
     fn from(claim: &HostClaim) -> Self {
-        Self { host: host(&claim.host), claimed: host(&claim.claimed) }
+        Self {
+            host: host(&claim.host),
+            claimed: host(&claim.claimed),
+        }
     }
 }
 
 impl From<&Rule> for proto::Rule {
     fn from(rule: &Rule) -> Self {
         let action = match &rule.action {
-            Action::Forward(backends) => {
-                proto::rule::Action::Forward(proto::Forward { backends: each(backends) })
-            }
+            Action::Forward(backends) => proto::rule::Action::Forward(proto::Forward {
+                backends: each(backends),
+            }),
             Action::Redirect(redirect) => proto::rule::Action::Redirect(redirect.into()),
             Action::Fault(reason) => proto::rule::Action::Fault(fault(reason)),
         };
@@ -101,7 +107,9 @@ impl From<&Rule> for proto::Rule {
 }
 
 fn fault(reason: &Arc<str>) -> proto::Fault {
-    proto::Fault { reason: reason.to_string() }
+    proto::Fault {
+        reason: reason.to_string(),
+    }
 }
 
 impl From<&Match> for proto::Match {
@@ -112,7 +120,10 @@ impl From<&Match> for proto::Match {
             PathMatch::Regex(path) => (proto::MatchType::Regex, path),
         };
         Self {
-            path: Some(proto::PathMatch { r#type: path_type.into(), value: path.to_string() }),
+            path: Some(proto::PathMatch {
+                r#type: path_type.into(),
+                value: path.to_string(),
+            }),
             method: optional(condition.method.as_ref()),
             headers: each(&condition.headers),
             query_params: each(&condition.query_params),
@@ -127,7 +138,11 @@ impl From<&ValueMatch> for proto::ValueMatch {
             StringMatch::Regex(value) => (proto::MatchType::Regex, value),
         };
         let name = condition.name.to_string();
-        Self { r#type: match_type.into(), name, value: value.to_string() }
+        Self {
+            r#type: match_type.into(),
+            name,
+            value: value.to_string(),
+        }
     }
 }
 
@@ -140,7 +155,9 @@ impl From<&Filter> for proto::Filter {
             Filter::Rewrite(rewrite) => Wire::Rewrite(rewrite.into()),
             Filter::Mirror(mirror) => Wire::Mirror(mirror.into()),
         };
-        Self { filter: Some(filter) }
+        Self {
+            filter: Some(filter),
+        }
     }
 }
 
@@ -153,7 +170,11 @@ impl From<&HeaderEdits> for proto::HeaderEdits {
             };
             pairs.iter().map(header).collect()
         };
-        Self { set: headers(&edits.set), add: headers(&edits.add), remove: names(&edits.remove) }
+        Self {
+            set: headers(&edits.set),
+            add: headers(&edits.add),
+            remove: names(&edits.remove),
+        }
     }
 }
 
@@ -205,7 +226,11 @@ impl From<&WeightedBackend> for proto::WeightedBackend {
             Target::Backend(name) => Wire::Backend(name.to_string()),
             Target::Fault(reason) => Wire::Fault(fault(reason)),
         };
-        Self { weight: choice.weight, target: Some(target), filters: each(&choice.filters) }
+        Self {
+            weight: choice.weight,
+            target: Some(target),
+            filters: each(&choice.filters),
+        }
     }
 }
 
@@ -232,7 +257,10 @@ impl From<&EndpointSet> for proto::EndpointSet {
             address: endpoint.address.to_string(),
             draining: endpoint.draining,
         });
-        Self { name: set.name.to_string(), endpoints: endpoints.collect() }
+        Self {
+            name: set.name.to_string(),
+            endpoints: endpoints.collect(),
+        }
     }
 }
 
@@ -250,6 +278,9 @@ impl From<&Certificate> for proto::Certificate {
 
 impl From<&PrivateKey> for proto::PrivateKey {
     fn from(key: &PrivateKey) -> Self {
-        Self { name: key.name.to_string(), der: key.der.expose().clone() }
+        Self {
+            name: key.name.to_string(),
+            der: key.der.expose().clone(),
+        }
     }
 }
