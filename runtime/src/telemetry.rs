@@ -74,7 +74,7 @@ impl Telemetry {
     /// When the log filter does not parse or a subscriber is installed already.
     pub fn init(options: &TelemetryOptions) -> Result<Self, TelemetryError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let (filter, filter_layer) = log_filter(options, &variable)?;
+        let (filter, filter_layer) = log_filter(options, variable)?;
         let export = otlp::Settings::from_variables(variable)
             .map(|settings| otlp::Export::start(&settings, &options.service_name));
         let (export, failure) = match export {
