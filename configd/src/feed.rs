@@ -1,0 +1,6 @@
+//! The stream to one worker: ordered, whole versions, at most one of them unanswered.
+
+mod pieces;
+mod session;
+
+pub(crate) use session::{FeedError, Session};

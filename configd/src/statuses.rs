@@ -1,0 +1,194 @@
+//! Joins what the compiler says about each object with what the workers serve.
+//!
+//! A Gateway is `Programmed` only when every live worker of its pool, and at least one, serves a
+//! snapshot that contains the Gateway's generation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus, Pooling};
+use tokio::sync::watch;
+
+use crate::fleet::Fleet;
+
+/// The newest compilation's word on every object.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Board {
+    /// The object set that was compiled.
+    pub(crate) revision: u64,
+    /// What the compiler says, ordered by key.
+    pub(crate) statuses: Arc<BTreeMap<ObjectKey, Entry>>,
+    /// Remarks, ordered by key and field.
+    pub(crate) diagnostics: Arc<Vec<Diagnostic>>,
+}
+
+/// What the compiler says about one object.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The compiler's status.
+    pub(crate) status: ObjectStatus,
+    /// For a Gateway: its pool, and the first version that contains this status.
+    since: Option<(Arc<str>, u64)>,
+}
+
+/// Holds the board; readers watch it.
+#[derive(Debug)]
+pub(crate) struct Statuses {
+    board: watch::Sender<Board>,
+    pooling: Pooling,
+}
+
+impl Statuses {
+    /// An empty board.
+    pub(crate) fn new(pooling: Pooling) -> Self {
+        Self { board: watch::Sender::new(Board::default()), pooling }
+    }
+
+    /// A reader.
+    pub(crate) fn watch(&self) -> watch::Receiver<Board> {
+        self.board.subscribe()
+    }
+
+    /// Takes a compilation in, after its snapshots were committed; `heads` are the pools' newest versions.
+    pub(crate) fn publish(
+        &self,
+        revision: u64,
+        compilation: &Compilation,
+        heads: &BTreeMap<String, u64>,
+    ) {
+        self.board.send_modify(|board| {
+            let entry = |status: &ObjectStatus| {
+                let before = board.statuses.get(&status.key);
+                let since = self.since(status, before, heads);
+                (status.key.clone(), Entry { status: status.clone(), since })
+            };
+            let statuses = compilation.statuses.iter().map(entry).collect();
+            *board = Board {
+                revision,
+                statuses: Arc::new(statuses),
+                diagnostics: Arc::new(compilation.diagnostics.clone()),
+            };
+        });
+    }
+
+    fn since(
+        &self,
+        status: &ObjectStatus,
+        before: Option<&Entry>,
+        heads: &BTreeMap<String, u64>,
+    ) -> Option<(Arc<str>, u64)> {
+        if &*status.key.kind != "Gateway" {
+            return None;
+        }
+        let pool: Arc<str> = match &self.pooling {
+            Pooling::Single { pool } => pool.as_str().into(),
+            Pooling::PerGateway => format!("{}/{}", status.key.namespace, status.key.name).into(),
+        };
+        let unchanged = before.filter(|entry| {
+            entry.status.generation == status.generation && entry.status.status == status.status
+        });
+        match unchanged {
+            Some(entry) => entry.since.clone(),
+            None => heads.get(&*pool).map(|version| (pool, *version)),
+        }
+    }
+}
+
+impl Entry {
+    /// The status as it is now true, with the workers' part.
+    pub(crate) fn joined(&self, fleet: &Fleet) -> Value {
+        let mut status = self.status.status.clone();
+        let Some((pool, version)) = &self.since else { return status };
+        let message = match fleet.serving(pool, *version) {
+            (_, 0) => format!("No worker of pool {pool} is connected."),
+            (served, all) if served < all => {
+                format!("{served} of {all} workers serve snapshot {version} or a newer one.")
+            }
+            _ => return status,
+        };
+        hold_back(&mut status, &message);
+        if let Some(listeners) = status.get_mut("listeners").and_then(Value::as_array_mut) {
+            listeners.iter_mut().for_each(|listener| hold_back(listener, &message));
+        }
+        status
+    }
+}
+
+/// Turns a `Programmed` that is true for the compiler into one that waits for the workers.
+fn hold_back(owner: &mut Value, message: &str) {
+    let Some(conditions) = owner.get_mut("conditions").and_then(Value::as_array_mut) else {
+        return;
+    };
+    for condition in conditions {
+        if condition["type"] == "Programmed" && condition["status"] == "True" {
+            condition["status"] = json!("False");
+            condition["reason"] = json!("Pending");
+            condition["message"] = json!(message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_proto::snapshots::v1::{Ack, SnapshotId, Worker};
+
+    use super::*;
+
+    fn gateway() -> Compilation {
+        let condition = json!({"type": "Programmed", "status": "True", "reason": "Programmed"});
+        let text = |text: &str| Arc::<str>::from(text);
+        let key = ObjectKey {
+            source: text("files"),
+            group: text("gateway.networking.k8s.io"),
+            kind: text("Gateway"),
+            namespace: text("infra"),
+            name: text("web"),
+        };
+        let listener = json!({"name": "http", "conditions": [condition]});
+        let status = json!({"conditions": [condition], "listeners": [listener]});
+        let status = ObjectStatus { key, uid: "u".into(), generation: 1, status };
+        Compilation { statuses: vec![status], ..Compilation::default() }
+    }
+
+    fn programmed(statuses: &Statuses, fleet: &Fleet) -> (Value, Value) {
+        let board = statuses.watch().borrow().clone();
+        let joined = board.statuses.values().next().expect("one status").joined(fleet);
+        let status = |owner: &Value| owner["conditions"][0]["status"].clone();
+        (status(&joined), status(&joined["listeners"][0]))
+    }
+
+    #[test]
+    fn a_gateway_is_programmed_only_when_every_worker_serves_it() {
+        let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
+        let fleet = Fleet::default();
+        statuses.publish(5, &gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
+        assert_eq!(programmed(&statuses, &fleet), (json!("False"), json!("False")));
+
+        let join = |name: &str| {
+            fleet.join(Worker { pool: "p".into(), name: name.into(), ..Worker::default() })
+        };
+        let ack = |version| {
+            let id = SnapshotId { pool: "p".into(), version, ..SnapshotId::default() };
+            Ack { id: Some(id), ..Ack::default() }
+        };
+        let (one, two) = (join("one"), join("two"));
+        one.ack(ack(7));
+        assert_eq!(programmed(&statuses, &fleet), (json!("False"), json!("False")));
+        two.ack(ack(8));
+        assert_eq!(programmed(&statuses, &fleet), (json!("True"), json!("True")));
+    }
+
+    #[test]
+    fn a_later_snapshot_of_other_objects_does_not_unprogram_a_gateway() {
+        let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
+        let fleet = Fleet::default();
+        statuses.publish(5, &gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
+        let worker = Worker { pool: "p".into(), name: "one".into(), ..Worker::default() };
+        let presence = fleet.join(worker);
+        let id = SnapshotId { pool: "p".into(), version: 7, ..SnapshotId::default() };
+        presence.ack(Ack { id: Some(id), ..Ack::default() });
+        statuses.publish(6, &gateway(), &BTreeMap::from([("p".to_owned(), 8)]));
+        assert_eq!(programmed(&statuses, &fleet), (json!("True"), json!("True")));
+    }
+}
