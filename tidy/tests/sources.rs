@@ -6,9 +6,8 @@ use tidegate_tidy::{TextFile, assert_none, files};
 const LINES_MAX: usize = 800;
 
 /// Names that say nothing about the content.
-const BANNED_NAMES: [&str; 12] = [
-    "mod", "util", "utils", "common", "helper", "helpers", "misc", "shared", "stuff", "manager",
-    "types", "base",
+const BANNED_NAMES: [&str; 9] = [
+    "mod", "util", "utils", "common", "helper", "helpers", "misc", "stuff", "manager",
 ];
 
 /// Files that may hold `unsafe`, each with the reason.
