@@ -1,1 +1,42 @@
-//! Placeholder until the first commit.
+//! The replicated state behind configd: objects, the history of snapshots and the bytes of their parts.
+//!
+//! Every change is one entry of a Raft log. An entry is acknowledged after the log is on the disk
+//! (`fdatasync` returned) and the entry is applied. The store knows keys and bytes; what the bytes mean
+//! is the compiler's business. This is the only crate that names openraft or sled.
+//!
+//! # Files of a data directory
+//!
+//! ```text
+//! IDENTITY   who this node is, written once
+//! LOCK       held by the process that uses the directory
+//! log/       the Raft log, in sled, fenced by checksummed and chained frames
+//! images/    the state up to a log index; older log entries are purged
+//! blobs/     the bytes of parts, one pack file for each entry that brought some
+//! ```
+
+mod blobs;
+mod changes;
+mod command;
+mod directory;
+mod disk;
+mod error;
+mod history;
+mod image;
+mod key;
+mod log;
+mod machine;
+mod peers;
+mod raft;
+mod state;
+mod store;
+mod views;
+
+pub use command::{Command, Outcome};
+pub use error::StoreError;
+pub use history::{PartChange, PartRef, SnapshotMeta};
+pub use key::{ObjectFilter, ObjectKey, StoredObject};
+pub use store::{Metrics, OpenOptions, Store};
+pub use views::Heads;
+
+/// Digest of bytes, as the snapshot model defines it.
+pub use tidegate_ir::Digest;

@@ -1,0 +1,177 @@
+//! What one subscribed worker is sent, and when.
+
+use std::sync::Arc;
+
+use tidegate_ir::Digest;
+use tidegate_proto::ir::v1::Blob;
+use tidegate_proto::snapshots::v1::{
+    Bookmark, Resync, ResyncReason, SnapshotId, SubscribeResponse, Update, subscribe_response,
+};
+use tidegate_store::{PartChange, SnapshotMeta, Store, StoreError};
+use tokio::sync::mpsc;
+
+use super::pieces::Pieces;
+use crate::wire;
+
+/// One worker's place in its pool's chain.
+#[derive(Debug)]
+pub(crate) struct Session {
+    store: Store,
+    pool: Arc<str>,
+    /// What the worker serves; 0 for nothing.
+    base: u64,
+    /// The newest version that was sent, answered or not.
+    sent: u64,
+    /// Whether the newest sent version is still unanswered.
+    unanswered: bool,
+}
+
+/// Why a worker's stream ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeedError {
+    /// The worker does not take any more messages.
+    #[error("the worker has gone")]
+    Gone,
+    /// The worker answered a version that is not the one it was sent.
+    #[error("the worker answered version {answered}, but version {sent} is the one it was sent")]
+    WrongAnswer {
+        /// The version in the answer.
+        answered: u64,
+        /// The version that waits for an answer.
+        sent: u64,
+    },
+    /// The bytes of a part could not be read.
+    #[error("cannot read a part of snapshot {pool}/{version}")]
+    ReadPart {
+        /// The pool.
+        pool: Arc<str>,
+        /// The version that was being sent.
+        version: u64,
+        /// Why not.
+        #[source]
+        source: StoreError,
+    },
+}
+
+type Outbox = mpsc::Sender<Result<SubscribeResponse, tonic::Status>>;
+
+impl Session {
+    /// A session that sends changes to `have` if the store still knows it, and says so if it does not.
+    pub(crate) fn start(
+        store: Store,
+        pool: Arc<str>,
+        have: Option<&SnapshotId>,
+    ) -> (Self, Option<SubscribeResponse>) {
+        let have = have.filter(|have| have.version > 0);
+        let (base, refused) = match have.map(|have| (have, resumable(&store, &pool, have))) {
+            None => (0, None),
+            Some((have, Ok(()))) => (have.version, None),
+            Some((_, Err(reason))) => (0, Some(reason)),
+        };
+        let resync = refused.map(|reason| {
+            message(subscribe_response::Message::Resync(Resync { reason: reason.into() }))
+        });
+        (Self { store, pool, base, sent: base, unanswered: false }, resync)
+    }
+
+    /// Takes the worker's answer to the version that was sent last.
+    pub(crate) fn answered(&mut self, id: Option<&SnapshotId>, accepted: bool) -> Result<(), FeedError> {
+        let answered = id.map_or(0, |id| id.version);
+        if !self.unanswered || answered != self.sent {
+            return Err(FeedError::WrongAnswer { answered, sent: self.sent });
+        }
+        self.unanswered = false;
+        if accepted {
+            self.base = answered;
+        }
+        Ok(())
+    }
+
+    /// Sends the pool's newest version, if the worker has answered everything and has not seen it.
+    pub(crate) async fn send_newest(&mut self, outbox: &Outbox) -> Result<(), FeedError> {
+        let Some(head) = self.store.head(&self.pool) else { return Ok(()) };
+        if self.unanswered || head.version <= self.sent {
+            return Ok(());
+        }
+        let changes = match self.store.delta(&self.pool, self.base, head.version) {
+            Some(changes) => changes,
+            None => self.start_over(&head, outbox).await?,
+        };
+        self.send(&head, &changes, outbox).await?;
+        self.sent = head.version;
+        self.unanswered = true;
+        Ok(())
+    }
+
+    /// A sign of life.
+    pub(crate) fn bookmark(&self) -> SubscribeResponse {
+        let newest = self.store.head(&self.pool).map(|head| wire::snapshot_id(&head));
+        let none = || SnapshotId { pool: self.pool.to_string(), ..SnapshotId::default() };
+        let newest = Some(newest.unwrap_or_else(none));
+        message(subscribe_response::Message::Bookmark(Bookmark { newest }))
+    }
+
+    async fn start_over(
+        &mut self,
+        head: &SnapshotMeta,
+        outbox: &Outbox,
+    ) -> Result<Vec<PartChange>, FeedError> {
+        let reason = ResyncReason::Compacted.into();
+        let resync = message(subscribe_response::Message::Resync(Resync { reason }));
+        outbox.send(Ok(resync)).await.map_err(|_| FeedError::Gone)?;
+        self.base = 0;
+        Ok(self.store.delta(&self.pool, 0, head.version).unwrap_or_default())
+    }
+
+    async fn send(
+        &self,
+        head: &SnapshotMeta,
+        changes: &[PartChange],
+        outbox: &Outbox,
+    ) -> Result<(), FeedError> {
+        let mut pieces = Pieces::new(wire::snapshot_info(head), self.base);
+        for change in changes {
+            let full = match wire::part_change(change) {
+                Ok(part) => {
+                    let blob = change.after.as_ref().map(|digest| self.blob(digest, head));
+                    pieces.put(part, blob.transpose()?)
+                }
+                Err(key) => pieces.remove(key),
+            };
+            if let Some(piece) = full {
+                send_piece(piece, outbox).await?;
+            }
+        }
+        send_piece(pieces.finish(), outbox).await
+    }
+
+    fn blob(&self, digest: &Digest, head: &SnapshotMeta) -> Result<Blob, FeedError> {
+        let content = self.store.blob(digest).map_err(|source| FeedError::ReadPart {
+            pool: self.pool.clone(),
+            version: head.version,
+            source,
+        })?;
+        Ok(Blob { digest: digest.as_bytes().to_vec().into(), content })
+    }
+}
+
+/// Whether updates can be sent as changes to `have`.
+fn resumable(store: &Store, pool: &str, have: &SnapshotId) -> Result<(), ResyncReason> {
+    match store.meta(pool, have.version) {
+        Some(meta) if meta.digest.as_bytes()[..] == have.digest[..] => Ok(()),
+        Some(_) => Err(ResyncReason::UnknownBase),
+        None if store.head(pool).is_some_and(|head| head.version > have.version) => {
+            Err(ResyncReason::Compacted)
+        }
+        None => Err(ResyncReason::UnknownBase),
+    }
+}
+
+async fn send_piece(piece: Update, outbox: &Outbox) -> Result<(), FeedError> {
+    let piece = message(subscribe_response::Message::Update(piece));
+    outbox.send(Ok(piece)).await.map_err(|_| FeedError::Gone)
+}
+
+fn message(message: subscribe_response::Message) -> SubscribeResponse {
+    SubscribeResponse { message: Some(message) }
+}

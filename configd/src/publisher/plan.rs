@@ -1,0 +1,153 @@
+//! Decides which log entries turn a pool's head into what was compiled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+use tidegate_ir::{Digest, EncodedPart, Manifest, PartKey};
+use tidegate_proto::ir::v1::{self as ir, Blob};
+use tidegate_proto::raft::v1::{CommitSnapshot, StageBlobs};
+use tidegate_store::PartRef;
+
+/// Bytes of parts that one log entry carries, at most; a single larger part travels alone.
+const ENTRY_BYTES_MAX: usize = 900 << 10;
+
+/// Log entries, to be proposed in this order.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// First: the bytes that do not fit into the commit.
+    pub(crate) staged: Vec<StageBlobs>,
+    /// Last; revision, time and cause are still to be filled in.
+    pub(crate) commit: CommitSnapshot,
+}
+
+/// What turns the head (its version and manifest) into `parts`; `None` where nothing differs.
+pub(crate) fn plan(
+    pool: &str,
+    parent: u64,
+    head: &[PartRef],
+    parts: &BTreeMap<PartKey, EncodedPart>,
+) -> Option<Plan> {
+    let head: BTreeMap<(i32, &str), &Digest> =
+        head.iter().map(|part| ((part.kind, &*part.name), &part.digest)).collect();
+    let changed: Vec<&EncodedPart> = parts
+        .values()
+        .filter(|part| {
+            let key = part.key();
+            head.get(&(key.kind.number(), &*key.name)) != Some(&&part.digest())
+        })
+        .collect();
+    let kept: BTreeSet<(i32, &str)> =
+        parts.keys().map(|key| (key.kind.number(), &*key.name)).collect();
+    let removed: Vec<ir::PartKey> = head
+        .keys()
+        .filter(|key| !kept.contains(*key))
+        .map(|(kind, name)| ir::PartKey { kind: *kind, name: (*name).to_owned() })
+        .collect();
+    if changed.is_empty() && removed.is_empty() {
+        return None;
+    }
+    let stored: BTreeSet<&Digest> = head.values().copied().collect();
+    let (staged, blobs) = batches(&changed, &stored);
+    let manifest: Manifest = parts.values().map(|part| (part.key().clone(), part.digest())).collect();
+    let commit = CommitSnapshot {
+        pool: pool.to_owned(),
+        parent,
+        digest: manifest.digest().as_bytes().to_vec().into(),
+        put: changed.iter().map(|part| reference(part)).collect(),
+        removed,
+        blobs,
+        ..CommitSnapshot::default()
+    };
+    Some(Plan { staged, commit })
+}
+
+fn reference(part: &EncodedPart) -> ir::PartRef {
+    ir::PartRef {
+        kind: part.key().kind.number(),
+        name: part.key().name.to_string(),
+        digest: part.digest().as_bytes().to_vec().into(),
+    }
+}
+
+/// The bytes that the head does not have: in full batches ahead, the rest with the commit.
+fn batches(changed: &[&EncodedPart], stored: &BTreeSet<&Digest>) -> (Vec<StageBlobs>, Vec<Blob>) {
+    let (mut staged, mut batch, mut bytes) = (vec![], vec![], 0);
+    let mut seen = BTreeSet::new();
+    for part in changed {
+        let digest = part.digest();
+        if stored.contains(&digest) || !seen.insert(digest) {
+            continue;
+        }
+        let blob = Blob {
+            digest: digest.as_bytes().to_vec().into(),
+            content: part.bytes().clone(),
+        };
+        let len = blob.encoded_len();
+        if bytes > 0 && bytes + len > ENTRY_BYTES_MAX {
+            staged.push(StageBlobs { blobs: std::mem::take(&mut batch) });
+            bytes = 0;
+        }
+        bytes += len;
+        batch.push(blob);
+    }
+    (staged, batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_ir::{EndpointSet, Part};
+
+    use super::*;
+
+    fn parts(names: &[(&str, u16)]) -> BTreeMap<PartKey, EncodedPart> {
+        let part = |(name, port): &(&str, u16)| {
+            let endpoints = vec![tidegate_ir::Endpoint {
+                address: ([127, 0, 0, 1], *port).into(),
+                draining: false,
+            }];
+            let part = Part::EndpointSet(EndpointSet { name: (*name).into(), endpoints });
+            (part.key(), EncodedPart::encode(part))
+        };
+        names.iter().map(part).collect()
+    }
+
+    fn head(parts: &BTreeMap<PartKey, EncodedPart>) -> Vec<PartRef> {
+        let line = |part: &EncodedPart| PartRef {
+            kind: part.key().kind.number(),
+            name: part.key().name.clone(),
+            digest: part.digest(),
+        };
+        parts.values().map(line).collect()
+    }
+
+    #[test]
+    fn equal_parts_need_no_version() {
+        let same = parts(&[("a", 1), ("b", 2)]);
+        assert_eq!(plan("p", 3, &head(&same), &same), None);
+    }
+
+    #[test]
+    fn only_what_differs_travels() {
+        let (before, after) = (parts(&[("a", 1), ("b", 2)]), parts(&[("b", 3), ("c", 1)]));
+        let plan = plan("p", 3, &head(&before), &after).expect("they differ");
+        let names = |parts: &[ir::PartRef]| -> Vec<String> {
+            parts.iter().map(|part| part.name.clone()).collect()
+        };
+        assert_eq!(names(&plan.commit.put), ["b", "c"]);
+        assert_eq!(plan.commit.removed.len(), 1);
+        assert_eq!(plan.commit.blobs.len(), 2);
+        assert_eq!(plan.commit.parent, 3);
+        assert!(plan.staged.is_empty());
+    }
+
+    #[test]
+    fn many_bytes_are_staged_ahead_of_the_commit() {
+        let names: Vec<String> = (0..40_000).map(|index| format!("endpoints-{index:06}")).collect();
+        let names: Vec<(&str, u16)> = names.iter().map(|name| (name.as_str(), 80)).collect();
+        let plan = plan("p", 0, &[], &parts(&names)).expect("all is new");
+        assert!(plan.staged.len() > 1);
+        assert!(plan.staged.iter().all(|batch| batch.encoded_len() < 1 << 20));
+        let staged: usize = plan.staged.iter().map(|batch| batch.blobs.len()).sum();
+        assert_eq!(staged + plan.commit.blobs.len(), 40_000);
+    }
+}

@@ -1,0 +1,94 @@
+//! The store's and the compiler's values as the messages of the gRPC services.
+
+use tidegate_compiler as compiler;
+use tidegate_proto::ir::v1 as ir;
+use tidegate_proto::objects::v1 as objects;
+use tidegate_proto::snapshots::v1::{SnapshotId, SnapshotInfo};
+use tidegate_proto::statuses::v1 as statuses;
+use tidegate_store::{ObjectKey, PartChange, SnapshotMeta, StoredObject};
+
+pub(crate) fn snapshot_id(meta: &SnapshotMeta) -> SnapshotId {
+    SnapshotId {
+        pool: meta.pool.to_string(),
+        version: meta.version,
+        digest: meta.digest.as_bytes().to_vec().into(),
+    }
+}
+
+pub(crate) fn snapshot_info(meta: &SnapshotMeta) -> SnapshotInfo {
+    SnapshotInfo {
+        id: Some(snapshot_id(meta)),
+        parent: meta.parent,
+        revision: meta.revision,
+        committed_at_unix_ms: meta.committed_at_unix_ms,
+        cause: meta.cause.clone(),
+        parts: meta.parts,
+    }
+}
+
+/// The part that a change leaves behind, or the key of the part that it takes away.
+pub(crate) fn part_change(change: &PartChange) -> Result<ir::PartRef, ir::PartKey> {
+    let name = change.name.to_string();
+    match &change.after {
+        Some(digest) => {
+            let digest = digest.as_bytes().to_vec().into();
+            Ok(ir::PartRef { kind: change.kind, name, digest })
+        }
+        None => Err(ir::PartKey { kind: change.kind, name }),
+    }
+}
+
+pub(crate) fn stored_key(key: &objects::ObjectKey) -> ObjectKey {
+    ObjectKey {
+        source: key.source.clone(),
+        group: key.group.clone(),
+        kind: key.kind.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    }
+}
+
+pub(crate) fn compiler_key(key: &ObjectKey) -> compiler::ObjectKey {
+    compiler::ObjectKey {
+        source: key.source.as_str().into(),
+        group: key.group.as_str().into(),
+        kind: key.kind.as_str().into(),
+        namespace: key.namespace.as_str().into(),
+        name: key.name.as_str().into(),
+    }
+}
+
+pub(crate) fn compiler_object(object: &StoredObject) -> compiler::Object {
+    compiler::Object {
+        key: compiler_key(&object.key),
+        uid: object.uid.clone(),
+        generation: object.generation,
+        created_at_unix_s: object.created_at_unix_s,
+        content: object.content.clone(),
+    }
+}
+
+pub(crate) fn object_key(key: &compiler::ObjectKey) -> objects::ObjectKey {
+    objects::ObjectKey {
+        source: key.source.to_string(),
+        group: key.group.to_string(),
+        kind: key.kind.to_string(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+    }
+}
+
+pub(crate) fn diagnostic(diagnostic: &compiler::Diagnostic) -> statuses::Diagnostic {
+    let severity = match diagnostic.severity {
+        compiler::Severity::Error => statuses::Severity::Error,
+        compiler::Severity::Warning => statuses::Severity::Warning,
+        compiler::Severity::Info => statuses::Severity::Info,
+    };
+    statuses::Diagnostic {
+        key: Some(object_key(&diagnostic.key)),
+        code: diagnostic.code.to_owned(),
+        severity: severity.into(),
+        field: diagnostic.field.clone(),
+        message: diagnostic.message.clone(),
+    }
+}
