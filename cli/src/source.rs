@@ -1,0 +1,4 @@
+//! Reads Gateway API objects from files.
+
+pub(crate) mod position;
+pub(crate) mod yaml;
