@@ -1,1 +1,25 @@
-//! Placeholder until the first commit.
+//! Pure router: a snapshot's listeners and routes and a request's head in, a decision out.
+//!
+//! Three steps, as Gateway API orders them: the port's most specific listener for the host (and no
+//! other: listeners are isolated), that listener's most specific host that has a matching rule, and
+//! within a host the rule that wins by precedence. The cost of a lookup depends on the request and on
+//! the number of rules with the *same* path, not on the number of routes.
+
+mod explain;
+mod host;
+mod matcher;
+mod path;
+mod pick;
+mod query;
+mod rule;
+mod table;
+
+pub use explain::{Candidate, Explanation, ListenerVerdict, Verdict, explain};
+pub use host::{HostMap, host_of};
+pub use matcher::{CompiledMatch, Mismatch, RequestHead};
+pub use pick::{Chosen, Decision, Outcome};
+pub use rule::{
+    CompiledAction, CompiledChoice, CompiledEdits, CompiledFilter, CompiledRewrite, CompiledRoute,
+    CompiledRule, Forward,
+};
+pub use table::{ListenerTable, Problem, Table};

@@ -1,0 +1,261 @@
+//! The routing table of one snapshot.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tidegate_ir::{
+    Digest, Hostname, Listener, Part, PartKey, PartKind, PartName, Precedence, Snapshot,
+};
+
+use crate::host::HostMap;
+use crate::matcher::CompiledMatch;
+use crate::path::PathIndex;
+use crate::rule::{CompiledRoute, CompiledRule};
+
+/// Everything that decides where requests go; immutable, shared by all threads.
+#[derive(Debug)]
+pub struct Table {
+    /// Version of the snapshot that it was built from.
+    pub version: u64,
+    ports: HashMap<u16, HostMap<Arc<ListenerTable>>>,
+    /// Ordered by name.
+    listeners: Vec<Arc<ListenerTable>>,
+    routes: BTreeMap<PartName, (Digest, Arc<CompiledRoute>)>,
+    hosts: BTreeMap<(PartName, Hostname), Arc<HostTable>>,
+    problems: Vec<Problem>,
+}
+
+/// What keeps a snapshot from being served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The part that is wrong.
+    pub part: PartKey,
+    /// One sentence with the cause.
+    pub message: String,
+}
+
+/// A listener with the hosts that its routes claim.
+#[derive(Debug)]
+pub struct ListenerTable {
+    /// The listener.
+    pub listener: Listener,
+    pub(crate) hosts: HostMap<Arc<HostTable>>,
+}
+
+/// The rules of one host on one listener, in the order in which they win.
+#[derive(Debug)]
+pub(crate) struct HostTable {
+    pub(crate) host: Hostname,
+    /// What it was built from: equal claims make an equal table.
+    claims: Vec<(Digest, Hostname)>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) index: PathIndex,
+}
+
+/// One match of one rule; its place among the entries is its precedence.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) rule: Arc<CompiledRule>,
+    pub(crate) match_index: usize,
+    pub(crate) claimed: Hostname,
+}
+
+/// A route's claim to a host while tables are built.
+struct Claim<'t> {
+    digest: Digest,
+    claimed: &'t Hostname,
+    route: Arc<CompiledRoute>,
+}
+
+impl Table {
+    /// Builds the table of a snapshot; compiled routes and hosts whose parts did not change are taken
+    /// from `previous`. What cannot be served is listed in [`Self::problems`].
+    pub fn build(snapshot: &Snapshot, previous: Option<&Self>) -> Self {
+        let mut table = Self {
+            version: snapshot.version,
+            ports: HashMap::new(),
+            listeners: Vec::new(),
+            routes: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            problems: Vec::new(),
+        };
+        table.compile_routes(snapshot, previous);
+        table.build_hosts(snapshot, previous);
+        table.build_listeners(snapshot);
+        table
+    }
+
+    /// What keeps the snapshot from being served; empty for what the control plane compiles.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The listeners of all ports, ordered by name.
+    pub fn listeners(&self) -> impl Iterator<Item = &ListenerTable> {
+        self.listeners.iter().map(|listener| &**listener)
+    }
+
+    /// The most specific listener of a port for a host (as [`crate::host_of`] returns it).
+    pub fn listener(&self, bind_port: u16, host: &str) -> Option<&ListenerTable> {
+        self.ports
+            .get(&bind_port)?
+            .matching(host)
+            .next()
+            .map(|listener| &**listener)
+    }
+
+    fn compile_routes(&mut self, snapshot: &Snapshot, previous: Option<&Self>) {
+        for part in snapshot.parts() {
+            let Part::Route(route) = &**part.part() else {
+                continue;
+            };
+            let name = part.key().name.clone();
+            let unchanged = previous
+                .and_then(|table| table.routes.get(&name))
+                .filter(|(digest, _)| *digest == part.digest());
+            let compiled = match unchanged {
+                Some((_, compiled)) => Ok(compiled.clone()),
+                None => CompiledRoute::new(route).map(Arc::new),
+            };
+            match compiled {
+                Ok(compiled) => {
+                    self.routes.insert(name, (part.digest(), compiled));
+                }
+                Err(message) => self.problems.push(Problem {
+                    part: part.key().clone(),
+                    message,
+                }),
+            }
+        }
+    }
+
+    fn build_hosts(&mut self, snapshot: &Snapshot, previous: Option<&Self>) {
+        let mut claims: BTreeMap<(PartName, Hostname), Vec<Claim<'_>>> = BTreeMap::new();
+        for route in snapshot.routes() {
+            let Some((digest, compiled)) = self.routes.get(&route.part_name()) else {
+                continue;
+            };
+            for attachment in &route.attachments {
+                for host in &attachment.hosts {
+                    let key = (attachment.listener.clone(), host.host.clone());
+                    claims.entry(key).or_default().push(Claim {
+                        digest: *digest,
+                        claimed: &host.claimed,
+                        route: compiled.clone(),
+                    });
+                }
+            }
+        }
+        for (key, claims) in claims {
+            let before = previous.and_then(|table| table.hosts.get(&key));
+            let host = before.filter(|host| host.is_built_from(&claims)).cloned();
+            let host = host.unwrap_or_else(|| Arc::new(HostTable::new(key.1.clone(), &claims)));
+            self.hosts.insert(key, host);
+        }
+    }
+
+    fn build_listeners(&mut self, snapshot: &Snapshot) {
+        let mut ports: BTreeMap<u16, BTreeMap<Hostname, Arc<ListenerTable>>> = BTreeMap::new();
+        let mut hosts: BTreeMap<&PartName, BTreeMap<Hostname, Arc<HostTable>>> = BTreeMap::new();
+        for ((listener, host), table) in &self.hosts {
+            hosts
+                .entry(listener)
+                .or_default()
+                .insert(host.clone(), table.clone());
+        }
+        for listener in snapshot.listeners() {
+            let hosts = hosts.remove(&listener.name).unwrap_or_default();
+            let hosts = HostMap::new(hosts);
+            let table = Arc::new(ListenerTable {
+                listener: listener.clone(),
+                hosts,
+            });
+            self.listeners.push(table.clone());
+            let port = ports.entry(listener.bind_port).or_default();
+            if let Some(other) = port.insert(listener.hostname.clone(), table) {
+                let part = PartKey::new(PartKind::Listener, listener.name.clone());
+                let message = format!(
+                    "port {} and hostname {} are those of listener {} as well",
+                    listener.bind_port, listener.hostname, other.listener.name
+                );
+                self.problems.push(Problem { part, message });
+            }
+        }
+        self.ports = ports
+            .into_iter()
+            .map(|(port, hosts)| (port, HostMap::new(hosts)))
+            .collect();
+    }
+}
+
+impl ListenerTable {
+    /// Whether any route claims this host on the listener.
+    pub fn serves(&self, host: &str) -> bool {
+        self.hosts.matching(host).next().is_some()
+    }
+}
+
+impl HostTable {
+    fn new(host: Hostname, claims: &[Claim<'_>]) -> Self {
+        let mut entries: Vec<(Precedence, &Claim<'_>, Entry)> = Vec::new();
+        for claim in claims {
+            for rule in &claim.route.rules {
+                for (match_index, matching) in rule.matches.iter().enumerate() {
+                    let claimed = claim.claimed.clone();
+                    let entry = Entry {
+                        rule: rule.clone(),
+                        match_index,
+                        claimed,
+                    };
+                    entries.push((matching.source().precedence(), claim, entry));
+                }
+            }
+        }
+        entries.sort_by(
+            |(precedence, claim, entry), (other_precedence, other_claim, other)| {
+                let specificity = other.claimed.cmp_specificity(&entry.claimed);
+                specificity
+                    .then(Reverse(precedence).cmp(&Reverse(other_precedence)))
+                    .then_with(|| claim.route.order.cmp(&other_claim.route.order))
+                    .then(entry.rule.index.cmp(&other.rule.index))
+                    .then(entry.match_index.cmp(&other.match_index))
+            },
+        );
+        let entries: Vec<Entry> = entries.into_iter().map(|(_, _, entry)| entry).collect();
+        let mut index = PathIndex::default();
+        for (place, entry) in (0..).zip(&entries) {
+            index.add(place, &entry.matching().source().path);
+        }
+        Self {
+            host,
+            claims: signature(claims),
+            entries,
+            index,
+        }
+    }
+
+    fn is_built_from(&self, claims: &[Claim<'_>]) -> bool {
+        self.claims.len() == claims.len()
+            && self
+                .claims
+                .iter()
+                .zip(claims)
+                .all(|((digest, claimed), claim)| {
+                    *digest == claim.digest && claimed == claim.claimed
+                })
+    }
+}
+
+impl Entry {
+    pub(crate) fn matching(&self) -> &CompiledMatch {
+        &self.rule.matches[self.match_index]
+    }
+}
+
+fn signature(claims: &[Claim<'_>]) -> Vec<(Digest, Hostname)> {
+    claims
+        .iter()
+        .map(|claim| (claim.digest, claim.claimed.clone()))
+        .collect()
+}
