@@ -1,1 +1,15 @@
-//! Placeholder until the first commit.
+//! The config store's server: takes objects in, publishes compiled snapshots, streams them to workers.
+
+mod app;
+mod clock;
+mod error;
+mod feed;
+mod fleet;
+mod metrics;
+mod publisher;
+mod rpc;
+mod statuses;
+mod transport;
+mod wire;
+
+pub use app::{Configd, ConfigdError, ConfigdHandle, ConfigdOptions};

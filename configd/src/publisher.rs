@@ -3,6 +3,8 @@
 mod cause;
 mod plan;
 
+pub(crate) use cause::object_name;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,0 +1,13 @@
+//! The gRPC services: each checks its requests and answers from the store, the board and the fleet.
+
+pub(crate) mod objects;
+pub(crate) mod snapshots;
+pub(crate) mod statuses;
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use tonic::Status;
+
+/// A stream of answers.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

@@ -1,0 +1,204 @@
+//! ObjectService: objects in.
+
+mod check;
+mod redact;
+
+use std::collections::BTreeSet;
+
+use tidegate_proto::objects::v1::object_service_server::ObjectService;
+use tidegate_proto::objects::v1::{
+    ApplyMode, ApplyRequest, ApplyResponse, GetObjectRequest, GetObjectResponse,
+    ListObjectsRequest, ListObjectsResponse, Object, ObjectKey, Operation, ResyncRequest,
+    ResyncResponse, StoredObject, operation,
+};
+use tidegate_proto::raft::v1::PutObjects;
+use tidegate_store::{Command, ObjectFilter, Store};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::error::{self, Violation};
+use crate::wire;
+
+/// Objects of one page, unless the caller asks for fewer.
+const PAGE_DEFAULT: u32 = 500;
+
+/// Objects of one page, at most.
+const PAGE_MAX: u32 = 5_000;
+
+/// Bytes of a streamed set, at most.
+const RESYNC_BYTES_MAX: usize = 256 << 20;
+
+/// Answers ObjectService.
+#[derive(Debug, Clone)]
+pub(crate) struct Objects {
+    store: Store,
+}
+
+impl Objects {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
+        let outcome = self.store.propose(Command::PutObjects(put)).await;
+        error::applied(outcome.map_err(|error| error::store(&error))?)
+    }
+}
+
+#[tonic::async_trait]
+impl ObjectService for Objects {
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        let request = request.into_inner();
+        let violations = check::batch(&request);
+        if !violations.is_empty() {
+            return Err(error::invalid(&violations));
+        }
+        if request.mode() == ApplyMode::DryRun {
+            let revision = self.store.revision();
+            return Ok(Response::new(ApplyResponse { revision, changed: 0 }));
+        }
+        let (revision, changed) = self
+            .propose(PutObjects {
+                source: request.source,
+                operations: request.operations,
+                request_id: request.request_id,
+                reason: request.reason,
+            })
+            .await?;
+        Ok(Response::new(ApplyResponse { revision, changed }))
+    }
+
+    async fn resync(
+        &self,
+        request: Request<Streaming<ResyncRequest>>,
+    ) -> Result<Response<ResyncResponse>, Status> {
+        let set = Set::receive(request.into_inner()).await?;
+        let (operations, put, deleted) = set.changes(&self.store);
+        if operations.is_empty() {
+            let revision = self.store.revision();
+            return Ok(Response::new(ResyncResponse { revision, put, deleted }));
+        }
+        let put_objects =
+            PutObjects { source: set.source, operations, request_id: String::new(), reason: set.reason };
+        let (revision, _) = self.propose(put_objects).await?;
+        Ok(Response::new(ResyncResponse { revision, put, deleted }))
+    }
+
+    async fn get_object(
+        &self,
+        request: Request<GetObjectRequest>,
+    ) -> Result<Response<GetObjectResponse>, Status> {
+        let key = request.into_inner().key.unwrap_or_default();
+        let object = self.store.get(&wire::stored_key(&key));
+        let object = object.ok_or_else(|| {
+            let name = crate::publisher::object_name(&wire::stored_key(&key));
+            Status::not_found(format!("{} {name} is not stored for source {}", key.kind, key.source))
+        })?;
+        let object = Some(redact::redacted(object.to_proto()));
+        Ok(Response::new(GetObjectResponse { object }))
+    }
+
+    async fn list_objects(
+        &self,
+        request: Request<ListObjectsRequest>,
+    ) -> Result<Response<ListObjectsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = match request.page_size {
+            0 => PAGE_DEFAULT,
+            size => size.min(PAGE_MAX),
+        } as usize;
+        let filter = ObjectFilter {
+            source: request.source,
+            group: request.group,
+            kind: request.kind,
+            namespace: request.namespace,
+            after: page_start(&request.page_token)?,
+            limit: Some(limit + 1),
+        };
+        let revision = self.store.revision();
+        let mut objects: Vec<StoredObject> =
+            self.store.objects(&filter).iter().map(|object| object.to_proto()).collect();
+        let more = objects.len() > limit;
+        objects.truncate(limit);
+        let last = objects.last().and_then(|last| last.object.as_ref()?.key.as_ref());
+        let next_page_token = last.filter(|_| more).map(page_token).unwrap_or_default();
+        let objects = objects.into_iter().map(redact::redacted).collect();
+        Ok(Response::new(ListObjectsResponse { objects, next_page_token, revision }))
+    }
+}
+
+/// A streamed set, complete and checked.
+struct Set {
+    source: String,
+    reason: String,
+    objects: Vec<Object>,
+}
+
+impl Set {
+    async fn receive(mut stream: Streaming<ResyncRequest>) -> Result<Self, Status> {
+        let mut set = Self { source: String::new(), reason: String::new(), objects: vec![] };
+        let mut bytes = 0;
+        let mut first = true;
+        while let Some(request) = stream.message().await? {
+            if first {
+                set.source = request.source;
+                set.reason = request.reason;
+                first = false;
+            } else if request.source != set.source {
+                let description = format!("the stream began as source {}", set.source);
+                return Err(error::invalid(&[Violation::new("source", description)]));
+            }
+            bytes += request.objects.iter().map(|object| object.content.len()).sum::<usize>();
+            if bytes > RESYNC_BYTES_MAX {
+                return Err(Status::resource_exhausted("the set has more than 256 MiB; split the source"));
+            }
+            set.objects.extend(request.objects);
+        }
+        let violations = check::set(&set.source, &set.objects);
+        if violations.is_empty() { Ok(set) } else { Err(error::invalid(&violations)) }
+    }
+
+    /// What turns the stored objects of the source into the set: the changes, how many are put and deleted.
+    fn changes(&self, store: &Store) -> (Vec<Operation>, u32, u32) {
+        let filter = ObjectFilter { source: self.source.clone(), ..ObjectFilter::default() };
+        let stored = store.objects(&filter);
+        let kept: BTreeSet<_> =
+            self.objects.iter().filter_map(|object| object.key.as_ref()).map(wire::stored_key).collect();
+        let differs = |object: &&Object| {
+            let key = object.key.as_ref().map(wire::stored_key).unwrap_or_default();
+            store.get(&key).and_then(|stored| stored.to_proto().object).as_ref() != Some(*object)
+        };
+        let mut operations: Vec<Operation> = self
+            .objects
+            .iter()
+            .filter(differs)
+            .map(|object| change(operation::Operation::Put(object.clone())))
+            .collect();
+        let put = operations.len() as u32;
+        let gone = stored.iter().filter(|object| !kept.contains(&object.key));
+        operations.extend(gone.filter_map(|object| {
+            let key = object.to_proto().object?.key?;
+            Some(change(operation::Operation::Delete(key)))
+        }));
+        let deleted = operations.len() as u32 - put;
+        (operations, put, deleted)
+    }
+}
+
+fn change(operation: operation::Operation) -> Operation {
+    Operation { operation: Some(operation), precondition: None }
+}
+
+fn page_token(key: &ObjectKey) -> String {
+    [&key.source, &key.group, &key.kind, &key.namespace, &key.name].map(String::as_str).join("|")
+}
+
+fn page_start(token: &str) -> Result<Option<tidegate_store::ObjectKey>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let fields: Vec<String> = token.split('|').map(str::to_owned).collect();
+    let [source, group, kind, namespace, name] = fields.try_into().map_err(|_| {
+        error::invalid(&[Violation::new("page_token", "the token is not one that this service gave out")])
+    })?;
+    Ok(Some(tidegate_store::ObjectKey { source, group, kind, namespace, name }))
+}

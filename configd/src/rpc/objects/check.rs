@@ -1,0 +1,159 @@
+//! Refuses objects that the store could not keep or the compiler could not read.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, operation};
+
+use crate::error::Violation;
+
+/// Changes of a batch, at most.
+const OPERATIONS_MAX: usize = 20_000;
+
+/// Bytes of an object, at most: the bound that the Kubernetes API server keeps in practice.
+const OBJECT_BYTES_MAX: usize = 1 << 20;
+
+/// Violations that are reported, at most.
+const VIOLATIONS_MAX: usize = 100;
+
+/// Everything that is wrong with a batch.
+pub(crate) fn batch(request: &ApplyRequest) -> Vec<Violation> {
+    let mut violations = source(&request.source);
+    if request.operations.is_empty() || request.operations.len() > OPERATIONS_MAX {
+        let count = request.operations.len();
+        let text = format!("a batch has 1 to {OPERATIONS_MAX} operations, this one has {count}");
+        violations.push(Violation::new("operations", text));
+    }
+    for (index, operation) in request.operations.iter().enumerate() {
+        let field = format!("operations[{index}]");
+        violations.extend(match &operation.operation {
+            Some(operation::Operation::Put(put)) => object(&request.source, &format!("{field}.put"), put),
+            Some(operation::Operation::Delete(delete)) => {
+                key(&request.source, &format!("{field}.delete"), delete)
+            }
+            None => vec![Violation::new(field, "set put or delete")],
+        });
+        if violations.len() >= VIOLATIONS_MAX {
+            break;
+        }
+    }
+    violations.truncate(VIOLATIONS_MAX);
+    violations
+}
+
+/// Everything that is wrong with a full set.
+pub(crate) fn set(name: &str, objects: &[Object]) -> Vec<Violation> {
+    let mut violations = source(name);
+    let mut seen = BTreeSet::new();
+    for (index, put) in objects.iter().enumerate() {
+        let field = format!("objects[{index}]");
+        violations.extend(object(name, &field, put));
+        let key = put.key.clone().unwrap_or_default();
+        if !seen.insert((key.group, key.kind, key.namespace, key.name)) {
+            violations.push(Violation::new(field, format!("{} is in the set twice", describe(put))));
+        }
+        if violations.len() >= VIOLATIONS_MAX {
+            break;
+        }
+    }
+    violations.truncate(VIOLATIONS_MAX);
+    violations
+}
+
+fn source(name: &str) -> Vec<Violation> {
+    let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=63).contains(&name.len()) && name.bytes().all(label) {
+        return vec![];
+    }
+    let text = format!("{name:?} is no source: use 1 to 63 lower case letters, digits and hyphens");
+    vec![Violation::new("source", text)]
+}
+
+fn object(source: &str, field: &str, object: &Object) -> Vec<Violation> {
+    let Some(name) = &object.key else {
+        return vec![Violation::new(format!("{field}.key"), "the object has no key")];
+    };
+    let violations = key(source, &format!("{field}.key"), name);
+    if !violations.is_empty() {
+        return violations;
+    }
+    let content = |text: String| vec![Violation::new(format!("{field}.content"), text)];
+    if object.content.len() > OBJECT_BYTES_MAX {
+        let len = object.content.len();
+        return content(format!(
+            "{} has {len} bytes, more than the {OBJECT_BYTES_MAX} that an object may have; split it",
+            describe(object)
+        ));
+    }
+    if let Err(text) = named_as(name, &object.content) {
+        return content(format!("{}: {text}", describe(object)));
+    }
+    match tidegate_compiler::validate(&name.group, &name.kind, &object.content) {
+        Ok(()) => vec![],
+        Err(invalid) => invalid
+            .into_iter()
+            .map(|invalid| {
+                let text = format!("{} {}: {}", describe(object), invalid.path, invalid.message);
+                Violation::new(format!("{field}.content"), text)
+            })
+            .collect(),
+    }
+}
+
+fn key(source: &str, field: &str, key: &ObjectKey) -> Vec<Violation> {
+    let mut violations = vec![];
+    let mut refuse = |name: &str, text: String| {
+        violations.push(Violation::new(format!("{field}.{name}"), text));
+    };
+    if key.source != source {
+        refuse("source", format!("the batch is of source {source}, the object of {}", key.source));
+    }
+    let lengths = [
+        ("kind", key.kind.len(), 1, 63),
+        ("name", key.name.len(), 1, 253),
+        ("namespace", key.namespace.len(), 0, 63),
+        ("group", key.group.len(), 0, 253),
+    ];
+    for (name, len, min, max) in lengths {
+        if len < min || len > max {
+            refuse(name, format!("it has {len} bytes, not {min} to {max}"));
+        }
+    }
+    violations
+}
+
+#[derive(Deserialize)]
+struct Named {
+    kind: String,
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    #[serde(default)]
+    namespace: String,
+}
+
+/// The key must be the object's own, else one object could pass for another.
+fn named_as(key: &ObjectKey, content: &[u8]) -> Result<(), String> {
+    let named: Named =
+        serde_json::from_slice(content).map_err(|error| format!("it is not the JSON of an object: {error}"))?;
+    let same = named.kind == key.kind
+        && named.metadata.name == key.name
+        && named.metadata.namespace == key.namespace;
+    if same {
+        return Ok(());
+    }
+    let Named { kind, metadata: Metadata { name, namespace } } = named;
+    Err(format!("its content says {kind} {namespace}/{name}"))
+}
+
+fn describe(object: &Object) -> String {
+    let key = object.key.clone().unwrap_or_default();
+    if key.namespace.is_empty() {
+        format!("{} {}", key.kind, key.name)
+    } else {
+        format!("{} {}/{}", key.kind, key.namespace, key.name)
+    }
+}

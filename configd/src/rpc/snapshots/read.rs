@@ -1,0 +1,129 @@
+//! Reads of the history: whole versions, pages and differences.
+
+use std::collections::BTreeSet;
+
+use tidegate_ir::{self as model, EncodedPart, PartKind, Snapshot};
+use tidegate_proto::ir::v1::{Blob, PartKey, PartRef};
+use tidegate_proto::snapshots::v1::{
+    ChangeType, DiffSnapshotsResponse, FieldChange, GetSnapshotResponse, ListSnapshotsResponse,
+    PartChange,
+};
+use tidegate_store::{SnapshotMeta, Store};
+use tonic::Status;
+
+use crate::{error, wire};
+
+/// Bytes of parts in one piece, about.
+const PIECE_BYTES: usize = 900 << 10;
+
+/// A version in pieces of at most about 1 MiB, without private keys.
+pub(crate) fn pieces(store: &Store, meta: &SnapshotMeta) -> Result<Vec<GetSnapshotResponse>, Status> {
+    let info = Some(wire::snapshot_info(meta));
+    let mut piece = GetSnapshotResponse { info, ..GetSnapshotResponse::default() };
+    let (mut pieces, mut bytes, mut seen) = (vec![], 0, BTreeSet::new());
+    for part in manifest(store, meta)? {
+        let digest = part.digest;
+        let secret = part.kind == PartKind::PrivateKey.number();
+        if !secret && seen.insert(digest) {
+            let content = store.blob(&digest).map_err(|error| error::store(&error))?;
+            bytes += content.len();
+            piece.blobs.push(Blob { digest: digest.as_bytes().to_vec().into(), content });
+        }
+        bytes += 64 + part.name.len();
+        piece.parts.push(PartRef {
+            kind: part.kind,
+            name: part.name.to_string(),
+            digest: digest.as_bytes().to_vec().into(),
+        });
+        if bytes >= PIECE_BYTES {
+            pieces.push(std::mem::take(&mut piece));
+            bytes = 0;
+        }
+    }
+    pieces.push(piece);
+    Ok(pieces)
+}
+
+/// A page of the history, newest first; over all pools where `pool` is empty.
+pub(crate) fn page(
+    store: &Store,
+    pool: &str,
+    limit: usize,
+    token: &str,
+) -> Result<ListSnapshotsResponse, Status> {
+    let skip: usize = match token {
+        "" => 0,
+        token => token.parse().map_err(|_| {
+            let text = "the token is not one that this service gave out";
+            error::invalid(&[error::Violation::new("page_token", text)])
+        })?,
+    };
+    let heads = store.heads();
+    let heads = heads.iter().filter(|head| pool.is_empty() || *head.pool == *pool);
+    let mut all: Vec<_> = heads
+        .flat_map(|head| store.list(&head.pool, u64::MAX, skip + limit + 1))
+        .collect();
+    all.sort_by_key(|meta| std::cmp::Reverse((meta.committed_at_unix_ms, meta.version)));
+    let more = all.len() > skip + limit;
+    let snapshots =
+        all.iter().skip(skip).take(limit).map(|meta| wire::snapshot_info(meta)).collect();
+    let next_page_token = if more { (skip + limit).to_string() } else { String::new() };
+    Ok(ListSnapshotsResponse { snapshots, next_page_token })
+}
+
+/// What differs between two versions, or between nothing and the first one.
+pub(crate) fn differences(
+    store: &Store,
+    from: Option<&SnapshotMeta>,
+    to: &SnapshotMeta,
+) -> Result<Vec<PartChange>, Status> {
+    let changes = store.delta(&to.pool, from.map_or(0, |from| from.version), to.version);
+    let changes = changes.ok_or_else(|| Status::out_of_range("a version is not kept any more"))?;
+    let mut before = vec![];
+    let mut after = vec![];
+    for change in &changes {
+        before.extend(part(store, change.kind, change.before)?);
+        after.extend(part(store, change.kind, change.after)?);
+    }
+    let pool = to.pool.clone();
+    let before = Snapshot::new(pool.clone(), from.map_or(0, |from| from.version), before);
+    let after = Snapshot::new(pool, to.version, after);
+    Ok(model::diff(&before, &after).into_iter().map(part_change).collect())
+}
+
+fn part(
+    store: &Store,
+    kind: i32,
+    digest: Option<model::Digest>,
+) -> Result<Option<EncodedPart>, Status> {
+    let Some((kind, digest)) = PartKind::from_number(kind).zip(digest) else { return Ok(None) };
+    let bytes = store.blob(&digest).map_err(|error| error::store(&error))?;
+    let invalid = |error: model::InvalidPart| Status::internal(error::chain(&error));
+    EncodedPart::decode(kind, bytes).map(Some).map_err(invalid)
+}
+
+fn part_change(change: model::PartChange) -> PartChange {
+    let change_type = match change.change {
+        model::ChangeType::Added => ChangeType::Added,
+        model::ChangeType::Removed => ChangeType::Removed,
+        model::ChangeType::Modified => ChangeType::Modified,
+    };
+    let field = |field: model::FieldChange| FieldChange {
+        field: field.field,
+        before: field.before,
+        after: field.after,
+    };
+    PartChange {
+        part: Some(PartKey {
+            kind: change.part.kind.number(),
+            name: change.part.name.to_string(),
+        }),
+        r#type: change_type.into(),
+        fields: change.fields.into_iter().map(field).collect(),
+    }
+}
+
+fn manifest(store: &Store, meta: &SnapshotMeta) -> Result<Vec<tidegate_store::PartRef>, Status> {
+    let gone = || Status::out_of_range(format!("version {} is not kept any more", meta.version));
+    store.manifest(&meta.pool, meta.version).ok_or_else(gone)
+}

@@ -1,0 +1,166 @@
+//! The life of one worker's subscription, and of one watch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_proto::snapshots::v1::{
+    Hello, SubscribeRequest, SubscribeResponse, WatchSnapshotsResponse, Worker, subscribe_request,
+};
+use tidegate_store::Store;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+use tracing::{info, warn};
+
+use crate::clock::unix_ms;
+use crate::feed::Session;
+use crate::fleet::{Fleet, Presence};
+use crate::wire;
+
+/// An idle worker hears from us this often.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A worker that says nothing after it connected is let go.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One worker's stream, before it has said who it is.
+pub(crate) struct Subscription {
+    pub(crate) store: Store,
+    pub(crate) fleet: Fleet,
+    pub(crate) requests: Streaming<SubscribeRequest>,
+    pub(crate) outbox: mpsc::Sender<Result<SubscribeResponse, Status>>,
+}
+
+impl Subscription {
+    /// Serves the worker until either side ends the stream.
+    pub(crate) async fn run(mut self) {
+        let hello = match tokio::time::timeout(HELLO_TIMEOUT, self.hello()).await {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(refusal)) => return self.refuse(refusal).await,
+            Err(_) => return self.refuse(Status::deadline_exceeded("no hello within 10 s")).await,
+        };
+        let name = format!("{}/{}", hello.pool, hello.worker);
+        info!(worker = name, "Worker connected.");
+        match self.serve(hello).await {
+            Ok(()) => info!(worker = name, "Worker disconnected."),
+            Err(refusal) => {
+                warn!(worker = name, cause = refusal.message(), "Worker's stream ended.");
+                self.refuse(refusal).await;
+            }
+        }
+    }
+
+    async fn hello(&mut self) -> Result<Hello, Status> {
+        let first = self.requests.message().await?.and_then(|request| request.message);
+        match first {
+            Some(subscribe_request::Message::Hello(hello))
+                if !hello.pool.is_empty() && (1..=253).contains(&hello.worker.len()) =>
+            {
+                Ok(hello)
+            }
+            _ => Err(Status::invalid_argument(
+                "the first message must be a hello with a pool and a worker name of 1 to 253 bytes",
+            )),
+        }
+    }
+
+    async fn serve(&mut self, hello: Hello) -> Result<(), Status> {
+        let pool: Arc<str> = hello.pool.as_str().into();
+        let (mut session, resync) =
+            Session::start(self.store.clone(), pool, hello.have.as_ref());
+        let serving = if resync.is_none() { hello.have } else { None };
+        let presence = self.fleet.join(Worker {
+            pool: hello.pool,
+            name: hello.worker,
+            serving,
+            connected_at_unix_ms: unix_ms(),
+            ..Worker::default()
+        });
+        if let Some(resync) = resync
+            && self.outbox.send(Ok(resync)).await.is_err()
+        {
+            return Ok(());
+        }
+        let mut heads = self.store.watch_heads();
+        let mut idle = tokio::time::interval(BOOKMARK_INTERVAL);
+        idle.tick().await;
+        loop {
+            heads.mark_unchanged();
+            let sent = session.send_newest(&self.outbox).await;
+            sent.map_err(|error| Status::internal(crate::error::chain(&error)))?;
+            tokio::select! {
+                request = self.requests.message() => match request? {
+                    Some(request) => answer(&mut session, &presence, request)?,
+                    None => return Ok(()),
+                },
+                changed = heads.changed() => if changed.is_err() { return Ok(()) },
+                _ = idle.tick() => {
+                    if self.outbox.send(Ok(session.bookmark())).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn refuse(&self, refusal: Status) {
+        // A worker that has gone does not need to hear why.
+        let _ = self.outbox.send(Err(refusal)).await;
+    }
+}
+
+fn answer(
+    session: &mut Session,
+    presence: &Presence,
+    request: SubscribeRequest,
+) -> Result<(), Status> {
+    let wrong = |error| Status::failed_precondition(crate::error::chain(&error));
+    match request.message {
+        Some(subscribe_request::Message::Ack(ack)) => {
+            session.answered(ack.id.as_ref(), true).map_err(wrong)?;
+            presence.ack(ack);
+        }
+        Some(subscribe_request::Message::Nack(nack)) => {
+            session.answered(nack.id.as_ref(), false).map_err(wrong)?;
+            for problem in nack.problems.iter().take(3) {
+                warn!(problem = problem.message, "Worker refused a snapshot.");
+            }
+            presence.nack(nack);
+        }
+        Some(subscribe_request::Message::Hello(_)) | None => {
+            return Err(Status::invalid_argument("after hello come ack and nack only"));
+        }
+    }
+    Ok(())
+}
+
+/// Sends the newest version of each pool (or of `pool`), then each newer one that is seen.
+pub(crate) async fn watch(
+    store: Store,
+    pool: String,
+    outbox: mpsc::Sender<Result<WatchSnapshotsResponse, Status>>,
+) {
+    let mut heads = store.watch_heads();
+    let mut sent: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    loop {
+        heads.mark_unchanged();
+        for head in store.heads() {
+            let seen = sent.get(&head.pool).copied().unwrap_or(head.version.saturating_sub(1));
+            if !pool.is_empty() && *head.pool != *pool {
+                continue;
+            }
+            for version in seen + 1..=head.version {
+                let Some(meta) = store.meta(&head.pool, version) else { continue };
+                let answer = WatchSnapshotsResponse { info: Some(wire::snapshot_info(&meta)) };
+                if outbox.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+            sent.insert(head.pool.clone(), head.version);
+        }
+        tokio::select! {
+            () = outbox.closed() => return,
+            changed = heads.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! StatusService: statuses out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_compiler::ObjectKey;
+use tidegate_proto::statuses::v1::status_service_server::StatusService;
+use tidegate_proto::statuses::v1::{
+    ListStatusesRequest, ListStatusesResponse, ObjectStatus, WatchStatusesRequest,
+    WatchStatusesResponse,
+};
+use tidegate_runtime::tasks::Tasks;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::Answers;
+use crate::fleet::Fleet;
+use crate::statuses::{Board, Entry, Statuses};
+use crate::wire;
+
+/// Statuses of one message of a watch, at most.
+const MESSAGE_LEN_MAX: usize = 1_000;
+
+/// Answers that may wait for a reader.
+const QUEUE_LEN_MAX: usize = 4;
+
+/// Answers StatusService.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusReader {
+    pub(crate) statuses: Arc<Statuses>,
+    pub(crate) fleet: Fleet,
+    pub(crate) tasks: Tasks,
+    /// Ends every stream, so that the server can stop.
+    pub(crate) end: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl StatusService for StatusReader {
+    type WatchStatusesStream = Answers<WatchStatusesResponse>;
+
+    async fn list_statuses(
+        &self,
+        request: Request<ListStatusesRequest>,
+    ) -> Result<Response<ListStatusesResponse>, Status> {
+        let request = request.into_inner();
+        let asked = |key: &ObjectKey| {
+            let same = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
+            same(&request.source, &key.source)
+                && same(&request.kind, &key.kind)
+                && same(&request.namespace, &key.namespace)
+                && same(&request.name, &key.name)
+        };
+        let board = self.statuses.watch().borrow().clone();
+        let statuses = board.statuses.values().filter(|entry| asked(&entry.status.key));
+        let statuses = statuses.map(|entry| status(entry, &self.fleet)).collect();
+        let diagnostics = board.diagnostics.iter().filter(|diagnostic| asked(&diagnostic.key));
+        let diagnostics = diagnostics.map(wire::diagnostic).collect();
+        Ok(Response::new(ListStatusesResponse { statuses, diagnostics, revision: board.revision }))
+    }
+
+    async fn watch_statuses(
+        &self,
+        request: Request<WatchStatusesRequest>,
+    ) -> Result<Response<Self::WatchStatusesStream>, Status> {
+        let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
+        let watch = watch(self.clone(), request.into_inner().source, outbox);
+        let end = self.end.clone();
+        self.tasks.spawn("status watch", async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                _ = watch => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+}
+
+type Outbox = mpsc::Sender<Result<WatchStatusesResponse, Status>>;
+
+/// Sends what is new since the last round, until the reader goes (then `None`).
+async fn watch(reader: StatusReader, source: String, outbox: Outbox) -> Option<()> {
+    let mut boards = reader.statuses.watch();
+    let mut fleet = reader.fleet.watch();
+    let mut sent: BTreeMap<ObjectKey, ObjectStatus> = BTreeMap::new();
+    let mut synced = false;
+    loop {
+        fleet.mark_unchanged();
+        let board = boards.borrow_and_update().clone();
+        for message in round(&board, &reader.fleet, &source, &mut sent) {
+            outbox.send(Ok(message)).await.ok()?;
+        }
+        if !synced {
+            let done = WatchStatusesResponse { synced: true, ..WatchStatusesResponse::default() };
+            outbox.send(Ok(done)).await.ok()?;
+            synced = true;
+        }
+        tokio::select! {
+            () = outbox.closed() => return None,
+            changed = boards.changed() => changed.ok()?,
+            changed = fleet.changed() => changed.ok()?,
+        }
+    }
+}
+
+fn round(
+    board: &Board,
+    fleet: &Fleet,
+    source: &str,
+    sent: &mut BTreeMap<ObjectKey, ObjectStatus>,
+) -> Vec<WatchStatusesResponse> {
+    let mut changed = vec![];
+    for (key, entry) in board.statuses.iter() {
+        if !source.is_empty() && *key.source != *source {
+            continue;
+        }
+        let status = status(entry, fleet);
+        if sent.get(key) != Some(&status) {
+            sent.insert(key.clone(), status.clone());
+            changed.push(status);
+        }
+    }
+    let gone: Vec<_> = sent.keys().filter(|key| !board.statuses.contains_key(*key)).cloned().collect();
+    let mut messages: Vec<_> = changed
+        .chunks(MESSAGE_LEN_MAX)
+        .map(|statuses| WatchStatusesResponse { statuses: statuses.to_vec(), ..Default::default() })
+        .collect();
+    for keys in gone.chunks(MESSAGE_LEN_MAX) {
+        keys.iter().for_each(|key| drop(sent.remove(key)));
+        let removed = keys.iter().map(wire::object_key).collect();
+        messages.push(WatchStatusesResponse { removed, ..Default::default() });
+    }
+    messages
+}
+
+fn status(entry: &Entry, fleet: &Fleet) -> ObjectStatus {
+    ObjectStatus {
+        key: Some(wire::object_key(&entry.status.key)),
+        uid: entry.status.uid.clone(),
+        generation: entry.status.generation,
+        status: entry.joined(fleet).to_string().into(),
+    }
+}

@@ -1,0 +1,197 @@
+//! The bytes of parts: one pack file for each log entry that brought some, outside sled.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use tidegate_ir::Digest;
+
+use crate::{StoreError, directory::sync_dir};
+
+/// A pack file starts with these bytes.
+const MAGIC: &[u8; 8] = b"tgpack1\n";
+/// Digest and length in front of every part.
+const HEADER_BYTES: u64 = 32 + 8;
+/// Bytes of parts that are kept in memory, at most.
+const CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// Where the bytes of a part are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The log entry that brought them; it names the file.
+    pub(crate) pack: u64,
+    /// From the start of the file to the first byte.
+    pub(crate) offset: u64,
+    /// Number of bytes.
+    pub(crate) len: u64,
+}
+
+/// Where each part of a pack goes. Equal on every replica.
+pub(crate) fn layout(pack: u64, parts: &[(Digest, Bytes)]) -> impl Iterator<Item = (Digest, Place)> {
+    let mut end = MAGIC.len() as u64;
+    parts.iter().map(move |(digest, content)| {
+        let (offset, len) = (end + HEADER_BYTES, content.len() as u64);
+        end = offset + len;
+        (*digest, Place { pack, offset, len })
+    })
+}
+
+/// The pack files of a data directory, and a bounded cache of what was read last.
+#[derive(Debug)]
+pub(crate) struct Blobs {
+    dir: PathBuf,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    parts: HashMap<Digest, Bytes>,
+    order: VecDeque<Digest>,
+    bytes: usize,
+}
+
+impl Blobs {
+    /// Opens the directory, creates it where it is missing, and removes what an unfinished write left.
+    pub(crate) fn open(dir: PathBuf) -> Result<Self, StoreError> {
+        fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
+        for path in files(&dir)? {
+            if path.extension().is_some_and(|end| end == "tmp") {
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
+        Ok(Self { dir, cache: Mutex::default() })
+    }
+
+    /// Writes a pack and returns when it is on the disk. Blocks. A pack that is already there stays: the same
+    /// entry always brings the same bytes.
+    pub(crate) fn write(&self, pack: u64, parts: &[(Digest, Bytes)]) -> Result<(), StoreError> {
+        let path = self.path(pack);
+        let expected = layout(pack, parts).last().map_or(0, |(_, place)| place.offset + place.len);
+        if fs::metadata(&path).is_ok_and(|found| found.len() == expected) {
+            return Ok(());
+        }
+        let unfinished = path.with_extension("tmp");
+        write_pack(&unfinished, parts).map_err(StoreError::io("write", &unfinished))?;
+        fs::rename(&unfinished, &path).map_err(StoreError::io("rename", &unfinished))?;
+        sync_dir(&self.dir)?;
+        for (digest, content) in parts {
+            self.remember(*digest, content);
+        }
+        Ok(())
+    }
+
+    /// Reads a part and holds it against its name. Blocks where the part is not cached.
+    pub(crate) fn read(&self, digest: Digest, place: Place) -> Result<Bytes, StoreError> {
+        if let Some(content) = self.lock().parts.get(&digest) {
+            return Ok(content.clone());
+        }
+        let path = self.path(place.pack);
+        let content = read_at(&path, place).map_err(StoreError::io("read", &path))?;
+        if Digest::of(&content) != digest {
+            return Err(StoreError::damaged(path, format!("the part at byte {} is not {digest}", place.offset)));
+        }
+        self.remember(digest, &content);
+        Ok(content)
+    }
+
+    /// Removes a pack in which nothing is alive. A failure leaves a file that the next start removes.
+    pub(crate) fn remove(&self, pack: u64) {
+        let path = self.path(pack);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove an unused pack");
+        }
+    }
+
+    /// Removes every pack that is not `alive`, as a crash may leave some.
+    pub(crate) fn retain(&self, alive: impl Fn(u64) -> bool) -> Result<(), StoreError> {
+        for path in files(&self.dir)? {
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            if let Some(pack) = name.and_then(|stem| u64::from_str_radix(stem, 16).ok())
+                && !alive(pack)
+            {
+                self.remove(pack);
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, pack: u64) -> PathBuf {
+        self.dir.join(format!("{pack:016x}.pack"))
+    }
+
+    fn remember(&self, digest: Digest, content: &Bytes) {
+        let mut cache = self.lock();
+        if content.len() > CACHE_BYTES_MAX / 4 || cache.parts.contains_key(&digest) {
+            return;
+        }
+        cache.bytes += content.len();
+        // A copy, so that the cache does not keep the whole log entry alive.
+        cache.parts.insert(digest, Bytes::copy_from_slice(content));
+        cache.order.push_back(digest);
+        while cache.bytes > CACHE_BYTES_MAX {
+            let Some(oldest) = cache.order.pop_front() else { break };
+            let gone = cache.parts.remove(&oldest).map_or(0, |content| content.len());
+            cache.bytes -= gone;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn files(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    entries.map_err(StoreError::io("list", dir))
+}
+
+fn write_pack(path: &Path, parts: &[(Digest, Bytes)]) -> io::Result<()> {
+    let mut file = io::BufWriter::new(File::create(path)?);
+    file.write_all(MAGIC)?;
+    for (digest, content) in parts {
+        file.write_all(digest.as_bytes())?;
+        file.write_all(&(content.len() as u64).to_be_bytes())?;
+        file.write_all(content)?;
+    }
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+fn read_at(path: &Path, place: Place) -> io::Result<Bytes> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(place.offset))?;
+    let mut content = Vec::new();
+    file.take(place.len).read_to_end(&mut content)?;
+    Ok(content.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_in_a_pack_is_not_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Bytes::from_static(b"a part");
+        let parts = [(Digest::of(&content), content)];
+        Blobs::open(dir.path().to_owned()).unwrap().write(7, &parts).unwrap();
+        let (digest, place) = layout(7, &parts).next().unwrap();
+        let blobs = Blobs::open(dir.path().to_owned()).unwrap();
+        assert_eq!(blobs.read(digest, place).unwrap(), parts[0].1);
+
+        let path = blobs.path(7);
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let blobs = Blobs::open(dir.path().to_owned()).unwrap();
+        assert!(matches!(blobs.read(digest, place), Err(StoreError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,110 @@
+//! What can go wrong with a store, each with its way out.
+
+use std::{io, path::PathBuf};
+
+use tidegate_ir::Digest;
+
+/// Why the store could not be opened, or could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried: "open", "sync".
+        operation: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process holds the lock of the data directory.
+    #[error("data directory {} is in use by another tidegate process; stop it, or choose another directory", dir.display())]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The data directory was written in another format.
+    #[error(
+        "data directory {} has format version {found}, this tidegate reads version {wanted}; \
+         use the tidegate that wrote it, or choose an empty directory", dir.display()
+    )]
+    OtherFormat {
+        /// The data directory.
+        dir: PathBuf,
+        /// The version that its IDENTITY file states.
+        found: u64,
+        /// The version that this build reads and writes.
+        wanted: u64,
+    },
+    /// What is on the disk is not what was written.
+    #[error(
+        "{} is damaged: {what}; nothing was changed. Restore the data directory from a backup, or move it \
+         away to start empty", path.display()
+    )]
+    Damaged {
+        /// The damaged file or directory.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// The file system has too little space for a write; reads go on.
+    #[error(
+        "the disk of {} is full: {free} bytes are free, {needed} are kept free for the log; nothing was \
+         written. Free space and try again", dir.display()
+    )]
+    DiskFull {
+        /// The data directory.
+        dir: PathBuf,
+        /// Free space in bytes.
+        free: u64,
+        /// Space that must be free for a write to begin, in bytes.
+        needed: u64,
+    },
+    /// A write failed half-way. Reads go on; writes need a restart, because what reached the disk is not known.
+    #[error("the store stopped writing: {reason}; free space or repair the disk, then restart tidegate")]
+    Stopped {
+        /// The first failure.
+        reason: String,
+    },
+    /// Only the leader writes.
+    #[error("this node is not the leader{}", leader.map(|id| format!("; node {id} is")).unwrap_or_default())]
+    NotLeader {
+        /// The leader's node id, where known.
+        leader: Option<u64>,
+    },
+    /// No retained snapshot and no staged part has these bytes.
+    #[error("no part with digest {digest} is stored")]
+    NoBlob {
+        /// The name of the bytes.
+        digest: Digest,
+    },
+    /// The node did not become ready in time.
+    #[error("the store was not ready after {waited_ms} ms")]
+    NotReady {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+}
+
+impl StoreError {
+    /// Wraps `source` with what was tried on which path.
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+
+    /// States that the bytes at `path` are not those that were written.
+    pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.into(), what: what.into() }
+    }
+
+    /// The error as openraft takes it: with the cause in the text, because its sources are not kept.
+    pub(crate) fn into_io(self) -> io::Error {
+        let text = match std::error::Error::source(&self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        };
+        io::Error::other(text)
+    }
+}

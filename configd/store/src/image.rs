@@ -1,0 +1,163 @@
+//! State images: the state up to a log index as a file, so that older log entries can go.
+//!
+//! A file is a magic, then chunks of `length | CRC-32C | records`. The last record states how many there are.
+
+mod convert;
+mod wire;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use prost::Message as _;
+
+use crate::{
+    StoreError,
+    directory::sync_dir,
+    raft::{LogId, StoredMembership},
+    state::State,
+};
+
+const MAGIC: &[u8; 8] = b"tgimage1";
+/// A chunk is closed when it passes this many bytes.
+const CHUNK_BYTES: usize = 1 << 20;
+/// A chunk, at most; one that states more is damaged.
+const CHUNK_BYTES_MAX: usize = 64 << 20;
+
+/// A finished image on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImageFile {
+    pub(crate) path: PathBuf,
+}
+
+/// What an image holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Image {
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) state: State,
+}
+
+/// The images of a data directory. The newest readable one counts; one older stays as a spare.
+#[derive(Debug, Clone)]
+pub(crate) struct Images {
+    dir: Arc<Path>,
+}
+
+impl Images {
+    /// Opens the directory, creates it where it is missing, and removes what an unfinished write left.
+    pub(crate) fn open(dir: PathBuf) -> Result<Self, StoreError> {
+        fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
+        let images = Self { dir: dir.into() };
+        for path in images.files("tmp")? {
+            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        }
+        Ok(images)
+    }
+
+    /// Reads the newest image, if there is one.
+    pub(crate) fn newest(&self) -> Result<Option<(ImageFile, Image)>, StoreError> {
+        let Some(path) = self.files("image")?.pop() else { return Ok(None) };
+        let file = ImageFile { path };
+        let image = file.read()?;
+        Ok(Some((file, image)))
+    }
+
+    /// Writes an image and returns when it is on the disk. Blocks.
+    pub(crate) fn write(&self, image: &Image) -> Result<ImageFile, StoreError> {
+        let index = image.applied.map_or(0, |id| id.index);
+        let path = self.dir.join(format!("{index:016x}.image"));
+        let unfinished = path.with_extension("tmp");
+        write_file(&unfinished, image).map_err(StoreError::io("write", &unfinished))?;
+        fs::rename(&unfinished, &path).map_err(StoreError::io("rename", &unfinished))?;
+        sync_dir(&self.dir)?;
+        let mut older = self.files("image")?;
+        older.truncate(older.len().saturating_sub(2));
+        for path in older {
+            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        }
+        Ok(ImageFile { path })
+    }
+
+    /// Files that end so, ordered by log index.
+    fn files(&self, end: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let entries = fs::read_dir(&self.dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+        let mut files: Vec<PathBuf> = entries.map_err(StoreError::io("list", &*self.dir))?;
+        files.retain(|path| path.extension().is_some_and(|found| found == end));
+        files.sort();
+        Ok(files)
+    }
+}
+
+impl ImageFile {
+    /// Reads and checks the whole file.
+    pub(crate) fn read(&self) -> Result<Image, StoreError> {
+        let damaged = |what: String| StoreError::damaged(&self.path, what);
+        let file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
+        let mut input = BufReader::new(file);
+        let mut magic = [0; 8];
+        let whole = input.read_exact(&mut magic).is_ok() && &magic == MAGIC;
+        if !whole {
+            return Err(damaged("it does not begin like an image".to_owned()));
+        }
+        let mut reader = convert::Reader::default();
+        while let Some(bytes) = read_chunk(&mut input).map_err(|error| damaged(error.to_string()))? {
+            let chunk = wire::Chunk::decode(bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
+            for record in chunk.records {
+                reader.take(record).map_err(damaged)?;
+            }
+        }
+        reader.finish().map_err(damaged)
+    }
+}
+
+fn read_chunk(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut header = [0; 8];
+    match input.read(&mut header[..1])? {
+        0 => return Ok(None),
+        _ => input.read_exact(&mut header[1..])?,
+    }
+    let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
+    let (len, crc) = (number(0) as usize, number(4));
+    if len > CHUNK_BYTES_MAX {
+        return Err(io::Error::other(format!("a chunk states {len} bytes")));
+    }
+    let mut bytes = vec![0; len];
+    input.read_exact(&mut bytes)?;
+    if crc32c::crc32c(&bytes) != crc {
+        return Err(io::Error::other("a chunk has a wrong checksum"));
+    }
+    Ok(Some(bytes))
+}
+
+fn write_file(path: &Path, image: &Image) -> io::Result<()> {
+    let mut output = BufWriter::new(File::create(path)?);
+    output.write_all(MAGIC)?;
+    let mut chunk = wire::Chunk::default();
+    let (mut count, mut bytes) = (0, 0);
+    let mut close = |chunk: &mut wire::Chunk| {
+        let encoded = std::mem::take(chunk).encode_to_vec();
+        let len = u32::try_from(encoded.len()).map_err(io::Error::other)?;
+        output.write_all(&len.to_be_bytes())?;
+        output.write_all(&crc32c::crc32c(&encoded).to_be_bytes())?;
+        output.write_all(&encoded)
+    };
+    for record in convert::records(image) {
+        count += 1;
+        bytes += record.encoded_len();
+        chunk.records.push(record);
+        if bytes > CHUNK_BYTES {
+            close(&mut chunk)?;
+            bytes = 0;
+        }
+    }
+    chunk.records.push(wire::Record { kind: Some(wire::Kind::End(count)) });
+    close(&mut chunk)?;
+    output.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! The Raft log: openraft's storage interface in front of one writer thread that owns the engine.
+//!
+//! Entries since the last image are kept in memory as well, so the disk is only read when the store opens.
+
+mod frame;
+mod scan;
+mod wire;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    io,
+    ops::RangeBounds,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use openraft::{
+    OptionalSend, RaftLogReader,
+    entry::RaftEntry as _,
+    storage::{IOFlushed, LogState, RaftLogStorage},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    StoreError,
+    disk::LogEngine,
+    raft::{Entry, LogId, TypeConfig, Vote},
+};
+pub(crate) use wire::{LogIdWire, MembershipWire, decode_membership, encode_membership, log_id, log_id_wire};
+use writer::{Request, Writer};
+
+/// Requests that wait for the writer, at most; openraft waits when there are more.
+const QUEUE_LEN_MAX: usize = 1_024;
+
+/// The log of one node. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Log {
+    view: Arc<Mutex<View>>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// What is in the log, as readers see it: at once, not only when it is durable.
+#[derive(Debug, Default)]
+struct View {
+    entries: BTreeMap<u64, Entry>,
+    purged: Option<LogId>,
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+}
+
+impl Log {
+    /// Reads and checks the whole log, then starts its writer. `dir` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] when a row has other bytes than were written, or is missing between others.
+    pub(crate) fn open(mut engine: impl LogEngine, dir: &Path) -> Result<Self, StoreError> {
+        let found = scan::scan(engine.rows()?).map_err(|what| StoreError::damaged(dir, what))?;
+        let (requests, queue) = mpsc::channel(QUEUE_LEN_MAX);
+        let writer = Writer::new(engine, found.chains, found.purged_chain);
+        std::thread::Builder::new()
+            .name("store-log".to_owned())
+            .spawn(move || writer.run(queue))
+            .map_err(StoreError::io("start the writer of", dir))?;
+        let view = View {
+            entries: found.entries,
+            purged: found.purged,
+            vote: found.vote,
+            committed: found.committed,
+        };
+        Ok(Self { view: Arc::new(Mutex::new(view)), requests })
+    }
+
+    /// Stops the writer after everything before is on the disk.
+    pub(crate) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.requests.send(Request::Close { done }).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, request: impl FnOnce(writer::Done) -> Request) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.requests.send(request(done)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the log's writer has stopped")
+}
+
+impl RaftLogReader<TypeConfig> for Log {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<Entry>> {
+        Ok(self.view().entries.range(range).map(|(_, entry)| entry.clone()).collect())
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.view().vote)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for Log {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let view = self.view();
+        let last = view.entries.last_key_value().map(|(_, entry)| entry.log_id());
+        Ok(LogState { last_purged_log_id: view.purged, last_log_id: last.or(view.purged) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let vote = *vote;
+        self.ask(|done| Request::Vote { vote, done }).await?;
+        self.view().vote = Some(vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        self.view().committed = committed;
+        // Not waited for: it travels with the next batch. A start that finds an older one applies the rest
+        // of the log once the node leads.
+        self.requests.send(Request::Committed { committed }).await.map_err(|_| stopped())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.view().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        self.view().entries.extend(entries.iter().map(|entry| (entry.index(), entry.clone())));
+        let request = Request::Append { entries, callback };
+        self.requests.send(request).await.map_err(|_| stopped())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let first_gone = last.map_or(0, |last| last.index + 1);
+        self.view().entries.split_off(&first_gone);
+        self.ask(|done| Request::Truncate { first_gone, done }).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        {
+            let mut view = self.view();
+            view.purged = view.purged.max(Some(upto));
+            view.entries = view.entries.split_off(&(upto.index + 1));
+        }
+        self.ask(|done| Request::Purge { upto, done }).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! How entries, votes and log ids are written. These bytes are on disk for ever: fields are added, never changed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use openraft::{BasicNode, EntryPayload, entry::RaftEntry as _, impls::leader_id_adv::LeaderId};
+use prost::Message;
+
+use crate::raft::{Entry, LogId, Membership, Payload, Vote};
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct LogIdWire {
+    #[prost(uint64, tag = "1")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) node: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) index: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryWire {
+    #[prost(message, required, tag = "1")]
+    id: LogIdWire,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    command: Option<Bytes>,
+    #[prost(message, optional, tag = "3")]
+    membership: Option<MembershipWire>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MembershipWire {
+    #[prost(message, repeated, tag = "1")]
+    configs: Vec<VotersWire>,
+    #[prost(message, repeated, tag = "2")]
+    nodes: Vec<NodeWire>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct VotersWire {
+    #[prost(uint64, repeated, tag = "1")]
+    ids: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeWire {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(string, tag = "2")]
+    address: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct VoteWire {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    node: u64,
+    #[prost(bool, tag = "3")]
+    committed: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PurgedWire {
+    #[prost(message, required, tag = "1")]
+    id: LogIdWire,
+    #[prost(fixed64, tag = "2")]
+    chain: u64,
+}
+
+pub(crate) fn log_id_wire(id: &LogId) -> LogIdWire {
+    LogIdWire { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
+}
+
+pub(crate) fn log_id(wire: &LogIdWire) -> LogId {
+    LogId { leader_id: LeaderId { term: wire.term, node_id: wire.node }, index: wire.index }
+}
+
+pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
+    let (command, membership) = match &entry.payload {
+        EntryPayload::Blank => (None, None),
+        EntryPayload::Normal(Payload(bytes)) => (Some(bytes.clone()), None),
+        EntryPayload::Membership(membership) => (None, Some(encode_membership(membership))),
+    };
+    EntryWire { id: log_id_wire(&entry.log_id()), command, membership }.encode_to_vec()
+}
+
+pub(crate) fn decode_entry(bytes: Vec<u8>) -> Result<Entry, String> {
+    let wire = EntryWire::decode(Bytes::from(bytes)).map_err(|error| error.to_string())?;
+    let payload = match (wire.command, wire.membership) {
+        (Some(bytes), None) => EntryPayload::Normal(Payload(bytes)),
+        (None, Some(membership)) => EntryPayload::Membership(decode_membership(membership)?),
+        (None, None) => EntryPayload::Blank,
+        (Some(_), Some(_)) => return Err("is a command and a membership at once".to_owned()),
+    };
+    Ok(Entry { log_id: log_id(&wire.id), payload })
+}
+
+pub(crate) fn encode_membership(membership: &Membership) -> MembershipWire {
+    let voters = |ids: &std::collections::BTreeSet<u64>| VotersWire { ids: ids.iter().copied().collect() };
+    let node = |(id, node): (&u64, &BasicNode)| NodeWire { id: *id, address: node.addr.clone() };
+    MembershipWire {
+        configs: membership.get_joint_config().iter().map(voters).collect(),
+        nodes: membership.nodes().map(node).collect(),
+    }
+}
+
+pub(crate) fn decode_membership(wire: MembershipWire) -> Result<Membership, String> {
+    let configs: Vec<_> = wire.configs.into_iter().map(|voters| voters.ids.into_iter().collect()).collect();
+    let nodes: BTreeMap<u64, BasicNode> =
+        wire.nodes.into_iter().map(|node| (node.id, BasicNode { addr: node.address })).collect();
+    if configs.is_empty() && nodes.is_empty() {
+        return Ok(Membership::default());
+    }
+    Membership::new(configs, nodes).map_err(|error| error.to_string())
+}
+
+pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
+    VoteWire { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed }
+        .encode_to_vec()
+}
+
+pub(crate) fn decode_vote(bytes: &[u8]) -> Result<Vote, String> {
+    let wire = VoteWire::decode(bytes).map_err(|error| error.to_string())?;
+    Ok(Vote { leader_id: LeaderId { term: wire.term, node_id: wire.node }, committed: wire.committed })
+}
+
+pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
+    log_id_wire(id).encode_to_vec()
+}
+
+pub(crate) fn decode_log_id(bytes: &[u8]) -> Result<LogId, String> {
+    LogIdWire::decode(bytes).map(|wire| log_id(&wire)).map_err(|error| error.to_string())
+}
+
+pub(crate) fn encode_purged(id: &LogId, chain: u64) -> Vec<u8> {
+    PurgedWire { id: log_id_wire(id), chain }.encode_to_vec()
+}
+
+pub(crate) fn decode_purged(bytes: &[u8]) -> Result<(LogId, u64), String> {
+    let wire = PurgedWire::decode(bytes).map_err(|error| error.to_string())?;
+    Ok((log_id(&wire.id), wire.chain))
+}

@@ -1,0 +1,136 @@
+//! openraft's state machine: applies the log to the state in memory, and makes images of it.
+
+use std::{io, sync::{Arc, Mutex, PoisonError}};
+
+use futures_util::{Stream, StreamExt as _};
+use openraft::{
+    EntryPayload, OptionalSend,
+    alias::{SnapshotMetaOf, SnapshotOf},
+    entry::RaftEntry as _,
+    storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine},
+};
+
+use crate::{
+    StoreError,
+    command::{Command, Outcome},
+    image::{Image, ImageFile, Images},
+    raft::{Entry, LogId, Payload, StoredMembership, TypeConfig},
+    views::Views,
+};
+
+/// The state machine of one node. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) views: Arc<Views>,
+    images: Images,
+    newest: Arc<Mutex<Option<(SnapshotMetaOf<TypeConfig>, ImageFile)>>>,
+}
+
+impl Machine {
+    /// Starts from the views that were made of `newest`, if there is one.
+    pub(crate) fn new(views: Arc<Views>, images: Images, newest: Option<ImageFile>) -> Self {
+        let newest = newest.map(|file| (meta_of(&views.read()), file));
+        Self { views, images, newest: Arc::new(Mutex::new(newest)) }
+    }
+
+    async fn apply_entry(&self, entry: Entry) -> io::Result<Outcome> {
+        let at = entry.log_id();
+        match entry.payload {
+            EntryPayload::Blank => {
+                self.views.update(|image| image.applied = Some(at));
+                Ok(Outcome::None)
+            }
+            EntryPayload::Membership(membership) => {
+                self.views.update(|image| {
+                    image.applied = Some(at);
+                    image.membership = StoredMembership::new(Some(at), membership);
+                });
+                Ok(Outcome::None)
+            }
+            EntryPayload::Normal(Payload(bytes)) => self.apply_command(at, bytes).await,
+        }
+    }
+
+    async fn apply_command(&self, at: LogId, bytes: bytes::Bytes) -> io::Result<Outcome> {
+        let len = bytes.len();
+        let command = Command::decode(bytes)
+            .map_err(|why| io::Error::other(format!("log entry {}: {why}", at.index)))?;
+        let views = self.views.clone();
+        if command.blobs().is_empty() {
+            return views.apply(at, len, &command).map_err(StoreError::into_io);
+        }
+        blocking(move || views.apply(at, len, &command)).await
+    }
+
+    fn set_newest(&self, meta: SnapshotMetaOf<TypeConfig>, file: ImageFile) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, file));
+    }
+}
+
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(run).await.map_err(io::Error::other)?.map_err(StoreError::into_io)
+}
+
+fn meta_of(image: &Image) -> SnapshotMetaOf<TypeConfig> {
+    SnapshotMetaOf::<TypeConfig> { last_log_id: image.applied, last_membership: image.membership.clone() }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Machine {
+    type SnapshotData = ImageFile;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, ImageFile>> {
+        // The clone shares the objects, so that applying does not wait for the disk.
+        let image = self.views.read().clone();
+        self.views.image_was_made();
+        let meta = meta_of(&image);
+        let images = self.images.clone();
+        let file = blocking(move || images.write(&image)).await?;
+        self.set_newest(meta.clone(), file.clone());
+        Ok(SnapshotOf::<TypeConfig, ImageFile> { meta, snapshot: file })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = ImageFile;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let image = self.views.read();
+        Ok((image.applied, image.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let outcome = self.apply_entry(entry).await?;
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<TypeConfig>, file: ImageFile) -> io::Result<()> {
+        let images = self.images.clone();
+        let (file, image) = blocking(move || {
+            let image = file.read()?;
+            Ok((images.write(&image)?, image))
+        })
+        .await?;
+        self.set_newest(meta_of(&image), file);
+        self.views.replace(image);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, ImageFile>>> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(newest.map(|(meta, snapshot)| SnapshotOf::<TypeConfig, ImageFile> { meta, snapshot }))
+    }
+}

@@ -1,0 +1,57 @@
+//! The types with which openraft is set up, and its settings.
+#![allow(deprecated, reason = "openraft's macro names its own deprecated alias of the tokio runtime")]
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use openraft::{Config, SnapshotPolicy, alias};
+
+use crate::{StoreError, command::Outcome, machine::Machine};
+
+/// An encoded [`Command`](crate::Command); openraft does not look inside.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Payload(pub(crate) Bytes);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command of {} bytes", self.0.len())
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+openraft::declare_raft_types!(
+    pub(crate) TypeConfig:
+        D = Payload,
+        R = Outcome,
+);
+
+pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
+pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
+pub(crate) type Entry = alias::EntryOf<TypeConfig>;
+pub(crate) type Vote = alias::VoteOf<TypeConfig>;
+pub(crate) type Membership = openraft::Membership<u64, openraft::BasicNode>;
+pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
+
+/// Entries that stay in the log after an image contains them, for replicas that are a little behind.
+const KEPT_ENTRIES: u64 = 500;
+
+/// The settings of a node. `image_every` is in log entries.
+pub(crate) fn config(image_every: u64) -> Result<Arc<Config>, StoreError> {
+    let config = Config {
+        cluster_name: "tidegate".to_owned(),
+        heartbeat_interval: 200,
+        election_timeout_min: 600,
+        election_timeout_max: 1_200,
+        enable_pre_vote: Some(true),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(image_every),
+        max_in_snapshot_log_to_keep: KEPT_ENTRIES.min(image_every),
+        ..Config::default()
+    };
+    let checked = config.validate().map_err(|error| StoreError::Stopped { reason: error.to_string() })?;
+    Ok(Arc::new(checked))
+}

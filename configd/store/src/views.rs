@@ -1,0 +1,138 @@
+//! What readers share with the state machine: the state in memory, the parts, and the watches.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    StoreError,
+    blobs::Blobs,
+    changes::Changes,
+    command::{Command, Outcome},
+    image::Image,
+    raft::LogId,
+};
+
+/// The newest version of every pool.
+pub type Heads = Arc<BTreeMap<Arc<str>, u64>>;
+
+/// The state in memory and the ways to follow it.
+#[derive(Debug)]
+pub(crate) struct Views {
+    image: RwLock<Image>,
+    changes: RwLock<Changes>,
+    pub(crate) blobs: Blobs,
+    pub(crate) revision: watch::Sender<u64>,
+    pub(crate) heads: watch::Sender<Heads>,
+    /// Bytes of the commands that were applied since the last image.
+    bytes_since_image: AtomicU64,
+}
+
+impl Views {
+    /// Starts from an image.
+    pub(crate) fn new(image: Image, blobs: Blobs) -> Self {
+        let changes = Changes::starting_at(image.state.revision);
+        let (revision, heads) = (image.state.revision, heads_of(&image));
+        Self {
+            image: RwLock::new(image),
+            changes: RwLock::new(changes),
+            blobs,
+            revision: watch::Sender::new(revision),
+            heads: watch::Sender::new(heads),
+            bytes_since_image: AtomicU64::new(0),
+        }
+    }
+
+    /// The state; hold it shortly, nothing is applied meanwhile.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Image> {
+        self.image.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is not the state: what is applied, and the membership.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Image)) {
+        change(&mut self.write());
+    }
+
+    /// The keys that changed after `revision`.
+    pub(crate) fn changes_since(&self, revision: u64) -> Option<Vec<crate::ObjectKey>> {
+        self.changes.read().unwrap_or_else(PoisonError::into_inner).since(revision)
+    }
+
+    /// Carries out a command of the log. Its parts are on the disk before anybody can see that they exist.
+    /// Blocks where the command brings parts.
+    pub(crate) fn apply(&self, at: LogId, len: usize, command: &Command) -> Result<Outcome, StoreError> {
+        let fresh = match command.check() {
+            Ok(()) => self.read().state.fresh_blobs(command),
+            Err(_) => Vec::new(),
+        };
+        if !fresh.is_empty() {
+            self.blobs.write(at.index, &fresh)?;
+        }
+        let effects = {
+            let mut image = self.write();
+            image.applied = Some(at);
+            let effects = image.state.apply(at.index, command);
+            if !effects.changed.is_empty() {
+                let mut changes = self.changes.write().unwrap_or_else(PoisonError::into_inner);
+                changes.push(at.index, effects.changed);
+            }
+            (effects.outcome, effects.released, image.state.has_pack(at.index))
+        };
+        let (outcome, released, used) = effects;
+        released.into_iter().for_each(|pack| self.blobs.remove(pack));
+        if !fresh.is_empty() && !used {
+            self.blobs.remove(at.index);
+        }
+        self.bytes_since_image.fetch_add(len as u64, Ordering::Relaxed);
+        self.announce(&outcome);
+        Ok(outcome)
+    }
+
+    /// Replaces everything, as after an image from another node.
+    pub(crate) fn replace(&self, image: Image) {
+        let (revision, heads) = (image.state.revision, heads_of(&image));
+        *self.changes.write().unwrap_or_else(PoisonError::into_inner) = Changes::starting_at(revision);
+        *self.write() = image;
+        self.revision.send_replace(revision);
+        self.heads.send_replace(heads);
+    }
+
+    /// Bytes of commands since the last image.
+    pub(crate) fn bytes_since_image(&self) -> u64 {
+        self.bytes_since_image.load(Ordering::Relaxed)
+    }
+
+    /// Starts that count again.
+    pub(crate) fn image_was_made(&self) {
+        self.bytes_since_image.store(0, Ordering::Relaxed);
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Image> {
+        self.image.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announce(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Applied { changed: 1.., .. } => {
+                let revision = self.read().state.revision;
+                self.revision.send_replace(revision);
+            }
+            Outcome::Committed { .. } => {
+                let heads = heads_of(&self.read());
+                self.heads.send_replace(heads);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn heads_of(image: &Image) -> Heads {
+    let head = |(pool, history): (&Arc<str>, &crate::history::History)| (pool.clone(), history.head_version());
+    Arc::new(image.state.pools.iter().map(head).collect())
+}
