@@ -61,7 +61,9 @@ pub enum ConfigdError {
     #[error("cannot open the store")]
     OpenStore(#[source] StoreError),
     /// The gRPC address is not to be had.
-    #[error("cannot listen on {address} for gRPC; stop what uses it, or choose another address with --listen")]
+    #[error(
+        "cannot listen on {address} for gRPC; stop what uses it, or choose another address with --listen"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -94,7 +96,9 @@ impl Configd {
     /// # Errors
     /// The data directory must be usable and the address free.
     pub async fn start(options: ConfigdOptions) -> Result<ConfigdHandle, ConfigdError> {
-        let ready = options.readiness.condition("configd", "the store is not open yet");
+        let ready = options
+            .readiness
+            .condition("configd", "the store is not open yet");
         let listener = bind(options.listen).await?;
         let store = Store::open(OpenOptions::new(options.data_dir));
         let store = store.await.map_err(ConfigdError::OpenStore)?;
@@ -105,12 +109,20 @@ impl Configd {
             tasks: Tasks::new(),
             end: CancellationToken::new(),
         };
-        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let address = listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
         let in_process = services.serve(listener).await?;
         services.publish(options.settings, &options.metrics);
         services.measure(&options.metrics);
         ready.set();
-        Ok(ConfigdHandle { store, in_process, address, tasks: services.tasks, end: services.end })
+        Ok(ConfigdHandle {
+            store,
+            in_process,
+            address,
+            tasks: services.tasks,
+            end: services.end,
+        })
     }
 }
 
@@ -134,9 +146,13 @@ impl ConfigdHandle {
 }
 
 async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ConfigdError> {
-    let Some(address) = address else { return Ok(None) };
+    let Some(address) = address else {
+        return Ok(None);
+    };
     let bound = TcpListener::bind(address).await;
-    bound.map(Some).map_err(|source| ConfigdError::Listen { address, source })
+    bound
+        .map(Some)
+        .map_err(|source| ConfigdError::Listen { address, source })
 }
 
 /// What the services share.
@@ -163,7 +179,11 @@ impl Services {
             let server = server().add_routes(routes);
             let incoming = TcpListenerStream::new(listener);
             self.tasks.spawn("gRPC", async move {
-                report(server.serve_with_incoming_shutdown(incoming, end.cancelled_owned()).await);
+                report(
+                    server
+                        .serve_with_incoming_shutdown(incoming, end.cancelled_owned())
+                        .await,
+                );
             });
         }
         Ok(in_process)
@@ -189,8 +209,12 @@ impl Services {
             StatusServiceServer::new(statuses).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<ObjectServiceServer<Objects>>().await;
-        reporter.set_serving::<SnapshotServiceServer<Snapshots>>().await;
-        reporter.set_serving::<StatusServiceServer<StatusReader>>().await;
+        reporter
+            .set_serving::<SnapshotServiceServer<Snapshots>>()
+            .await;
+        reporter
+            .set_serving::<StatusServiceServer<StatusReader>>()
+            .await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -207,7 +231,8 @@ impl Services {
         let metrics = PublisherMetrics::new(metrics);
         let statuses = self.statuses.clone();
         let publisher = Publisher::new(self.store.clone(), settings, statuses, metrics);
-        self.tasks.spawn("publisher", publisher.run(self.end.clone()));
+        self.tasks
+            .spawn("publisher", publisher.run(self.end.clone()));
     }
 
     /// Keeps the gauges current; a scrape a second late is no worse than a scrape.

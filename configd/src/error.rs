@@ -19,7 +19,10 @@ pub(crate) struct Violation {
 
 impl Violation {
     pub(crate) fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
+        Self {
+            field: field.into(),
+            description: description.into(),
+        }
     }
 }
 
@@ -44,7 +47,8 @@ pub(crate) fn invalid(violations: &[Violation]) -> Status {
     let violation = |violation: &Violation| {
         FieldViolation::new(violation.field.clone(), violation.description.clone())
     };
-    let details = ErrorDetails::with_bad_request(violations.iter().map(violation).collect::<Vec<_>>());
+    let details =
+        ErrorDetails::with_bad_request(violations.iter().map(violation).collect::<Vec<_>>());
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
@@ -70,7 +74,9 @@ pub(crate) fn applied(outcome: Outcome) -> Result<(u64, u32), Status> {
     match outcome {
         Outcome::Applied { revision, changed } => Ok((revision, changed)),
         Outcome::PreconditionFailed { index, key, found } => {
-            let found = found.map_or("it does not exist".to_owned(), |at| format!("it was changed at revision {at}"));
+            let found = found.map_or("it does not exist".to_owned(), |at| {
+                format!("it was changed at revision {at}")
+            });
             Err(Status::failed_precondition(format!(
                 "operations[{index}]: {} {} is not as the precondition says: {found}; read it again and retry",
                 key.kind,
@@ -78,6 +84,8 @@ pub(crate) fn applied(outcome: Outcome) -> Result<(u64, u32), Status> {
             )))
         }
         Outcome::Refused { reason } => Err(Status::invalid_argument(reason)),
-        other => Err(Status::internal(format!("the store answered {other:?} to a batch of objects"))),
+        other => Err(Status::internal(format!(
+            "the store answered {other:?} to a batch of objects"
+        ))),
     }
 }

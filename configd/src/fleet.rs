@@ -37,29 +37,47 @@ struct Entry {
 impl Fleet {
     /// Adds a worker; a second connection under the same name takes the place of the first.
     pub(crate) fn join(&self, worker: Worker) -> Presence {
-        let key = WorkerKey { pool: worker.pool.as_str().into(), name: worker.name.as_str().into() };
+        let key = WorkerKey {
+            pool: worker.pool.as_str().into(),
+            name: worker.name.as_str().into(),
+        };
         let session = self.edit(|workers| {
             let session = workers.get(&key).map_or(0, |entry| entry.session + 1);
             workers.insert(key.clone(), Entry { session, worker });
             session
         });
-        Presence { fleet: self.clone(), key, session }
+        Presence {
+            fleet: self.clone(),
+            key,
+            session,
+        }
     }
 
     /// The workers of a pool, or of all pools where it is empty, ordered by pool and name.
     pub(crate) fn list(&self, pool: &str) -> Vec<Worker> {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let selected = workers.iter().filter(|(key, _)| pool.is_empty() || *key.pool == *pool);
+        let selected = workers
+            .iter()
+            .filter(|(key, _)| pool.is_empty() || *key.pool == *pool);
         selected.map(|(_, entry)| entry.worker.clone()).collect()
     }
 
     /// How many workers of a pool serve `version` or a newer one, and how many there are.
     pub(crate) fn serving(&self, pool: &str, version: u64) -> (usize, usize) {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let versions = workers.iter().filter(|(key, _)| *key.pool == *pool).map(|(_, entry)| {
-            entry.worker.serving.as_ref().map_or(0, |serving| serving.version)
-        });
-        versions.fold((0, 0), |(served, all), one| (served + usize::from(one >= version), all + 1))
+        let versions = workers
+            .iter()
+            .filter(|(key, _)| *key.pool == *pool)
+            .map(|(_, entry)| {
+                entry
+                    .worker
+                    .serving
+                    .as_ref()
+                    .map_or(0, |serving| serving.version)
+            });
+        versions.fold((0, 0), |(served, all), one| {
+            (served + usize::from(one >= version), all + 1)
+        })
     }
 
     /// Wakes whenever a worker comes, goes or answers.
@@ -103,7 +121,10 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         self.fleet.edit(|workers| {
-            if workers.get(&self.key).is_some_and(|entry| entry.session == self.session) {
+            if workers
+                .get(&self.key)
+                .is_some_and(|entry| entry.session == self.session)
+            {
                 workers.remove(&self.key);
             }
         });
@@ -117,12 +138,23 @@ mod tests {
     use super::*;
 
     fn worker(name: &str) -> Worker {
-        Worker { pool: "p".into(), name: name.into(), ..Worker::default() }
+        Worker {
+            pool: "p".into(),
+            name: name.into(),
+            ..Worker::default()
+        }
     }
 
     fn ack(version: u64) -> Ack {
-        let id = SnapshotId { pool: "p".into(), version, ..SnapshotId::default() };
-        Ack { id: Some(id), ..Ack::default() }
+        let id = SnapshotId {
+            pool: "p".into(),
+            version,
+            ..SnapshotId::default()
+        };
+        Ack {
+            id: Some(id),
+            ..Ack::default()
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod error;
 mod feed;
 mod fleet;
 mod metrics;
+mod pools;
+mod process;
 mod publisher;
 mod rpc;
 mod statuses;
@@ -13,3 +15,4 @@ mod transport;
 mod wire;
 
 pub use app::{Configd, ConfigdError, ConfigdHandle, ConfigdOptions};
+pub use process::ConfigdArgs;

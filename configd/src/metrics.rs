@@ -56,6 +56,6 @@ impl StateMetrics {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.revision.set(number(store.revision()));
         self.workers.set(number(fleet.list("").len() as u64));
-        self.snapshots.set(number(store.heads().len() as u64));
+        self.snapshots.set(number(store.pools().len() as u64));
     }
 }

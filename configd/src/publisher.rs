@@ -16,6 +16,7 @@ use tracing::{debug, error, info};
 
 use crate::clock::unix_ms;
 use crate::metrics::PublisherMetrics;
+use crate::pools::heads;
 use crate::statuses::Statuses;
 use crate::wire;
 
@@ -74,7 +75,14 @@ impl Publisher {
         metrics: PublisherMetrics,
     ) -> Self {
         let compiler = Some(Compiler::new(settings.clone()));
-        Self { store, statuses, metrics, compiler, settings, known: None }
+        Self {
+            store,
+            statuses,
+            metrics,
+            compiler,
+            settings,
+            known: None,
+        }
     }
 
     /// Publishes until `end`.
@@ -113,10 +121,16 @@ impl Publisher {
         let changed = self.feed_compiler(revision);
         let (compilation, changed) = self.compile(revision, changed).await?;
         self.metrics.compiled(started.elapsed());
-        let heads = self.commit(revision, &compilation, &cause::describe(&changed)).await?;
+        let heads = self
+            .commit(revision, &compilation, &cause::describe(&changed))
+            .await?;
         self.statuses.publish(revision, &compilation, &heads);
         self.known = Some(revision);
-        debug!(revision, elapsed_us = started.elapsed().as_micros() as u64, "Revision published.");
+        debug!(
+            revision,
+            elapsed_us = started.elapsed().as_micros() as u64,
+            "Revision published."
+        );
         Ok(())
     }
 
@@ -132,7 +146,7 @@ impl Publisher {
         let changes = self.known.and_then(|known| self.store.changes_since(known));
         let Some(keys) = changes else {
             *compiler = Compiler::new(self.settings.clone());
-            for object in self.store.objects(&ObjectFilter::default()) {
+            for object in self.store.objects(&ObjectFilter::default()).1 {
                 put(compiler, &object);
             }
             return vec![format!("all objects at revision {revision}")];
@@ -143,7 +157,9 @@ impl Publisher {
                 None => compiler.remove(&wire::compiler_key(key)),
             }
         }
-        keys.iter().map(|key| format!("{} {}", key.kind, cause::object_name(key))).collect()
+        keys.iter()
+            .map(|key| format!("{} {}", key.kind, cause::object_name(key)))
+            .collect()
     }
 
     /// Compiles on a blocking thread: at 10,000 routes it takes milliseconds.
@@ -153,13 +169,17 @@ impl Publisher {
         changed: Vec<String>,
     ) -> Result<(Compilation, Vec<String>), PublishError> {
         let mut compiler = self.compiler.take().expect("no compilation is running");
-        #[expect(clippy::disallowed_methods, reason = "awaited here, so nothing is left to drain")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "awaited here, so nothing is left to drain"
+        )]
         let compiled = tokio::task::spawn_blocking(move || {
             let compilation = compiler.compile();
             (compiler, compilation)
         });
-        let (compiler, compilation) =
-            compiled.await.map_err(|_| PublishError::Compiler { revision })?;
+        let (compiler, compilation) = compiled
+            .await
+            .map_err(|_| PublishError::Compiler { revision })?;
         self.compiler = Some(compiler);
         Ok((compilation, changed))
     }
@@ -171,16 +191,31 @@ impl Publisher {
         compilation: &Compilation,
         cause: &str,
     ) -> Result<BTreeMap<String, u64>, PublishError> {
-        let mut heads: BTreeMap<String, u64> =
-            self.store.heads().iter().map(|head| (head.pool.to_string(), head.version)).collect();
+        let mut heads: BTreeMap<String, u64> = heads(&self.store)
+            .iter()
+            .map(|head| (head.pool.to_string(), head.version))
+            .collect();
         let empty = BTreeMap::new();
-        let gone = heads.keys().filter(|pool| !compilation.pools.contains_key(*pool)).cloned();
+        let gone = heads
+            .keys()
+            .filter(|pool| !compilation.pools.contains_key(*pool))
+            .cloned();
         let gone: Vec<String> = gone.collect();
-        let pools = compilation.pools.iter().chain(gone.iter().map(|pool| (pool, &empty)));
+        let pools = compilation
+            .pools
+            .iter()
+            .chain(gone.iter().map(|pool| (pool, &empty)));
         for (pool, parts) in pools {
             let parent = heads.get(pool).copied().unwrap_or(0);
-            let manifest = self.store.manifest(pool, parent).unwrap_or_default();
-            let Some(plan) = plan::plan(pool, parent, &manifest, parts) else { continue };
+            let manifest = self.store.manifest(pool, parent);
+            let Some(plan) = plan::plan(
+                pool,
+                parent,
+                manifest.as_deref().map_or(&[], Vec::as_slice),
+                parts,
+            ) else {
+                continue;
+            };
             let version = self.carry_out(plan, revision, cause).await?;
             info!(%pool, version, revision, cause, "Snapshot committed.");
             heads.insert(pool.clone(), version);
@@ -204,12 +239,18 @@ impl Publisher {
         commit.cause = cause.to_owned();
         match self.propose(&pool, Command::CommitSnapshot(commit)).await? {
             Outcome::Committed { version } => Ok(version),
-            outcome => Err(PublishError::Refused { pool, outcome: format!("{outcome:?}") }),
+            outcome => Err(PublishError::Refused {
+                pool,
+                outcome: format!("{outcome:?}"),
+            }),
         }
     }
 
     async fn propose(&self, pool: &str, command: Command) -> Result<Outcome, PublishError> {
-        let failed = |source| PublishError::Propose { pool: pool.to_owned(), source };
+        let failed = |source| PublishError::Propose {
+            pool: pool.to_owned(),
+            source,
+        };
         self.store.propose(command).await.map_err(failed)
     }
 }
@@ -218,7 +259,9 @@ impl Publisher {
 /// between two releases: the object is treated as absent and said so.
 fn put(compiler: &mut Compiler, object: &tidegate_store::StoredObject) {
     if let Err(invalid) = compiler.put(wire::compiler_object(object)) {
-        let first = invalid.first().map(|field| format!("{}: {}", field.path, field.message));
+        let first = invalid
+            .first()
+            .map(|field| format!("{}: {}", field.path, field.message));
         error!(
             object = %cause::object_name(&object.key), kind = object.key.kind,
             cause = first.unwrap_or_default(),

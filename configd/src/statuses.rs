@@ -42,7 +42,10 @@ pub(crate) struct Statuses {
 impl Statuses {
     /// An empty board.
     pub(crate) fn new(pooling: Pooling) -> Self {
-        Self { board: watch::Sender::new(Board::default()), pooling }
+        Self {
+            board: watch::Sender::new(Board::default()),
+            pooling,
+        }
     }
 
     /// A reader.
@@ -61,7 +64,13 @@ impl Statuses {
             let entry = |status: &ObjectStatus| {
                 let before = board.statuses.get(&status.key);
                 let since = self.since(status, before, heads);
-                (status.key.clone(), Entry { status: status.clone(), since })
+                (
+                    status.key.clone(),
+                    Entry {
+                        status: status.clone(),
+                        since,
+                    },
+                )
             };
             let statuses = compilation.statuses.iter().map(entry).collect();
             *board = Board {
@@ -99,7 +108,9 @@ impl Entry {
     /// The status as it is now true, with the workers' part.
     pub(crate) fn joined(&self, fleet: &Fleet) -> Value {
         let mut status = self.status.status.clone();
-        let Some((pool, version)) = &self.since else { return status };
+        let Some((pool, version)) = &self.since else {
+            return status;
+        };
         let message = match fleet.serving(pool, *version) {
             (_, 0) => format!("No worker of pool {pool} is connected."),
             (served, all) if served < all => {
@@ -109,7 +120,9 @@ impl Entry {
         };
         hold_back(&mut status, &message);
         if let Some(listeners) = status.get_mut("listeners").and_then(Value::as_array_mut) {
-            listeners.iter_mut().for_each(|listener| hold_back(listener, &message));
+            listeners
+                .iter_mut()
+                .for_each(|listener| hold_back(listener, &message));
         }
         status
     }
@@ -147,13 +160,26 @@ mod tests {
         };
         let listener = json!({"name": "http", "conditions": [condition]});
         let status = json!({"conditions": [condition], "listeners": [listener]});
-        let status = ObjectStatus { key, uid: "u".into(), generation: 1, status };
-        Compilation { statuses: vec![status], ..Compilation::default() }
+        let status = ObjectStatus {
+            key,
+            uid: "u".into(),
+            generation: 1,
+            status,
+        };
+        Compilation {
+            statuses: vec![status],
+            ..Compilation::default()
+        }
     }
 
     fn programmed(statuses: &Statuses, fleet: &Fleet) -> (Value, Value) {
         let board = statuses.watch().borrow().clone();
-        let joined = board.statuses.values().next().expect("one status").joined(fleet);
+        let joined = board
+            .statuses
+            .values()
+            .next()
+            .expect("one status")
+            .joined(fleet);
         let status = |owner: &Value| owner["conditions"][0]["status"].clone();
         (status(&joined), status(&joined["listeners"][0]))
     }
@@ -163,20 +189,40 @@ mod tests {
         let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
         let fleet = Fleet::default();
         statuses.publish(5, &gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
-        assert_eq!(programmed(&statuses, &fleet), (json!("False"), json!("False")));
+        assert_eq!(
+            programmed(&statuses, &fleet),
+            (json!("False"), json!("False"))
+        );
 
         let join = |name: &str| {
-            fleet.join(Worker { pool: "p".into(), name: name.into(), ..Worker::default() })
+            fleet.join(Worker {
+                pool: "p".into(),
+                name: name.into(),
+                ..Worker::default()
+            })
         };
         let ack = |version| {
-            let id = SnapshotId { pool: "p".into(), version, ..SnapshotId::default() };
-            Ack { id: Some(id), ..Ack::default() }
+            let id = SnapshotId {
+                pool: "p".into(),
+                version,
+                ..SnapshotId::default()
+            };
+            Ack {
+                id: Some(id),
+                ..Ack::default()
+            }
         };
         let (one, two) = (join("one"), join("two"));
         one.ack(ack(7));
-        assert_eq!(programmed(&statuses, &fleet), (json!("False"), json!("False")));
+        assert_eq!(
+            programmed(&statuses, &fleet),
+            (json!("False"), json!("False"))
+        );
         two.ack(ack(8));
-        assert_eq!(programmed(&statuses, &fleet), (json!("True"), json!("True")));
+        assert_eq!(
+            programmed(&statuses, &fleet),
+            (json!("True"), json!("True"))
+        );
     }
 
     #[test]
@@ -184,11 +230,25 @@ mod tests {
         let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
         let fleet = Fleet::default();
         statuses.publish(5, &gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
-        let worker = Worker { pool: "p".into(), name: "one".into(), ..Worker::default() };
+        let worker = Worker {
+            pool: "p".into(),
+            name: "one".into(),
+            ..Worker::default()
+        };
         let presence = fleet.join(worker);
-        let id = SnapshotId { pool: "p".into(), version: 7, ..SnapshotId::default() };
-        presence.ack(Ack { id: Some(id), ..Ack::default() });
+        let id = SnapshotId {
+            pool: "p".into(),
+            version: 7,
+            ..SnapshotId::default()
+        };
+        presence.ack(Ack {
+            id: Some(id),
+            ..Ack::default()
+        });
         statuses.publish(6, &gateway(), &BTreeMap::from([("p".to_owned(), 8)]));
-        assert_eq!(programmed(&statuses, &fleet), (json!("True"), json!("True")));
+        assert_eq!(
+            programmed(&statuses, &fleet),
+            (json!("True"), json!("True"))
+        );
     }
 }

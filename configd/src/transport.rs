@@ -35,7 +35,8 @@ impl InProcess {
             let connections = connections.clone();
             async move {
                 let (ours, theirs) = tokio::io::duplex(BUFFER_BYTES);
-                let closed = |_| io::Error::new(io::ErrorKind::ConnectionRefused, "configd has stopped");
+                let closed =
+                    |_| io::Error::new(io::ErrorKind::ConnectionRefused, "configd has stopped");
                 connections.send(Ok(theirs)).await.map_err(closed)?;
                 Ok::<_, io::Error>(TokioIo::new(ours))
             }

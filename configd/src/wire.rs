@@ -32,9 +32,16 @@ pub(crate) fn part_change(change: &PartChange) -> Result<ir::PartRef, ir::PartKe
     match &change.after {
         Some(digest) => {
             let digest = digest.as_bytes().to_vec().into();
-            Ok(ir::PartRef { kind: change.kind, name, digest })
+            Ok(ir::PartRef {
+                kind: change.kind,
+                name,
+                digest,
+            })
         }
-        None => Err(ir::PartKey { kind: change.kind, name }),
+        None => Err(ir::PartKey {
+            kind: change.kind,
+            name,
+        }),
     }
 }
 

@@ -20,7 +20,11 @@ pub(crate) struct Pieces {
 impl Pieces {
     /// An empty update from `base_version` to `info`.
     pub(crate) fn new(info: SnapshotInfo, base_version: u64) -> Self {
-        let piece = Update { info: Some(info), base_version, ..Update::default() };
+        let piece = Update {
+            info: Some(info),
+            base_version,
+            ..Update::default()
+        };
         Self { piece, bytes: 0 }
     }
 
@@ -42,7 +46,10 @@ impl Pieces {
 
     /// The last piece.
     pub(crate) fn finish(self) -> Update {
-        Update { last: true, ..self.piece }
+        Update {
+            last: true,
+            ..self.piece
+        }
     }
 
     fn make_room(&mut self, len: usize) -> Option<Update> {
@@ -51,7 +58,14 @@ impl Pieces {
             self.bytes = 0;
             let info = self.piece.info.clone();
             let base_version = self.piece.base_version;
-            mem::replace(&mut self.piece, Update { info, base_version, ..Update::default() })
+            mem::replace(
+                &mut self.piece,
+                Update {
+                    info,
+                    base_version,
+                    ..Update::default()
+                },
+            )
         });
         self.bytes += len;
         piece
@@ -67,15 +81,27 @@ mod tests {
         let mut pieces = Pieces::new(SnapshotInfo::default(), 3);
         let mut sent = vec![];
         for index in 0..10 {
-            let part = PartRef { name: index.to_string(), ..PartRef::default() };
-            let blob = Blob { content: vec![0; 300_000].into(), ..Blob::default() };
+            let part = PartRef {
+                name: index.to_string(),
+                ..PartRef::default()
+            };
+            let blob = Blob {
+                content: vec![0; 300_000].into(),
+                ..Blob::default()
+            };
             sent.extend(pieces.put(part, Some(blob)));
         }
         sent.extend(pieces.remove(PartKey::default()));
         sent.push(pieces.finish());
         assert_eq!(sent.iter().map(|piece| piece.put.len()).sum::<usize>(), 10);
-        assert_eq!(sent.iter().map(|piece| piece.removed.len()).sum::<usize>(), 1);
-        assert!(sent.iter().all(|piece| piece.encoded_len() < PIECE_BYTES_MAX + 1_000));
+        assert_eq!(
+            sent.iter().map(|piece| piece.removed.len()).sum::<usize>(),
+            1
+        );
+        assert!(
+            sent.iter()
+                .all(|piece| piece.encoded_len() < PIECE_BYTES_MAX + 1_000)
+        );
         assert!(sent.iter().all(|piece| piece.base_version == 3));
         let last: Vec<bool> = sent.iter().map(|piece| piece.last).collect();
         assert_eq!(last.iter().filter(|last| **last).count(), 1);

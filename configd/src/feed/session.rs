@@ -69,16 +69,34 @@ impl Session {
             Some((_, Err(reason))) => (0, Some(reason)),
         };
         let resync = refused.map(|reason| {
-            message(subscribe_response::Message::Resync(Resync { reason: reason.into() }))
+            message(subscribe_response::Message::Resync(Resync {
+                reason: reason.into(),
+            }))
         });
-        (Self { store, pool, base, sent: base, unanswered: false }, resync)
+        (
+            Self {
+                store,
+                pool,
+                base,
+                sent: base,
+                unanswered: false,
+            },
+            resync,
+        )
     }
 
     /// Takes the worker's answer to the version that was sent last.
-    pub(crate) fn answered(&mut self, id: Option<&SnapshotId>, accepted: bool) -> Result<(), FeedError> {
+    pub(crate) fn answered(
+        &mut self,
+        id: Option<&SnapshotId>,
+        accepted: bool,
+    ) -> Result<(), FeedError> {
         let answered = id.map_or(0, |id| id.version);
         if !self.unanswered || answered != self.sent {
-            return Err(FeedError::WrongAnswer { answered, sent: self.sent });
+            return Err(FeedError::WrongAnswer {
+                answered,
+                sent: self.sent,
+            });
         }
         self.unanswered = false;
         if accepted {
@@ -89,7 +107,9 @@ impl Session {
 
     /// Sends the pool's newest version, if the worker has answered everything and has not seen it.
     pub(crate) async fn send_newest(&mut self, outbox: &Outbox) -> Result<(), FeedError> {
-        let Some(head) = self.store.head(&self.pool) else { return Ok(()) };
+        let Some(head) = self.store.head(&self.pool) else {
+            return Ok(());
+        };
         if self.unanswered || head.version <= self.sent {
             return Ok(());
         }
@@ -105,8 +125,14 @@ impl Session {
 
     /// A sign of life.
     pub(crate) fn bookmark(&self) -> SubscribeResponse {
-        let newest = self.store.head(&self.pool).map(|head| wire::snapshot_id(&head));
-        let none = || SnapshotId { pool: self.pool.to_string(), ..SnapshotId::default() };
+        let newest = self
+            .store
+            .head(&self.pool)
+            .map(|head| wire::snapshot_id(&head));
+        let none = || SnapshotId {
+            pool: self.pool.to_string(),
+            ..SnapshotId::default()
+        };
         let newest = Some(newest.unwrap_or_else(none));
         message(subscribe_response::Message::Bookmark(Bookmark { newest }))
     }
@@ -120,7 +146,10 @@ impl Session {
         let resync = message(subscribe_response::Message::Resync(Resync { reason }));
         outbox.send(Ok(resync)).await.map_err(|_| FeedError::Gone)?;
         self.base = 0;
-        Ok(self.store.delta(&self.pool, 0, head.version).unwrap_or_default())
+        Ok(self
+            .store
+            .delta(&self.pool, 0, head.version)
+            .unwrap_or_default())
     }
 
     async fn send(
@@ -146,12 +175,18 @@ impl Session {
     }
 
     fn blob(&self, digest: &Digest, head: &SnapshotMeta) -> Result<Blob, FeedError> {
-        let content = self.store.blob(digest).map_err(|source| FeedError::ReadPart {
-            pool: self.pool.clone(),
-            version: head.version,
-            source,
-        })?;
-        Ok(Blob { digest: digest.as_bytes().to_vec().into(), content })
+        let content = self
+            .store
+            .blob(digest)
+            .map_err(|source| FeedError::ReadPart {
+                pool: self.pool.clone(),
+                version: head.version,
+                source,
+            })?;
+        Ok(Blob {
+            digest: digest.as_bytes().to_vec().into(),
+            content,
+        })
     }
 }
 
@@ -160,7 +195,10 @@ fn resumable(store: &Store, pool: &str, have: &SnapshotId) -> Result<(), ResyncR
     match store.meta(pool, have.version) {
         Some(meta) if meta.digest.as_bytes()[..] == have.digest[..] => Ok(()),
         Some(_) => Err(ResyncReason::UnknownBase),
-        None if store.head(pool).is_some_and(|head| head.version > have.version) => {
+        None if store
+            .head(pool)
+            .is_some_and(|head| head.version > have.version) =>
+        {
             Err(ResyncReason::Compacted)
         }
         None => Err(ResyncReason::UnknownBase),
@@ -173,5 +211,7 @@ async fn send_piece(piece: Update, outbox: &Outbox) -> Result<(), FeedError> {
 }
 
 fn message(message: subscribe_response::Message) -> SubscribeResponse {
-    SubscribeResponse { message: Some(message) }
+    SubscribeResponse {
+        message: Some(message),
+    }
 }

@@ -38,7 +38,9 @@ mod tests {
 
     #[test]
     fn eight_objects_are_named_and_the_rest_counted() {
-        let changed: Vec<String> = (0..11).map(|index| format!("HTTPRoute a/{index}")).collect();
+        let changed: Vec<String> = (0..11)
+            .map(|index| format!("HTTPRoute a/{index}"))
+            .collect();
         let text = describe(&changed);
         assert!(text.starts_with("HTTPRoute a/0, HTTPRoute a/1"));
         assert!(text.ends_with("HTTPRoute a/7 and 3 more"));

@@ -27,8 +27,10 @@ pub(crate) fn plan(
     head: &[PartRef],
     parts: &BTreeMap<PartKey, EncodedPart>,
 ) -> Option<Plan> {
-    let head: BTreeMap<(i32, &str), &Digest> =
-        head.iter().map(|part| ((part.kind, &*part.name), &part.digest)).collect();
+    let head: BTreeMap<(i32, &str), &Digest> = head
+        .iter()
+        .map(|part| ((part.kind, &*part.name), &part.digest))
+        .collect();
     let changed: Vec<&EncodedPart> = parts
         .values()
         .filter(|part| {
@@ -36,19 +38,27 @@ pub(crate) fn plan(
             head.get(&(key.kind.number(), &*key.name)) != Some(&&part.digest())
         })
         .collect();
-    let kept: BTreeSet<(i32, &str)> =
-        parts.keys().map(|key| (key.kind.number(), &*key.name)).collect();
+    let kept: BTreeSet<(i32, &str)> = parts
+        .keys()
+        .map(|key| (key.kind.number(), &*key.name))
+        .collect();
     let removed: Vec<ir::PartKey> = head
         .keys()
         .filter(|key| !kept.contains(*key))
-        .map(|(kind, name)| ir::PartKey { kind: *kind, name: (*name).to_owned() })
+        .map(|(kind, name)| ir::PartKey {
+            kind: *kind,
+            name: (*name).to_owned(),
+        })
         .collect();
     if changed.is_empty() && removed.is_empty() {
         return None;
     }
     let stored: BTreeSet<&Digest> = head.values().copied().collect();
     let (staged, blobs) = batches(&changed, &stored);
-    let manifest: Manifest = parts.values().map(|part| (part.key().clone(), part.digest())).collect();
+    let manifest: Manifest = parts
+        .values()
+        .map(|part| (part.key().clone(), part.digest()))
+        .collect();
     let commit = CommitSnapshot {
         pool: pool.to_owned(),
         parent,
@@ -84,7 +94,9 @@ fn batches(changed: &[&EncodedPart], stored: &BTreeSet<&Digest>) -> (Vec<StageBl
         };
         let len = blob.encoded_len();
         if bytes > 0 && bytes + len > ENTRY_BYTES_MAX {
-            staged.push(StageBlobs { blobs: std::mem::take(&mut batch) });
+            staged.push(StageBlobs {
+                blobs: std::mem::take(&mut batch),
+            });
             bytes = 0;
         }
         bytes += len;
@@ -105,7 +117,10 @@ mod tests {
                 address: ([127, 0, 0, 1], *port).into(),
                 draining: false,
             }];
-            let part = Part::EndpointSet(EndpointSet { name: (*name).into(), endpoints });
+            let part = Part::EndpointSet(EndpointSet {
+                name: (*name).into(),
+                endpoints,
+            });
             (part.key(), EncodedPart::encode(part))
         };
         names.iter().map(part).collect()
@@ -142,11 +157,17 @@ mod tests {
 
     #[test]
     fn many_bytes_are_staged_ahead_of_the_commit() {
-        let names: Vec<String> = (0..40_000).map(|index| format!("endpoints-{index:06}")).collect();
+        let names: Vec<String> = (0..40_000)
+            .map(|index| format!("endpoints-{index:06}"))
+            .collect();
         let names: Vec<(&str, u16)> = names.iter().map(|name| (name.as_str(), 80)).collect();
         let plan = plan("p", 0, &[], &parts(&names)).expect("all is new");
         assert!(plan.staged.len() > 1);
-        assert!(plan.staged.iter().all(|batch| batch.encoded_len() < 1 << 20));
+        assert!(
+            plan.staged
+                .iter()
+                .all(|batch| batch.encoded_len() < 1 << 20)
+        );
         let staged: usize = plan.staged.iter().map(|batch| batch.blobs.len()).sum();
         assert_eq!(staged + plan.commit.blobs.len(), 40_000);
     }

@@ -46,7 +46,10 @@ impl Objects {
 
 #[tonic::async_trait]
 impl ObjectService for Objects {
-    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+    async fn apply(
+        &self,
+        request: Request<ApplyRequest>,
+    ) -> Result<Response<ApplyResponse>, Status> {
         let request = request.into_inner();
         let violations = check::batch(&request);
         if !violations.is_empty() {
@@ -54,7 +57,10 @@ impl ObjectService for Objects {
         }
         if request.mode() == ApplyMode::DryRun {
             let revision = self.store.revision();
-            return Ok(Response::new(ApplyResponse { revision, changed: 0 }));
+            return Ok(Response::new(ApplyResponse {
+                revision,
+                changed: 0,
+            }));
         }
         let (revision, changed) = self
             .propose(PutObjects {
@@ -75,12 +81,24 @@ impl ObjectService for Objects {
         let (operations, put, deleted) = set.changes(&self.store);
         if operations.is_empty() {
             let revision = self.store.revision();
-            return Ok(Response::new(ResyncResponse { revision, put, deleted }));
+            return Ok(Response::new(ResyncResponse {
+                revision,
+                put,
+                deleted,
+            }));
         }
-        let put_objects =
-            PutObjects { source: set.source, operations, request_id: String::new(), reason: set.reason };
+        let put_objects = PutObjects {
+            source: set.source,
+            operations,
+            request_id: String::new(),
+            reason: set.reason,
+        };
         let (revision, _) = self.propose(put_objects).await?;
-        Ok(Response::new(ResyncResponse { revision, put, deleted }))
+        Ok(Response::new(ResyncResponse {
+            revision,
+            put,
+            deleted,
+        }))
     }
 
     async fn get_object(
@@ -91,7 +109,10 @@ impl ObjectService for Objects {
         let object = self.store.get(&wire::stored_key(&key));
         let object = object.ok_or_else(|| {
             let name = crate::publisher::object_name(&wire::stored_key(&key));
-            Status::not_found(format!("{} {name} is not stored for source {}", key.kind, key.source))
+            Status::not_found(format!(
+                "{} {name} is not stored for source {}",
+                key.kind, key.source
+            ))
         })?;
         let object = Some(redact::redacted(object.to_proto()));
         Ok(Response::new(GetObjectResponse { object }))
@@ -114,15 +135,21 @@ impl ObjectService for Objects {
             after: page_start(&request.page_token)?,
             limit: Some(limit + 1),
         };
-        let revision = self.store.revision();
+        let (revision, objects) = self.store.objects(&filter);
         let mut objects: Vec<StoredObject> =
-            self.store.objects(&filter).iter().map(|object| object.to_proto()).collect();
+            objects.iter().map(|object| object.to_proto()).collect();
         let more = objects.len() > limit;
         objects.truncate(limit);
-        let last = objects.last().and_then(|last| last.object.as_ref()?.key.as_ref());
+        let last = objects
+            .last()
+            .and_then(|last| last.object.as_ref()?.key.as_ref());
         let next_page_token = last.filter(|_| more).map(page_token).unwrap_or_default();
         let objects = objects.into_iter().map(redact::redacted).collect();
-        Ok(Response::new(ListObjectsResponse { objects, next_page_token, revision }))
+        Ok(Response::new(ListObjectsResponse {
+            objects,
+            next_page_token,
+            revision,
+        }))
     }
 }
 
@@ -135,7 +162,11 @@ struct Set {
 
 impl Set {
     async fn receive(mut stream: Streaming<ResyncRequest>) -> Result<Self, Status> {
-        let mut set = Self { source: String::new(), reason: String::new(), objects: vec![] };
+        let mut set = Self {
+            source: String::new(),
+            reason: String::new(),
+            objects: vec![],
+        };
         let mut bytes = 0;
         let mut first = true;
         while let Some(request) = stream.message().await? {
@@ -147,25 +178,50 @@ impl Set {
                 let description = format!("the stream began as source {}", set.source);
                 return Err(error::invalid(&[Violation::new("source", description)]));
             }
-            bytes += request.objects.iter().map(|object| object.content.len()).sum::<usize>();
+            bytes += request
+                .objects
+                .iter()
+                .map(|object| object.content.len())
+                .sum::<usize>();
             if bytes > RESYNC_BYTES_MAX {
-                return Err(Status::resource_exhausted("the set has more than 256 MiB; split the source"));
+                return Err(Status::resource_exhausted(
+                    "the set has more than 256 MiB; split the source",
+                ));
             }
             set.objects.extend(request.objects);
         }
         let violations = check::set(&set.source, &set.objects);
-        if violations.is_empty() { Ok(set) } else { Err(error::invalid(&violations)) }
+        if violations.is_empty() {
+            Ok(set)
+        } else {
+            Err(error::invalid(&violations))
+        }
     }
 
     /// What turns the stored objects of the source into the set: the changes, how many are put and deleted.
     fn changes(&self, store: &Store) -> (Vec<Operation>, u32, u32) {
-        let filter = ObjectFilter { source: self.source.clone(), ..ObjectFilter::default() };
-        let stored = store.objects(&filter);
-        let kept: BTreeSet<_> =
-            self.objects.iter().filter_map(|object| object.key.as_ref()).map(wire::stored_key).collect();
+        let filter = ObjectFilter {
+            source: self.source.clone(),
+            ..ObjectFilter::default()
+        };
+        let (_, stored) = store.objects(&filter);
+        let kept: BTreeSet<_> = self
+            .objects
+            .iter()
+            .filter_map(|object| object.key.as_ref())
+            .map(wire::stored_key)
+            .collect();
         let differs = |object: &&Object| {
-            let key = object.key.as_ref().map(wire::stored_key).unwrap_or_default();
-            store.get(&key).and_then(|stored| stored.to_proto().object).as_ref() != Some(*object)
+            let key = object
+                .key
+                .as_ref()
+                .map(wire::stored_key)
+                .unwrap_or_default();
+            store
+                .get(&key)
+                .and_then(|stored| stored.to_proto().object)
+                .as_ref()
+                != Some(*object)
         };
         let mut operations: Vec<Operation> = self
             .objects
@@ -185,11 +241,22 @@ impl Set {
 }
 
 fn change(operation: operation::Operation) -> Operation {
-    Operation { operation: Some(operation), precondition: None }
+    Operation {
+        operation: Some(operation),
+        precondition: None,
+    }
 }
 
 fn page_token(key: &ObjectKey) -> String {
-    [&key.source, &key.group, &key.kind, &key.namespace, &key.name].map(String::as_str).join("|")
+    [
+        &key.source,
+        &key.group,
+        &key.kind,
+        &key.namespace,
+        &key.name,
+    ]
+    .map(String::as_str)
+    .join("|")
 }
 
 fn page_start(token: &str) -> Result<Option<tidegate_store::ObjectKey>, Status> {
@@ -198,7 +265,16 @@ fn page_start(token: &str) -> Result<Option<tidegate_store::ObjectKey>, Status> 
     }
     let fields: Vec<String> = token.split('|').map(str::to_owned).collect();
     let [source, group, kind, namespace, name] = fields.try_into().map_err(|_| {
-        error::invalid(&[Violation::new("page_token", "the token is not one that this service gave out")])
+        error::invalid(&[Violation::new(
+            "page_token",
+            "the token is not one that this service gave out",
+        )])
     })?;
-    Ok(Some(tidegate_store::ObjectKey { source, group, kind, namespace, name }))
+    Ok(Some(tidegate_store::ObjectKey {
+        source,
+        group,
+        kind,
+        namespace,
+        name,
+    }))
 }

@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Answers;
 use crate::fleet::Fleet;
+use crate::pools::heads;
 use crate::wire;
 
 /// Versions of one page, unless the caller asks for fewer.
@@ -75,7 +76,9 @@ impl SnapshotService for Snapshots {
         let request = request.into_inner();
         let meta = self.version(&request.pool, request.version)?;
         let pieces = read::pieces(&self.store, &meta)?;
-        Ok(Response::new(Box::pin(tokio_stream::iter(pieces.into_iter().map(Ok)))))
+        Ok(Response::new(Box::pin(tokio_stream::iter(
+            pieces.into_iter().map(Ok),
+        ))))
     }
 
     async fn list_snapshots(
@@ -87,7 +90,12 @@ impl SnapshotService for Snapshots {
             0 => PAGE_DEFAULT,
             size => size.min(PAGE_MAX),
         } as usize;
-        Ok(Response::new(read::page(&self.store, &request.pool, limit, &request.page_token)?))
+        Ok(Response::new(read::page(
+            &self.store,
+            &request.pool,
+            limit,
+            &request.page_token,
+        )?))
     }
 
     async fn diff_snapshots(
@@ -135,15 +143,25 @@ impl SnapshotService for Snapshots {
 impl Snapshots {
     /// A version of a pool; 0 is the newest, and an empty pool is the only one.
     fn version(&self, pool: &str, version: u64) -> Result<Arc<SnapshotMeta>, Status> {
-        let heads = self.store.heads();
-        let head = match heads.iter().filter(|head| pool.is_empty() || *head.pool == *pool).collect::<Vec<_>>()[..] {
+        let heads = heads(&self.store);
+        let head = match heads
+            .iter()
+            .filter(|head| pool.is_empty() || *head.pool == *pool)
+            .collect::<Vec<_>>()[..]
+        {
             [head] => head.clone(),
             [] if pool.is_empty() => return Err(Status::not_found("there is no snapshot yet")),
-            [] => return Err(Status::not_found(format!("pool {pool} has no snapshot; see ListSnapshots"))),
+            [] => {
+                return Err(Status::not_found(format!(
+                    "pool {pool} has no snapshot; see ListSnapshots"
+                )));
+            }
             _ => {
                 let pools: Vec<&str> = heads.iter().map(|head| &*head.pool).collect();
                 let pools = pools.join(", ");
-                return Err(Status::invalid_argument(format!("name one of the pools: {pools}")));
+                return Err(Status::invalid_argument(format!(
+                    "name one of the pools: {pools}"
+                )));
             }
         };
         if version == 0 || version == head.version {
@@ -151,8 +169,15 @@ impl Snapshots {
         }
         self.store.meta(&head.pool, version).ok_or_else(|| {
             let newest = head.version;
-            let text = format!("pool {} has no version {version}; the newest is {newest}", head.pool);
-            if version < newest { Status::out_of_range(text + " and the version is not kept any more") } else { Status::not_found(text) }
+            let text = format!(
+                "pool {} has no version {version}; the newest is {newest}",
+                head.pool
+            );
+            if version < newest {
+                Status::out_of_range(text + " and the version is not kept any more")
+            } else {
+                Status::not_found(text)
+            }
         })
     }
 }

@@ -53,11 +53,21 @@ impl StatusService for StatusReader {
                 && same(&request.name, &key.name)
         };
         let board = self.statuses.watch().borrow().clone();
-        let statuses = board.statuses.values().filter(|entry| asked(&entry.status.key));
+        let statuses = board
+            .statuses
+            .values()
+            .filter(|entry| asked(&entry.status.key));
         let statuses = statuses.map(|entry| status(entry, &self.fleet)).collect();
-        let diagnostics = board.diagnostics.iter().filter(|diagnostic| asked(&diagnostic.key));
+        let diagnostics = board
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| asked(&diagnostic.key));
         let diagnostics = diagnostics.map(wire::diagnostic).collect();
-        Ok(Response::new(ListStatusesResponse { statuses, diagnostics, revision: board.revision }))
+        Ok(Response::new(ListStatusesResponse {
+            statuses,
+            diagnostics,
+            revision: board.revision,
+        }))
     }
 
     async fn watch_statuses(
@@ -92,7 +102,10 @@ async fn watch(reader: StatusReader, source: String, outbox: Outbox) -> Option<(
             outbox.send(Ok(message)).await.ok()?;
         }
         if !synced {
-            let done = WatchStatusesResponse { synced: true, ..WatchStatusesResponse::default() };
+            let done = WatchStatusesResponse {
+                synced: true,
+                ..WatchStatusesResponse::default()
+            };
             outbox.send(Ok(done)).await.ok()?;
             synced = true;
         }
@@ -121,15 +134,25 @@ fn round(
             changed.push(status);
         }
     }
-    let gone: Vec<_> = sent.keys().filter(|key| !board.statuses.contains_key(*key)).cloned().collect();
+    let gone: Vec<_> = sent
+        .keys()
+        .filter(|key| !board.statuses.contains_key(*key))
+        .cloned()
+        .collect();
     let mut messages: Vec<_> = changed
         .chunks(MESSAGE_LEN_MAX)
-        .map(|statuses| WatchStatusesResponse { statuses: statuses.to_vec(), ..Default::default() })
+        .map(|statuses| WatchStatusesResponse {
+            statuses: statuses.to_vec(),
+            ..Default::default()
+        })
         .collect();
     for keys in gone.chunks(MESSAGE_LEN_MAX) {
         keys.iter().for_each(|key| drop(sent.remove(key)));
         let removed = keys.iter().map(wire::object_key).collect();
-        messages.push(WatchStatusesResponse { removed, ..Default::default() });
+        messages.push(WatchStatusesResponse {
+            removed,
+            ..Default::default()
+        });
     }
     messages
 }

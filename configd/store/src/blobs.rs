@@ -32,7 +32,10 @@ pub(crate) struct Place {
 }
 
 /// Where each part of a pack goes. Equal on every replica.
-pub(crate) fn layout(pack: u64, parts: &[(Digest, Bytes)]) -> impl Iterator<Item = (Digest, Place)> {
+pub(crate) fn layout(
+    pack: u64,
+    parts: &[(Digest, Bytes)],
+) -> impl Iterator<Item = (Digest, Place)> {
     let mut end = MAGIC.len() as u64;
     parts.iter().map(move |(digest, content)| {
         let (offset, len) = (end + HEADER_BYTES, content.len() as u64);
@@ -64,14 +67,19 @@ impl Blobs {
                 fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
             }
         }
-        Ok(Self { dir, cache: Mutex::default() })
+        Ok(Self {
+            dir,
+            cache: Mutex::default(),
+        })
     }
 
     /// Writes a pack and returns when it is on the disk. Blocks. A pack that is already there stays: the same
     /// entry always brings the same bytes.
     pub(crate) fn write(&self, pack: u64, parts: &[(Digest, Bytes)]) -> Result<(), StoreError> {
         let path = self.path(pack);
-        let expected = layout(pack, parts).last().map_or(0, |(_, place)| place.offset + place.len);
+        let expected = layout(pack, parts)
+            .last()
+            .map_or(0, |(_, place)| place.offset + place.len);
         if fs::metadata(&path).is_ok_and(|found| found.len() == expected) {
             return Ok(());
         }
@@ -93,7 +101,10 @@ impl Blobs {
         let path = self.path(place.pack);
         let content = read_at(&path, place).map_err(StoreError::io("read", &path))?;
         if Digest::of(&content) != digest {
-            return Err(StoreError::damaged(path, format!("the part at byte {} is not {digest}", place.offset)));
+            return Err(StoreError::damaged(
+                path,
+                format!("the part at byte {} is not {digest}", place.offset),
+            ));
         }
         self.remember(digest, &content);
         Ok(content)
@@ -136,8 +147,13 @@ impl Blobs {
         cache.parts.insert(digest, Bytes::copy_from_slice(content));
         cache.order.push_back(digest);
         while cache.bytes > CACHE_BYTES_MAX {
-            let Some(oldest) = cache.order.pop_front() else { break };
-            let gone = cache.parts.remove(&oldest).map_or(0, |content| content.len());
+            let Some(oldest) = cache.order.pop_front() else {
+                break;
+            };
+            let gone = cache
+                .parts
+                .remove(&oldest)
+                .map_or(0, |content| content.len());
             cache.bytes -= gone;
         }
     }
@@ -148,7 +164,8 @@ impl Blobs {
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let entries =
+        fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     entries.map_err(StoreError::io("list", dir))
 }
 
@@ -160,7 +177,9 @@ fn write_pack(path: &Path, parts: &[(Digest, Bytes)]) -> io::Result<()> {
         file.write_all(&(content.len() as u64).to_be_bytes())?;
         file.write_all(content)?;
     }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    file.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()
 }
 
 fn read_at(path: &Path, place: Place) -> io::Result<Bytes> {
@@ -182,7 +201,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let content = Bytes::from_static(b"a part");
         let parts = [(Digest::of(&content), content)];
-        Blobs::open(dir.path().to_owned()).unwrap().write(7, &parts).unwrap();
+        Blobs::open(dir.path().to_owned())
+            .unwrap()
+            .write(7, &parts)
+            .unwrap();
         let (digest, place) = layout(7, &parts).next().unwrap();
         let blobs = Blobs::open(dir.path().to_owned()).unwrap();
         assert_eq!(blobs.read(digest, place).unwrap(), parts[0].1);
@@ -192,6 +214,9 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&path, bytes).unwrap();
         let blobs = Blobs::open(dir.path().to_owned()).unwrap();
-        assert!(matches!(blobs.read(digest, place), Err(StoreError::Damaged { .. })));
+        assert!(matches!(
+            blobs.read(digest, place),
+            Err(StoreError::Damaged { .. })
+        ));
     }
 }

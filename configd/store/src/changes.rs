@@ -19,7 +19,10 @@ pub(crate) struct Changes {
 impl Changes {
     /// Remembers nothing before `revision`.
     pub(crate) fn starting_at(revision: u64) -> Self {
-        Self { floor: revision, ..Self::default() }
+        Self {
+            floor: revision,
+            ..Self::default()
+        }
     }
 
     /// Remembers the keys that `revision` changed, and forgets the oldest revisions that are too many.
@@ -27,7 +30,9 @@ impl Changes {
         self.keys += keys.len();
         self.revisions.push_back((revision, keys));
         while self.keys > KEYS_MAX {
-            let Some((gone, keys)) = self.revisions.pop_front() else { break };
+            let Some((gone, keys)) = self.revisions.pop_front() else {
+                break;
+            };
             self.keys -= keys.len();
             self.floor = gone;
         }
@@ -38,8 +43,14 @@ impl Changes {
         if revision < self.floor {
             return None;
         }
-        let newer = self.revisions.partition_point(|(changed_at, _)| *changed_at <= revision);
-        let keys: BTreeSet<_> = self.revisions.range(newer..).flat_map(|(_, keys)| keys).collect();
+        let newer = self
+            .revisions
+            .partition_point(|(changed_at, _)| *changed_at <= revision);
+        let keys: BTreeSet<_> = self
+            .revisions
+            .range(newer..)
+            .flat_map(|(_, keys)| keys)
+            .collect();
         Some(keys.into_iter().cloned().collect())
     }
 }
@@ -50,7 +61,13 @@ mod tests {
 
     fn key(name: &str) -> ObjectKey {
         let (source, kind) = ("files".to_owned(), "Service".to_owned());
-        ObjectKey { source, group: String::new(), kind, namespace: "shop".to_owned(), name: name.to_owned() }
+        ObjectKey {
+            source,
+            group: String::new(),
+            kind,
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     #[test]

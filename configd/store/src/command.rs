@@ -90,7 +90,11 @@ impl Command {
             Self::CommitSnapshot(commit) => Wire::CommitSnapshot(commit),
             Self::StageBlobs(stage) => Wire::StageBlobs(stage),
         };
-        v1::Command { command: Some(command) }.encode_to_vec().into()
+        v1::Command {
+            command: Some(command),
+        }
+        .encode_to_vec()
+        .into()
     }
 
     /// Reads the bytes of a log entry.
@@ -100,7 +104,10 @@ impl Command {
     /// A sentence, when the bytes are not a command that this release knows.
     pub fn decode(bytes: Bytes) -> Result<Self, String> {
         use v1::command::Command as Wire;
-        match v1::Command::decode(bytes).map_err(|error| error.to_string())?.command {
+        match v1::Command::decode(bytes)
+            .map_err(|error| error.to_string())?
+            .command
+        {
             Some(Wire::PutObjects(put)) => Ok(Self::PutObjects(put)),
             Some(Wire::CommitSnapshot(commit)) => Ok(Self::CommitSnapshot(commit)),
             Some(Wire::StageBlobs(stage)) => Ok(Self::StageBlobs(stage)),
@@ -134,7 +141,11 @@ impl fmt::Display for Outcome {
 }
 
 fn at_most(what: &str, len: usize, max: usize) -> Result<(), String> {
-    if len > max { Err(format!("{what} has {len} bytes, at most {max} are allowed")) } else { Ok(()) }
+    if len > max {
+        Err(format!("{what} has {len} bytes, at most {max} are allowed"))
+    } else {
+        Ok(())
+    }
 }
 
 fn check_put(put: &v1::PutObjects) -> Result<(), String> {
@@ -146,11 +157,14 @@ fn check_put(put: &v1::PutObjects) -> Result<(), String> {
     }
     if put.operations.is_empty() || put.operations.len() > OPERATIONS_MAX {
         let found = put.operations.len();
-        return Err(format!("the batch has {found} operations, 1 to {OPERATIONS_MAX} are allowed"));
+        return Err(format!(
+            "the batch has {found} operations, 1 to {OPERATIONS_MAX} are allowed"
+        ));
     }
     at_most("the batch", put.encoded_len(), BATCH_BYTES_MAX)?;
     for (index, operation) in put.operations.iter().enumerate() {
-        check_operation(&put.source, operation).map_err(|why| format!("operations[{index}]: {why}"))?;
+        check_operation(&put.source, operation)
+            .map_err(|why| format!("operations[{index}]: {why}"))?;
     }
     Ok(())
 }
@@ -168,9 +182,14 @@ fn check_operation(
         Some(operation::Operation::Delete(key)) => Some(key),
         None => return Err("neither put nor delete is set".to_owned()),
     };
-    let Some(key) = key else { return Err("key is missing".to_owned()) };
+    let Some(key) = key else {
+        return Err("key is missing".to_owned());
+    };
     if key.source != source {
-        return Err(format!("key.source is \"{}\", the batch's is \"{source}\"", key.source));
+        return Err(format!(
+            "key.source is \"{}\", the batch's is \"{source}\"",
+            key.source
+        ));
     }
     if key.kind.is_empty() || key.name.is_empty() {
         return Err("key.kind and key.name must not be empty".to_owned());
@@ -196,11 +215,19 @@ fn check_commit(commit: &v1::CommitSnapshot) -> Result<(), String> {
     Digest::try_from(commit.digest.as_ref()).map_err(|why| format!("digest: {why}"))?;
     let count = commit.put.len() + commit.removed.len();
     if count > PARTS_MAX {
-        return Err(format!("the version changes {count} parts, at most {PARTS_MAX} are allowed"));
+        return Err(format!(
+            "the version changes {count} parts, at most {PARTS_MAX} are allowed"
+        ));
     }
     let mut seen = BTreeSet::new();
-    let put = commit.put.iter().map(|part| (part.kind, part.name.as_str()));
-    let removed = commit.removed.iter().map(|part| (part.kind, part.name.as_str()));
+    let put = commit
+        .put
+        .iter()
+        .map(|part| (part.kind, part.name.as_str()));
+    let removed = commit
+        .removed
+        .iter()
+        .map(|part| (part.kind, part.name.as_str()));
     for (kind, name) in put.chain(removed) {
         at_most("part name", name.len(), 1024)?;
         if name.is_empty() {
@@ -211,7 +238,8 @@ fn check_commit(commit: &v1::CommitSnapshot) -> Result<(), String> {
         }
     }
     for part in &commit.put {
-        Digest::try_from(part.digest.as_ref()).map_err(|why| format!("part {}: {why}", part.name))?;
+        Digest::try_from(part.digest.as_ref())
+            .map_err(|why| format!("part {}: {why}", part.name))?;
     }
     check_blobs(&commit.blobs)
 }
@@ -221,10 +249,13 @@ fn check_blobs(blobs: &[ir::v1::Blob]) -> Result<(), String> {
     for blob in blobs {
         at_most("a part", blob.content.len(), PART_BYTES_MAX)?;
         total += blob.content.len();
-        let stated = Digest::try_from(blob.digest.as_ref()).map_err(|why| format!("blob: {why}"))?;
+        let stated =
+            Digest::try_from(blob.digest.as_ref()).map_err(|why| format!("blob: {why}"))?;
         let found = Digest::of(&blob.content);
         if stated != found {
-            return Err(format!("the blob that is named {stated} has the digest {found}"));
+            return Err(format!(
+                "the blob that is named {stated} has the digest {found}"
+            ));
         }
     }
     // A part above the entry's bound is allowed when it travels alone, else it could never be stored.

@@ -43,50 +43,79 @@ impl Directory {
         let file = path.join("IDENTITY");
         let identity = match fs::read_to_string(&file) {
             Ok(text) => read_identity(path, &file, &text)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => create_identity(path, &file)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                create_identity(path, &file)?
+            }
             Err(error) => return Err(StoreError::io("read", file)(error)),
         };
-        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            identity,
+            _lock: lock,
+        })
     }
 }
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync", path))
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(StoreError::io("sync", path))
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("LOCK");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = file.map_err(StoreError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            dir: dir.to_owned(),
+        }),
         Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
     }
 }
 
 fn read_identity(dir: &Path, file: &Path, text: &str) -> Result<Identity, StoreError> {
     let damaged = |what: &str| StoreError::damaged(file, what);
-    let (body, crc) = text.trim_end().rsplit_once("\ncrc32c ").ok_or_else(|| damaged("its checksum is missing"))?;
+    let (body, crc) = text
+        .trim_end()
+        .rsplit_once("\ncrc32c ")
+        .ok_or_else(|| damaged("its checksum is missing"))?;
     if u32::from_str_radix(crc, 16).ok() != Some(crc32c::crc32c(body.as_bytes())) {
         return Err(damaged("its checksum does not fit"));
     }
-    let value: serde_json::Value = serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(body).map_err(|error| damaged(&error.to_string()))?;
     // The version is looked at before anything else: a later format may have other fields.
-    let found = value.get("format_version").and_then(serde_json::Value::as_u64);
+    let found = value
+        .get("format_version")
+        .and_then(serde_json::Value::as_u64);
     let found = found.ok_or_else(|| damaged("it states no format_version"))?;
     if found != FORMAT_VERSION {
-        return Err(StoreError::OtherFormat { dir: dir.to_owned(), found, wanted: FORMAT_VERSION });
+        return Err(StoreError::OtherFormat {
+            dir: dir.to_owned(),
+            found,
+            wanted: FORMAT_VERSION,
+        });
     }
     serde_json::from_value(value).map_err(|error| damaged(&error.to_string()))
 }
 
 fn create_identity(dir: &Path, file: &Path) -> Result<Identity, StoreError> {
     if dir.join("log").exists() {
-        return Err(StoreError::damaged(file, "the file is missing, but there is a log"));
+        return Err(StoreError::damaged(
+            file,
+            "the file is missing, but there is a log",
+        ));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let identity = Identity {
         format_version: FORMAT_VERSION,
         node_id: FIRST_NODE_ID,

@@ -61,14 +61,20 @@ impl SledEngine {
         let path = dir.join("db");
         let file = File::options().read(true).write(true).open(&path);
         let file = file.map_err(StoreError::io("open", &path))?;
-        let engine = Self { dir: dir.to_owned(), db, file };
+        let engine = Self {
+            dir: dir.to_owned(),
+            db,
+            file,
+        };
         engine.sync_names()?;
         Ok(engine)
     }
 
     fn sync_names(&self) -> Result<(), StoreError> {
         let conf = self.dir.join("conf");
-        File::open(&conf).and_then(|file| file.sync_all()).map_err(StoreError::io("sync", &conf))?;
+        File::open(&conf)
+            .and_then(|file| file.sync_all())
+            .map_err(StoreError::io("sync", &conf))?;
         sync_dir(&self.dir)?;
         self.dir.parent().map_or(Ok(()), sync_dir)
     }
@@ -76,11 +82,15 @@ impl SledEngine {
     /// Syncs the files that sled makes of large values. The log's rows are too small for that, so there are none.
     fn sync_large_values(&self) -> Result<(), StoreError> {
         let dir = self.dir.join("blobs");
-        let Ok(entries) = fs::read_dir(&dir) else { return Ok(()) };
+        let Ok(entries) = fs::read_dir(&dir) else {
+            return Ok(());
+        };
         let mut found = false;
         for entry in entries {
             let path = entry.map_err(StoreError::io("list", &dir))?.path();
-            File::open(&path).and_then(|file| file.sync_all()).map_err(StoreError::io("sync", &path))?;
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(StoreError::io("sync", &path))?;
             found = true;
         }
         if found {
@@ -94,7 +104,9 @@ impl SledEngine {
 impl LogEngine for SledEngine {
     fn rows(&mut self) -> Result<Vec<Row>, StoreError> {
         caught(&self.dir, || {
-            let row = |row: sled::Result<(sled::IVec, sled::IVec)>| row.map(|(key, value)| (key.to_vec(), value.to_vec()));
+            let row = |row: sled::Result<(sled::IVec, sled::IVec)>| {
+                row.map(|(key, value)| (key.to_vec(), value.to_vec()))
+            };
             self.db.iter().map(row).collect()
         })
     }
@@ -114,7 +126,9 @@ impl LogEngine for SledEngine {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         caught(&self.dir, || self.db.flush())?;
-        self.file.sync_data().map_err(StoreError::io("sync", self.dir.join("db")))?;
+        self.file
+            .sync_data()
+            .map_err(StoreError::io("sync", self.dir.join("db")))?;
         self.sync_large_values()
     }
 }
@@ -123,7 +137,10 @@ impl LogEngine for SledEngine {
 fn remove_index_snapshots(dir: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
         let path = entry.map_err(StoreError::io("list", dir))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if name.starts_with("snap.") {
             fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
         }
@@ -136,8 +153,15 @@ fn caught<T>(dir: &Path, run: impl FnOnce() -> sled::Result<T>) -> Result<T, Sto
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(error))) => Err(StoreError::io("access", dir)(error)),
-        Ok(Err(sled::Error::Corruption { .. })) => Err(StoreError::damaged(dir, "sled finds its file corrupt")),
-        Ok(Err(error)) => Err(StoreError::io("access", dir)(io::Error::other(error.to_string()))),
-        Err(_) => Err(StoreError::damaged(dir, "sled panicked while it read or wrote its file")),
+        Ok(Err(sled::Error::Corruption { .. })) => {
+            Err(StoreError::damaged(dir, "sled finds its file corrupt"))
+        }
+        Ok(Err(error)) => Err(StoreError::io("access", dir)(io::Error::other(
+            error.to_string(),
+        ))),
+        Err(_) => Err(StoreError::damaged(
+            dir,
+            "sled panicked while it read or wrote its file",
+        )),
     }
 }

@@ -62,7 +62,9 @@ pub enum StoreError {
         needed: u64,
     },
     /// A write failed half-way. Reads go on; writes need a restart, because what reached the disk is not known.
-    #[error("the store stopped writing: {reason}; free space or repair the disk, then restart tidegate")]
+    #[error(
+        "the store stopped writing: {reason}; free space or repair the disk, then restart tidegate"
+    )]
     Stopped {
         /// The first failure.
         reason: String,
@@ -89,14 +91,24 @@ pub enum StoreError {
 
 impl StoreError {
     /// Wraps `source` with what was tried on which path.
-    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { operation, path, source }
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
     }
 
     /// States that the bytes at `path` are not those that were written.
     pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
-        Self::Damaged { path: path.into(), what: what.into() }
+        Self::Damaged {
+            path: path.into(),
+            what: what.into(),
+        }
     }
 
     /// The error as openraft takes it: with the cause in the text, because its sources are not kept.

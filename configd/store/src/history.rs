@@ -101,7 +101,12 @@ impl History {
             None => self.head.remove(&key),
         };
         let (kind, name) = key;
-        (before != after).then_some(PartChange { kind, name, before, after })
+        (before != after).then_some(PartChange {
+            kind,
+            name,
+            before,
+            after,
+        })
     }
 
     /// Adds a version whose changes are already in the newest manifest.
@@ -117,9 +122,15 @@ impl History {
         while self.versions.len() > VERSIONS_MAX
             || (self.versions.len() > 1 && self.changes_bytes > CHANGES_BYTES_MAX)
         {
-            let gone = self.versions.pop_front().expect("there is more than one version");
+            let gone = self
+                .versions
+                .pop_front()
+                .expect("there is more than one version");
             self.changes_bytes -= bytes_of(&gone);
-            let oldest = self.versions.front_mut().expect("there was more than one version");
+            let oldest = self
+                .versions
+                .front_mut()
+                .expect("there was more than one version");
             self.changes_bytes -= bytes_of(oldest);
             unused.extend(oldest.changes.iter().filter_map(|change| change.before));
             oldest.changes = Arc::from([]);
@@ -169,10 +180,21 @@ impl History {
             }
         }
         let backwards = from > to;
-        let changes = touched.into_iter().filter(|(_, (before, after))| before != after);
+        let changes = touched
+            .into_iter()
+            .filter(|(_, (before, after))| before != after);
         let changes = changes.map(|((kind, name), (before, after))| {
-            let (before, after) = if backwards { (after, before) } else { (before, after) };
-            PartChange { kind, name, before, after }
+            let (before, after) = if backwards {
+                (after, before)
+            } else {
+                (before, after)
+            };
+            PartChange {
+                kind,
+                name,
+                before,
+                after,
+            }
         });
         Some(changes.collect())
     }
@@ -195,6 +217,10 @@ fn lines(parts: &BTreeMap<PartKey, Digest>) -> Vec<PartRef> {
 
 /// What a version weighs in memory and in an image, roughly; equal on every replica.
 fn bytes_of(version: &Version) -> usize {
-    let changes: usize = version.changes.iter().map(|change| change.name.len() + 80).sum();
+    let changes: usize = version
+        .changes
+        .iter()
+        .map(|change| change.name.len() + 80)
+        .sum();
     changes + version.meta.cause.len() + 128
 }

@@ -60,7 +60,9 @@ impl Images {
 
     /// Reads the newest image, if there is one.
     pub(crate) fn newest(&self) -> Result<Option<(ImageFile, Image)>, StoreError> {
-        let Some(path) = self.files("image")?.pop() else { return Ok(None) };
+        let Some(path) = self.files("image")?.pop() else {
+            return Ok(None);
+        };
         let file = ImageFile { path };
         let image = file.read()?;
         Ok(Some((file, image)))
@@ -84,7 +86,8 @@ impl Images {
 
     /// Files that end so, ordered by log index.
     fn files(&self, end: &str) -> Result<Vec<PathBuf>, StoreError> {
-        let entries = fs::read_dir(&self.dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+        let entries = fs::read_dir(&self.dir)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
         let mut files: Vec<PathBuf> = entries.map_err(StoreError::io("list", &*self.dir))?;
         files.retain(|path| path.extension().is_some_and(|found| found == end));
         files.sort();
@@ -104,8 +107,11 @@ impl ImageFile {
             return Err(damaged("it does not begin like an image".to_owned()));
         }
         let mut reader = convert::Reader::default();
-        while let Some(bytes) = read_chunk(&mut input).map_err(|error| damaged(error.to_string()))? {
-            let chunk = wire::Chunk::decode(bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
+        while let Some(bytes) =
+            read_chunk(&mut input).map_err(|error| damaged(error.to_string()))?
+        {
+            let chunk = wire::Chunk::decode(bytes.as_slice())
+                .map_err(|error| damaged(error.to_string()))?;
             for record in chunk.records {
                 reader.take(record).map_err(damaged)?;
             }
@@ -154,9 +160,14 @@ fn write_file(path: &Path, image: &Image) -> io::Result<()> {
             bytes = 0;
         }
     }
-    chunk.records.push(wire::Record { kind: Some(wire::Kind::End(count)) });
+    chunk.records.push(wire::Record {
+        kind: Some(wire::Kind::End(count)),
+    });
     close(&mut chunk)?;
-    output.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    output
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ impl StoredObject {
 
     /// Whether storing `other` in this one's place would change nothing.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.uid == other.uid && self.generation == other.generation && self.content == other.content
+        self.uid == other.uid
+            && self.generation == other.generation
+            && self.content == other.content
     }
 
     /// The object as it travels; the content is shared, not copied.

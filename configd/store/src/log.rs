@@ -28,7 +28,9 @@ use crate::{
     disk::LogEngine,
     raft::{Entry, LogId, TypeConfig, Vote},
 };
-pub(crate) use wire::{LogIdWire, MembershipWire, decode_membership, encode_membership, log_id, log_id_wire};
+pub(crate) use wire::{
+    LogIdWire, MembershipWire, decode_membership, encode_membership, log_id, log_id_wire,
+};
 use writer::{Request, Writer};
 
 /// Requests that wait for the writer, at most; openraft waits when there are more.
@@ -70,7 +72,10 @@ impl Log {
             vote: found.vote,
             committed: found.committed,
         };
-        Ok(Self { view: Arc::new(Mutex::new(view)), requests })
+        Ok(Self {
+            view: Arc::new(Mutex::new(view)),
+            requests,
+        })
     }
 
     /// Stops the writer after everything before is on the disk.
@@ -87,7 +92,10 @@ impl Log {
 
     async fn ask(&self, request: impl FnOnce(writer::Done) -> Request) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
-        self.requests.send(request(done)).await.map_err(|_| stopped())?;
+        self.requests
+            .send(request(done))
+            .await
+            .map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -101,7 +109,12 @@ impl RaftLogReader<TypeConfig> for Log {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<Entry>> {
-        Ok(self.view().entries.range(range).map(|(_, entry)| entry.clone()).collect())
+        Ok(self
+            .view()
+            .entries
+            .range(range)
+            .map(|(_, entry)| entry.clone())
+            .collect())
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -114,8 +127,14 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let view = self.view();
-        let last = view.entries.last_key_value().map(|(_, entry)| entry.log_id());
-        Ok(LogState { last_purged_log_id: view.purged, last_log_id: last.or(view.purged) })
+        let last = view
+            .entries
+            .last_key_value()
+            .map(|(_, entry)| entry.log_id());
+        Ok(LogState {
+            last_purged_log_id: view.purged,
+            last_log_id: last.or(view.purged),
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -133,7 +152,10 @@ impl RaftLogStorage<TypeConfig> for Log {
         self.view().committed = committed;
         // Not waited for: it travels with the next batch. A start that finds an older one applies the rest
         // of the log once the node leads.
-        self.requests.send(Request::Committed { committed }).await.map_err(|_| stopped())
+        self.requests
+            .send(Request::Committed { committed })
+            .await
+            .map_err(|_| stopped())
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -146,7 +168,9 @@ impl RaftLogStorage<TypeConfig> for Log {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        self.view().entries.extend(entries.iter().map(|entry| (entry.index(), entry.clone())));
+        self.view()
+            .entries
+            .extend(entries.iter().map(|entry| (entry.index(), entry.clone())));
         let request = Request::Append { entries, callback };
         self.requests.send(request).await.map_err(|_| stopped())
     }
@@ -154,7 +178,8 @@ impl RaftLogStorage<TypeConfig> for Log {
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let first_gone = last.map_or(0, |last| last.index + 1);
         self.view().entries.split_off(&first_gone);
-        self.ask(|done| Request::Truncate { first_gone, done }).await
+        self.ask(|done| Request::Truncate { first_gone, done })
+            .await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {

@@ -1,13 +1,16 @@
 //! openraft's state machine: applies the log to the state in memory, and makes images of it.
 
-use std::{io, sync::{Arc, Mutex, PoisonError}};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::{
     EntryPayload, OptionalSend,
-    alias::{SnapshotMetaOf, SnapshotOf},
     entry::RaftEntry as _,
     storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine},
+    type_config::alias::{SnapshotMetaOf, SnapshotOf},
 };
 
 use crate::{
@@ -30,7 +33,11 @@ impl Machine {
     /// Starts from the views that were made of `newest`, if there is one.
     pub(crate) fn new(views: Arc<Views>, images: Images, newest: Option<ImageFile>) -> Self {
         let newest = newest.map(|file| (meta_of(&views.read()), file));
-        Self { views, images, newest: Arc::new(Mutex::new(newest)) }
+        Self {
+            views,
+            images,
+            newest: Arc::new(Mutex::new(newest)),
+        }
     }
 
     async fn apply_entry(&self, entry: Entry) -> io::Result<Outcome> {
@@ -67,12 +74,20 @@ impl Machine {
     }
 }
 
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(run).await.map_err(io::Error::other)?.map_err(StoreError::into_io)
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(run)
+        .await
+        .map_err(io::Error::other)?
+        .map_err(StoreError::into_io)
 }
 
 fn meta_of(image: &Image) -> SnapshotMetaOf<TypeConfig> {
-    SnapshotMetaOf::<TypeConfig> { last_log_id: image.applied, last_membership: image.membership.clone() }
+    SnapshotMetaOf::<TypeConfig> {
+        last_log_id: image.applied,
+        last_membership: image.membership.clone(),
+    }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Machine {
@@ -86,7 +101,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
         let images = self.images.clone();
         let file = blocking(move || images.write(&image)).await?;
         self.set_newest(meta.clone(), file.clone());
-        Ok(SnapshotOf::<TypeConfig, ImageFile> { meta, snapshot: file })
+        Ok(SnapshotOf::<TypeConfig, ImageFile> {
+            meta,
+            snapshot: file,
+        })
     }
 }
 
@@ -117,7 +135,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<TypeConfig>, file: ImageFile) -> io::Result<()> {
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMetaOf<TypeConfig>,
+        file: ImageFile,
+    ) -> io::Result<()> {
         let images = self.images.clone();
         let (file, image) = blocking(move || {
             let image = file.read()?;
@@ -129,8 +151,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, ImageFile>>> {
-        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<SnapshotOf<TypeConfig, ImageFile>>> {
+        let newest = self
+            .newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Ok(newest.map(|(meta, snapshot)| SnapshotOf::<TypeConfig, ImageFile> { meta, snapshot }))
     }
 }

@@ -4,11 +4,13 @@ use std::future::Future;
 
 use openraft::{
     AnyError, BasicNode, RaftNetworkFactory, RaftNetworkV2,
-    alias::{SnapshotOf, VoteOf},
     base::OptionalSend,
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
-    raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    },
+    type_config::alias::{SnapshotOf, VoteOf},
 };
 
 use crate::{image::ImageFile, raft::TypeConfig};

@@ -1,10 +1,13 @@
 //! The types with which openraft is set up, and its settings.
-#![allow(deprecated, reason = "openraft's macro names its own deprecated alias of the tokio runtime")]
+#![allow(
+    deprecated,
+    reason = "openraft's macro names its own deprecated alias of the tokio runtime"
+)]
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use openraft::{Config, SnapshotPolicy, alias};
+use openraft::{Config, SnapshotPolicy, type_config::alias};
 
 use crate::{StoreError, command::Outcome, machine::Machine};
 
@@ -52,6 +55,8 @@ pub(crate) fn config(image_every: u64) -> Result<Arc<Config>, StoreError> {
         max_in_snapshot_log_to_keep: KEPT_ENTRIES.min(image_every),
         ..Config::default()
     };
-    let checked = config.validate().map_err(|error| StoreError::Stopped { reason: error.to_string() })?;
+    let checked = config.validate().map_err(|error| StoreError::Stopped {
+        reason: error.to_string(),
+    })?;
     Ok(Arc::new(checked))
 }

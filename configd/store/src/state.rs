@@ -68,12 +68,22 @@ pub(crate) struct Effects {
 impl State {
     /// Carries out the entry at `index`.
     pub(crate) fn apply(&mut self, index: u64, command: &Command) -> Effects {
-        let mut effects = Effects { outcome: Outcome::None, changed: Vec::new(), released: Vec::new() };
+        let mut effects = Effects {
+            outcome: Outcome::None,
+            changed: Vec::new(),
+            released: Vec::new(),
+        };
         effects.outcome = match (command.check(), command) {
             (Err(reason), _) => Outcome::Refused { reason },
-            (Ok(()), Command::PutObjects(put)) => self.put_objects(index, put, &mut effects.changed),
-            (Ok(()), Command::CommitSnapshot(commit)) => self.commit(index, command, commit, &mut effects.released),
-            (Ok(()), Command::StageBlobs(_)) => Outcome::Staged { stored: self.add_blobs(index, command) },
+            (Ok(()), Command::PutObjects(put)) => {
+                self.put_objects(index, put, &mut effects.changed)
+            }
+            (Ok(()), Command::CommitSnapshot(commit)) => {
+                self.commit(index, command, commit, &mut effects.released)
+            }
+            (Ok(()), Command::StageBlobs(_)) => Outcome::Staged {
+                stored: self.add_blobs(index, command),
+            },
         };
         self.expire_staged(index, &mut effects.released);
         effects
@@ -83,7 +93,9 @@ impl State {
     pub(crate) fn fresh_blobs(&self, command: &Command) -> Vec<(Digest, Bytes)> {
         let mut fresh: Vec<(Digest, Bytes)> = Vec::new();
         for blob in command.blobs() {
-            let Ok(digest) = Digest::try_from(blob.digest.as_ref()) else { continue };
+            let Ok(digest) = Digest::try_from(blob.digest.as_ref()) else {
+                continue;
+            };
             if !self.blobs.contains_key(&digest) {
                 fresh.push((digest, blob.content.clone()));
             }
@@ -108,7 +120,12 @@ impl State {
         self.blobs.insert(digest, blob);
     }
 
-    fn put_objects(&mut self, index: u64, put: &v1::PutObjects, changed: &mut Vec<ObjectKey>) -> Outcome {
+    fn put_objects(
+        &mut self,
+        index: u64,
+        put: &v1::PutObjects,
+        changed: &mut Vec<ObjectKey>,
+    ) -> Outcome {
         let request = (put.source.clone(), put.request_id.clone());
         if let Some(answer) = self.answers.get(&request) {
             return answer.clone();
@@ -125,8 +142,12 @@ impl State {
                 if !changed.is_empty() {
                     self.revision = index;
                 }
-                let changed = u32::try_from(changed.len()).expect("a batch has at most 20,000 changes");
-                Outcome::Applied { revision: self.revision, changed }
+                let changed =
+                    u32::try_from(changed.len()).expect("a batch has at most 20,000 changes");
+                Outcome::Applied {
+                    revision: self.revision,
+                    changed,
+                }
             }
             Err(failed) => failed,
         };
@@ -149,8 +170,13 @@ impl State {
                 Some(operation::Operation::Delete(key)) => (Some(key.clone()), None),
                 None => continue,
             };
-            let Some(key) = key.map(ObjectKey::from) else { continue };
-            let current = plan.get(&key).cloned().unwrap_or_else(|| self.objects.get(&key).cloned());
+            let Some(key) = key.map(ObjectKey::from) else {
+                continue;
+            };
+            let current = plan
+                .get(&key)
+                .cloned()
+                .unwrap_or_else(|| self.objects.get(&key).cloned());
             if !holds(operation, current.as_deref()) {
                 let found = current.map(|object| object.revision);
                 let index = u32::try_from(at).expect("a batch has at most 20,000 changes");
@@ -190,7 +216,9 @@ impl State {
             return Outcome::ParentMismatch { head };
         }
         if head == 0 && self.pools.len() >= POOLS_MAX {
-            return Outcome::Refused { reason: format!("there are {POOLS_MAX} pools already") };
+            return Outcome::Refused {
+                reason: format!("there are {POOLS_MAX} pools already"),
+            };
         }
         let missing = self.missing(command, commit);
         if !missing.is_empty() {
@@ -209,9 +237,15 @@ impl State {
     fn missing(&self, command: &Command, commit: &v1::CommitSnapshot) -> Vec<Digest> {
         let fresh = self.fresh_blobs(command);
         let known = |digest: &Digest| {
-            self.blobs.contains_key(digest) || fresh.binary_search_by_key(digest, |(name, _)| *name).is_ok()
+            self.blobs.contains_key(digest)
+                || fresh
+                    .binary_search_by_key(digest, |(name, _)| *name)
+                    .is_ok()
         };
-        let named = commit.put.iter().filter_map(|part| Digest::try_from(part.digest.as_ref()).ok());
+        let named = commit
+            .put
+            .iter()
+            .filter_map(|part| Digest::try_from(part.digest.as_ref()).ok());
         let mut missing: Vec<Digest> = named.filter(|digest| !known(digest)).collect();
         missing.sort();
         missing.dedup();
@@ -223,9 +257,14 @@ impl State {
             let digest = Digest::try_from(part.digest.as_ref()).ok()?;
             Some(((part.kind, Arc::from(part.name.as_str())), Some(digest)))
         });
-        let removed = commit.removed.iter().map(|part| ((part.kind, Arc::from(part.name.as_str())), None));
-        let changes: Vec<_> =
-            put.chain(removed).filter_map(|(key, after)| history.change(key, after)).collect();
+        let removed = commit
+            .removed
+            .iter()
+            .map(|part| ((part.kind, Arc::from(part.name.as_str())), None));
+        let changes: Vec<_> = put
+            .chain(removed)
+            .filter_map(|(key, after)| history.change(key, after))
+            .collect();
         for digest in changes.iter().filter_map(|change| change.after) {
             self.add_use(digest);
         }
@@ -239,7 +278,10 @@ impl State {
             cause: commit.cause.clone(),
             parts: u32::try_from(history.head.len()).unwrap_or(u32::MAX),
         };
-        history.push(Version { meta: Arc::new(meta), changes: changes.into() });
+        history.push(Version {
+            meta: Arc::new(meta),
+            changes: changes.into(),
+        });
     }
 
     fn add_blobs(&mut self, index: u64, command: &Command) -> u32 {
@@ -253,7 +295,10 @@ impl State {
     }
 
     fn add_use(&mut self, digest: Digest) {
-        let blob = self.blobs.get_mut(&digest).expect("a commit names only stored parts");
+        let blob = self
+            .blobs
+            .get_mut(&digest)
+            .expect("a commit names only stored parts");
         if blob.uses == 0 && self.staged.remove(&age(blob.place)).is_some() {
             self.staged_bytes -= blob.place.len;
         }
@@ -261,7 +306,10 @@ impl State {
     }
 
     fn drop_use(&mut self, digest: Digest, released: &mut Vec<u64>) {
-        let blob = self.blobs.get_mut(&digest).expect("a retained version's parts are stored");
+        let blob = self
+            .blobs
+            .get_mut(&digest)
+            .expect("a retained version's parts are stored");
         blob.uses -= 1;
         if blob.uses == 0 {
             self.forget(digest, released);
@@ -269,8 +317,12 @@ impl State {
     }
 
     fn forget(&mut self, digest: Digest, released: &mut Vec<u64>) {
-        let Some(blob) = self.blobs.remove(&digest) else { return };
-        let Some(alive) = self.packs.get_mut(&blob.place.pack) else { return };
+        let Some(blob) = self.blobs.remove(&digest) else {
+            return;
+        };
+        let Some(alive) = self.packs.get_mut(&blob.place.pack) else {
+            return;
+        };
         *alive -= 1;
         if *alive == 0 {
             self.packs.remove(&blob.place.pack);
@@ -297,9 +349,15 @@ fn age(place: Place) -> (u64, u64) {
 
 fn holds(operation: &Operation, current: Option<&StoredObject>) -> bool {
     use precondition::Condition;
-    match operation.precondition.as_ref().and_then(|precondition| precondition.condition.as_ref()) {
+    match operation
+        .precondition
+        .as_ref()
+        .and_then(|precondition| precondition.condition.as_ref())
+    {
         None => true,
-        Some(Condition::Revision(revision)) => current.is_some_and(|object| object.revision == *revision),
+        Some(Condition::Revision(revision)) => {
+            current.is_some_and(|object| object.revision == *revision)
+        }
         Some(Condition::Absent(absent)) => current.is_none() == *absent,
     }
 }

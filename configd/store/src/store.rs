@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use openraft::{BasicNode, errors::{ClientWriteError, RaftError}};
+use openraft::{
+    BasicNode,
+    errors::{ClientWriteError, RaftError},
+};
 use tidegate_ir::Digest;
 use tokio::sync::watch;
 
@@ -49,7 +52,12 @@ impl OpenOptions {
     /// The usual settings: 64 MiB kept free, an image every 5,000 entries, ready within 60 s.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let (free_bytes_min, image_every) = (64 << 20, 5_000);
-        Self { dir: dir.into(), free_bytes_min, image_every, ready_timeout: Duration::from_secs(60) }
+        Self {
+            dir: dir.into(),
+            free_bytes_min,
+            image_every,
+            ready_timeout: Duration::from_secs(60),
+        }
     }
 }
 
@@ -93,7 +101,9 @@ struct Inner {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("dir", &self.inner.directory.path).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("dir", &self.inner.directory.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,14 +120,33 @@ impl Store {
         let timeout = options.ready_timeout;
         let free_bytes_min = options.free_bytes_min;
         let opened = tokio::task::spawn_blocking(move || open_files(&options)).await;
-        let files = opened.map_err(|error| StoreError::Stopped { reason: error.to_string() })??;
-        let Files { directory, log, machine } = files;
+        let files = opened.map_err(|error| StoreError::Stopped {
+            reason: error.to_string(),
+        })??;
+        let Files {
+            directory,
+            log,
+            machine,
+        } = files;
         let (id, views) = (directory.identity.node_id, machine.views.clone());
-        let raft = Raft::new(id, config, NoPeers, log.clone(), machine).await.map_err(stopped)?;
+        let raft = Raft::new(id, config, NoPeers, log.clone(), machine)
+            .await
+            .map_err(stopped)?;
         let leader = watch_leader(&raft);
-        let store = Self { inner: Arc::new(Inner { directory, free_bytes_min, raft, log, views, leader }) };
+        let store = Self {
+            inner: Arc::new(Inner {
+                directory,
+                free_bytes_min,
+                raft,
+                log,
+                views,
+                leader,
+            }),
+        };
         store.lead(id, timeout).await.map_err(|error| match error {
-            StoreError::NotReady { .. } => StoreError::NotReady { waited_ms: millis(started.elapsed()) },
+            StoreError::NotReady { .. } => StoreError::NotReady {
+                waited_ms: millis(started.elapsed()),
+            },
             other => other,
         })?;
         store.remove_unused_packs().await?;
@@ -137,7 +166,11 @@ impl Store {
             return Ok(Outcome::Refused { reason });
         }
         self.check_space()?;
-        let written = self.inner.raft.client_write(Payload(command.encode())).await;
+        let written = self
+            .inner
+            .raft
+            .client_write(Payload(command.encode()))
+            .await;
         if self.inner.views.bytes_since_image() > IMAGE_BYTES {
             self.inner.views.image_was_made();
             // Best effort: the next entries ask again.
@@ -146,7 +179,9 @@ impl Store {
         match written {
             Ok(response) => Ok(response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-                Err(StoreError::NotLeader { leader: to.leader_id })
+                Err(StoreError::NotLeader {
+                    leader: to.leader_id,
+                })
             }
             Err(other) => Err(stopped(other)),
         }
@@ -167,9 +202,17 @@ impl Store {
         use std::ops::Bound::{Excluded, Unbounded};
         let image = self.inner.views.read();
         let after = filter.after.as_ref().map_or(Unbounded, Excluded);
-        let found = image.state.objects.range::<ObjectKey, _>((after, Unbounded));
-        let found = found.filter(|(key, _)| filter.matches(key)).map(|(_, object)| object.clone());
-        (image.state.revision, found.take(filter.limit.unwrap_or(usize::MAX)).collect())
+        let found = image
+            .state
+            .objects
+            .range::<ObjectKey, _>((after, Unbounded));
+        let found = found
+            .filter(|(key, _)| filter.matches(key))
+            .map(|(_, object)| object.clone());
+        (
+            image.state.revision,
+            found.take(filter.limit.unwrap_or(usize::MAX)).collect(),
+        )
     }
 
     /// The keys that changed after `revision`, each once; `None` where that is no longer known and the whole set
@@ -180,7 +223,14 @@ impl Store {
 
     /// Every pool that has a version, in order.
     pub fn pools(&self) -> Vec<Arc<str>> {
-        self.inner.views.read().state.pools.keys().cloned().collect()
+        self.inner
+            .views
+            .read()
+            .state
+            .pools
+            .keys()
+            .cloned()
+            .collect()
     }
 
     /// The newest version of a pool.
@@ -196,7 +246,11 @@ impl Store {
     /// At most `limit` retained versions of a pool, newest first, older than `before` where that is set.
     pub fn list(&self, pool: &str, before: Option<u64>, limit: usize) -> Vec<Arc<SnapshotMeta>> {
         let listed = self.history(pool, |history| {
-            let metas = history.versions.iter().rev().map(|version| version.meta.clone());
+            let metas = history
+                .versions
+                .iter()
+                .rev()
+                .map(|version| version.meta.clone());
             let older = metas.filter(|meta| before.is_none_or(|before| meta.version < before));
             Some(older.take(limit).collect())
         });
@@ -222,7 +276,14 @@ impl Store {
     /// [`StoreError::NoBlob`] where nothing retained has such a part; [`StoreError::Damaged`] where the file has
     /// other bytes.
     pub fn blob(&self, digest: &Digest) -> Result<Bytes, StoreError> {
-        let place = self.inner.views.read().state.blobs.get(digest).map(|blob| blob.place);
+        let place = self
+            .inner
+            .views
+            .read()
+            .state
+            .blobs
+            .get(digest)
+            .map(|blob| blob.place);
         match place {
             Some(place) => self.inner.views.blobs.read(*digest, place),
             None => Err(StoreError::NoBlob { digest: *digest }),
@@ -291,16 +352,28 @@ impl Store {
 
     async fn lead(&self, id: u64, timeout: Duration) -> Result<(), StoreError> {
         let raft = &self.inner.raft;
-        let not_ready = |_| StoreError::NotReady { waited_ms: millis(timeout) };
+        let not_ready = |_| StoreError::NotReady {
+            waited_ms: millis(timeout),
+        };
         if !raft.is_initialized().await.map_err(stopped)? {
-            let members = BTreeMap::from([(id, BasicNode { addr: String::new() })]);
+            let members = BTreeMap::from([(
+                id,
+                BasicNode {
+                    addr: String::new(),
+                },
+            )]);
             raft.initialize(members).await.map_err(stopped)?;
         } else {
             // It is the only voter, so there is nobody to wait for.
             raft.trigger().elect(false).await.map_err(stopped)?;
         }
-        raft.wait(Some(timeout)).current_leader(id, "the node leads").await.map_err(not_ready)?;
-        raft.wait_for_recovery(Some(timeout)).await.map_err(not_ready)?;
+        raft.wait(Some(timeout))
+            .current_leader(id, "the node leads")
+            .await
+            .map_err(not_ready)?;
+        raft.wait_for_recovery(Some(timeout))
+            .await
+            .map_err(not_ready)?;
         Ok(())
     }
 
@@ -315,7 +388,15 @@ impl Store {
     fn check_space(&self) -> Result<(), StoreError> {
         let (dir, needed) = (&self.inner.directory.path, self.inner.free_bytes_min);
         let free = free_bytes(dir).map_err(StoreError::io("ask for the free space of", dir))?;
-        if free < needed { Err(StoreError::DiskFull { dir: dir.clone(), free, needed }) } else { Ok(()) }
+        if free < needed {
+            Err(StoreError::DiskFull {
+                dir: dir.clone(),
+                free,
+                needed,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     fn history<T>(&self, pool: &str, read: impl FnOnce(&History) -> Option<T>) -> Option<T> {
@@ -332,13 +413,21 @@ struct Files {
 fn open_files(options: &OpenOptions) -> Result<Files, StoreError> {
     let directory = Directory::open(&options.dir)?;
     let images = Images::open(options.dir.join("images"))?;
-    let (file, image) = images.newest()?.map_or((None, Image::default()), |(file, image)| (Some(file), image));
+    let (file, image) = images
+        .newest()?
+        .map_or((None, Image::default()), |(file, image)| {
+            (Some(file), image)
+        });
     let blobs = Blobs::open(options.dir.join("blobs"))?;
     let path = options.dir.join("log");
     let log = Log::open(SledEngine::open(&path)?, &path)?;
     crate::directory::sync_dir(&options.dir)?;
     let machine = Machine::new(Arc::new(Views::new(image, blobs)), images, file);
-    Ok(Files { directory, log, machine })
+    Ok(Files {
+        directory,
+        log,
+        machine,
+    })
 }
 
 fn watch_leader(raft: &Raft) -> watch::Receiver<bool> {
@@ -366,5 +455,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn stopped(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Stopped { reason: error.to_string() }
+    StoreError::Stopped {
+        reason: error.to_string(),
+    }
 }

@@ -61,12 +61,20 @@ impl Views {
 
     /// The keys that changed after `revision`.
     pub(crate) fn changes_since(&self, revision: u64) -> Option<Vec<crate::ObjectKey>> {
-        self.changes.read().unwrap_or_else(PoisonError::into_inner).since(revision)
+        self.changes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .since(revision)
     }
 
     /// Carries out a command of the log. Its parts are on the disk before anybody can see that they exist.
     /// Blocks where the command brings parts.
-    pub(crate) fn apply(&self, at: LogId, len: usize, command: &Command) -> Result<Outcome, StoreError> {
+    pub(crate) fn apply(
+        &self,
+        at: LogId,
+        len: usize,
+        command: &Command,
+    ) -> Result<Outcome, StoreError> {
         let fresh = match command.check() {
             Ok(()) => self.read().state.fresh_blobs(command),
             Err(_) => Vec::new(),
@@ -82,14 +90,21 @@ impl Views {
                 let mut changes = self.changes.write().unwrap_or_else(PoisonError::into_inner);
                 changes.push(at.index, effects.changed);
             }
-            (effects.outcome, effects.released, image.state.has_pack(at.index))
+            (
+                effects.outcome,
+                effects.released,
+                image.state.has_pack(at.index),
+            )
         };
         let (outcome, released, used) = effects;
-        released.into_iter().for_each(|pack| self.blobs.remove(pack));
+        released
+            .into_iter()
+            .for_each(|pack| self.blobs.remove(pack));
         if !fresh.is_empty() && !used {
             self.blobs.remove(at.index);
         }
-        self.bytes_since_image.fetch_add(len as u64, Ordering::Relaxed);
+        self.bytes_since_image
+            .fetch_add(len as u64, Ordering::Relaxed);
         self.announce(&outcome);
         Ok(outcome)
     }
@@ -97,7 +112,8 @@ impl Views {
     /// Replaces everything, as after an image from another node.
     pub(crate) fn replace(&self, image: Image) {
         let (revision, heads) = (image.state.revision, heads_of(&image));
-        *self.changes.write().unwrap_or_else(PoisonError::into_inner) = Changes::starting_at(revision);
+        *self.changes.write().unwrap_or_else(PoisonError::into_inner) =
+            Changes::starting_at(revision);
         *self.write() = image;
         self.revision.send_replace(revision);
         self.heads.send_replace(heads);
@@ -133,6 +149,8 @@ impl Views {
 }
 
 fn heads_of(image: &Image) -> Heads {
-    let head = |(pool, history): (&Arc<str>, &crate::history::History)| (pool.clone(), history.head_version());
+    let head = |(pool, history): (&Arc<str>, &crate::history::History)| {
+        (pool.clone(), history.head_version())
+    };
     Arc::new(image.state.pools.iter().map(head).collect())
 }

@@ -27,7 +27,9 @@ pub(crate) fn batch(request: &ApplyRequest) -> Vec<Violation> {
     for (index, operation) in request.operations.iter().enumerate() {
         let field = format!("operations[{index}]");
         violations.extend(match &operation.operation {
-            Some(operation::Operation::Put(put)) => object(&request.source, &format!("{field}.put"), put),
+            Some(operation::Operation::Put(put)) => {
+                object(&request.source, &format!("{field}.put"), put)
+            }
             Some(operation::Operation::Delete(delete)) => {
                 key(&request.source, &format!("{field}.delete"), delete)
             }
@@ -50,7 +52,10 @@ pub(crate) fn set(name: &str, objects: &[Object]) -> Vec<Violation> {
         violations.extend(object(name, &field, put));
         let key = put.key.clone().unwrap_or_default();
         if !seen.insert((key.group, key.kind, key.namespace, key.name)) {
-            violations.push(Violation::new(field, format!("{} is in the set twice", describe(put))));
+            violations.push(Violation::new(
+                field,
+                format!("{} is in the set twice", describe(put)),
+            ));
         }
         if violations.len() >= VIOLATIONS_MAX {
             break;
@@ -71,7 +76,10 @@ fn source(name: &str) -> Vec<Violation> {
 
 fn object(source: &str, field: &str, object: &Object) -> Vec<Violation> {
     let Some(name) = &object.key else {
-        return vec![Violation::new(format!("{field}.key"), "the object has no key")];
+        return vec![Violation::new(
+            format!("{field}.key"),
+            "the object has no key",
+        )];
     };
     let violations = key(source, &format!("{field}.key"), name);
     if !violations.is_empty() {
@@ -106,7 +114,13 @@ fn key(source: &str, field: &str, key: &ObjectKey) -> Vec<Violation> {
         violations.push(Violation::new(format!("{field}.{name}"), text));
     };
     if key.source != source {
-        refuse("source", format!("the batch is of source {source}, the object of {}", key.source));
+        refuse(
+            "source",
+            format!(
+                "the batch is of source {source}, the object of {}",
+                key.source
+            ),
+        );
     }
     let lengths = [
         ("kind", key.kind.len(), 1, 63),
@@ -137,15 +151,18 @@ struct Metadata {
 
 /// The key must be the object's own, else one object could pass for another.
 fn named_as(key: &ObjectKey, content: &[u8]) -> Result<(), String> {
-    let named: Named =
-        serde_json::from_slice(content).map_err(|error| format!("it is not the JSON of an object: {error}"))?;
+    let named: Named = serde_json::from_slice(content)
+        .map_err(|error| format!("it is not the JSON of an object: {error}"))?;
     let same = named.kind == key.kind
         && named.metadata.name == key.name
         && named.metadata.namespace == key.namespace;
     if same {
         return Ok(());
     }
-    let Named { kind, metadata: Metadata { name, namespace } } = named;
+    let Named {
+        kind,
+        metadata: Metadata { name, namespace },
+    } = named;
     Err(format!("its content says {kind} {namespace}/{name}"))
 }
 

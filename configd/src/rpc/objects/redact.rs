@@ -6,10 +6,16 @@ use tidegate_proto::objects::v1::StoredObject;
 /// The object; a Secret keeps the names of its data, not the values.
 pub(crate) fn redacted(mut stored: StoredObject) -> StoredObject {
     if let Some(object) = &mut stored.object
-        && object.key.as_ref().is_some_and(|key| key.group.is_empty() && key.kind == "Secret")
+        && object
+            .key
+            .as_ref()
+            .is_some_and(|key| key.group.is_empty() && key.kind == "Secret")
     {
         let content = serde_json::from_slice(&object.content).map(without_data);
-        object.content = content.map(|secret| secret.to_string()).unwrap_or_default().into();
+        object.content = content
+            .map(|secret| secret.to_string())
+            .unwrap_or_default()
+            .into();
     }
     stored
 }
@@ -17,7 +23,9 @@ pub(crate) fn redacted(mut stored: StoredObject) -> StoredObject {
 fn without_data(mut secret: Value) -> Value {
     for field in ["data", "stringData"] {
         if let Some(Value::Object(data)) = secret.get_mut(field) {
-            let names = data.keys().map(|name| (name.clone(), Value::from("[redacted]")));
+            let names = data
+                .keys()
+                .map(|name| (name.clone(), Value::from("[redacted]")));
             *data = names.collect::<Map<_, _>>();
         }
     }
@@ -41,9 +49,19 @@ mod tests {
             "metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "c2VjcmV0"}},
             "data": {"tls.key": "c2VjcmV0"},
         });
-        let key = Some(ObjectKey { kind: "Secret".into(), ..ObjectKey::default() });
-        let object = Object { key, content: content.to_string().into(), ..Object::default() };
-        let read = redacted(StoredObject { object: Some(object), revision: 1 });
+        let key = Some(ObjectKey {
+            kind: "Secret".into(),
+            ..ObjectKey::default()
+        });
+        let object = Object {
+            key,
+            content: content.to_string().into(),
+            ..Object::default()
+        };
+        let read = redacted(StoredObject {
+            object: Some(object),
+            revision: 1,
+        });
         let content = read.object.expect("an object").content;
         let text = std::str::from_utf8(&content).expect("JSON is text");
         assert!(!text.contains("c2VjcmV0"), "{text}");

@@ -1,6 +1,7 @@
 //! Reads of the history: whole versions, pages and differences.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tidegate_ir::{self as model, EncodedPart, PartKind, Snapshot};
 use tidegate_proto::ir::v1::{Blob, PartKey, PartRef};
@@ -11,23 +12,33 @@ use tidegate_proto::snapshots::v1::{
 use tidegate_store::{SnapshotMeta, Store};
 use tonic::Status;
 
+use crate::pools::heads;
 use crate::{error, wire};
 
 /// Bytes of parts in one piece, about.
 const PIECE_BYTES: usize = 900 << 10;
 
 /// A version in pieces of at most about 1 MiB, without private keys.
-pub(crate) fn pieces(store: &Store, meta: &SnapshotMeta) -> Result<Vec<GetSnapshotResponse>, Status> {
+pub(crate) fn pieces(
+    store: &Store,
+    meta: &SnapshotMeta,
+) -> Result<Vec<GetSnapshotResponse>, Status> {
     let info = Some(wire::snapshot_info(meta));
-    let mut piece = GetSnapshotResponse { info, ..GetSnapshotResponse::default() };
+    let mut piece = GetSnapshotResponse {
+        info,
+        ..GetSnapshotResponse::default()
+    };
     let (mut pieces, mut bytes, mut seen) = (vec![], 0, BTreeSet::new());
-    for part in manifest(store, meta)? {
+    for part in manifest(store, meta)?.iter() {
         let digest = part.digest;
         let secret = part.kind == PartKind::PrivateKey.number();
         if !secret && seen.insert(digest) {
             let content = store.blob(&digest).map_err(|error| error::store(&error))?;
             bytes += content.len();
-            piece.blobs.push(Blob { digest: digest.as_bytes().to_vec().into(), content });
+            piece.blobs.push(Blob {
+                digest: digest.as_bytes().to_vec().into(),
+                content,
+            });
         }
         bytes += 64 + part.name.len();
         piece.parts.push(PartRef {
@@ -58,17 +69,30 @@ pub(crate) fn page(
             error::invalid(&[error::Violation::new("page_token", text)])
         })?,
     };
-    let heads = store.heads();
-    let heads = heads.iter().filter(|head| pool.is_empty() || *head.pool == *pool);
+    let heads = heads(store);
+    let heads = heads
+        .iter()
+        .filter(|head| pool.is_empty() || *head.pool == *pool);
     let mut all: Vec<_> = heads
-        .flat_map(|head| store.list(&head.pool, u64::MAX, skip + limit + 1))
+        .flat_map(|head| store.list(&head.pool, None, skip + limit + 1))
         .collect();
     all.sort_by_key(|meta| std::cmp::Reverse((meta.committed_at_unix_ms, meta.version)));
     let more = all.len() > skip + limit;
-    let snapshots =
-        all.iter().skip(skip).take(limit).map(|meta| wire::snapshot_info(meta)).collect();
-    let next_page_token = if more { (skip + limit).to_string() } else { String::new() };
-    Ok(ListSnapshotsResponse { snapshots, next_page_token })
+    let snapshots = all
+        .iter()
+        .skip(skip)
+        .take(limit)
+        .map(|meta| wire::snapshot_info(meta))
+        .collect();
+    let next_page_token = if more {
+        (skip + limit).to_string()
+    } else {
+        String::new()
+    };
+    Ok(ListSnapshotsResponse {
+        snapshots,
+        next_page_token,
+    })
 }
 
 /// What differs between two versions, or between nothing and the first one.
@@ -88,7 +112,10 @@ pub(crate) fn differences(
     let pool = to.pool.clone();
     let before = Snapshot::new(pool.clone(), from.map_or(0, |from| from.version), before);
     let after = Snapshot::new(pool, to.version, after);
-    Ok(model::diff(&before, &after).into_iter().map(part_change).collect())
+    Ok(model::diff(&before, &after)
+        .into_iter()
+        .map(part_change)
+        .collect())
 }
 
 fn part(
@@ -96,7 +123,9 @@ fn part(
     kind: i32,
     digest: Option<model::Digest>,
 ) -> Result<Option<EncodedPart>, Status> {
-    let Some((kind, digest)) = PartKind::from_number(kind).zip(digest) else { return Ok(None) };
+    let Some((kind, digest)) = PartKind::from_number(kind).zip(digest) else {
+        return Ok(None);
+    };
     let bytes = store.blob(&digest).map_err(|error| error::store(&error))?;
     let invalid = |error: model::InvalidPart| Status::internal(error::chain(&error));
     EncodedPart::decode(kind, bytes).map(Some).map_err(invalid)
@@ -123,7 +152,10 @@ fn part_change(change: model::PartChange) -> PartChange {
     }
 }
 
-fn manifest(store: &Store, meta: &SnapshotMeta) -> Result<Vec<tidegate_store::PartRef>, Status> {
+fn manifest(
+    store: &Store,
+    meta: &SnapshotMeta,
+) -> Result<Arc<Vec<tidegate_store::PartRef>>, Status> {
     let gone = || Status::out_of_range(format!("version {} is not kept any more", meta.version));
     store.manifest(&meta.pool, meta.version).ok_or_else(gone)
 }

@@ -37,21 +37,33 @@ impl Subscription {
         let hello = match tokio::time::timeout(HELLO_TIMEOUT, self.hello()).await {
             Ok(Ok(hello)) => hello,
             Ok(Err(refusal)) => return self.refuse(refusal).await,
-            Err(_) => return self.refuse(Status::deadline_exceeded("no hello within 10 s")).await,
+            Err(_) => {
+                return self
+                    .refuse(Status::deadline_exceeded("no hello within 10 s"))
+                    .await;
+            }
         };
         let name = format!("{}/{}", hello.pool, hello.worker);
         info!(worker = name, "Worker connected.");
         match self.serve(hello).await {
             Ok(()) => info!(worker = name, "Worker disconnected."),
             Err(refusal) => {
-                warn!(worker = name, cause = refusal.message(), "Worker's stream ended.");
+                warn!(
+                    worker = name,
+                    cause = refusal.message(),
+                    "Worker's stream ended."
+                );
                 self.refuse(refusal).await;
             }
         }
     }
 
     async fn hello(&mut self) -> Result<Hello, Status> {
-        let first = self.requests.message().await?.and_then(|request| request.message);
+        let first = self
+            .requests
+            .message()
+            .await?
+            .and_then(|request| request.message);
         match first {
             Some(subscribe_request::Message::Hello(hello))
                 if !hello.pool.is_empty() && (1..=253).contains(&hello.worker.len()) =>
@@ -66,8 +78,7 @@ impl Subscription {
 
     async fn serve(&mut self, hello: Hello) -> Result<(), Status> {
         let pool: Arc<str> = hello.pool.as_str().into();
-        let (mut session, resync) =
-            Session::start(self.store.clone(), pool, hello.have.as_ref());
+        let (mut session, resync) = Session::start(self.store.clone(), pool, hello.have.as_ref());
         let serving = if resync.is_none() { hello.have } else { None };
         let presence = self.fleet.join(Worker {
             pool: hello.pool,
@@ -128,7 +139,9 @@ fn answer(
             presence.nack(nack);
         }
         Some(subscribe_request::Message::Hello(_)) | None => {
-            return Err(Status::invalid_argument("after hello come ack and nack only"));
+            return Err(Status::invalid_argument(
+                "after hello come ack and nack only",
+            ));
         }
     }
     Ok(())
@@ -144,14 +157,21 @@ pub(crate) async fn watch(
     let mut sent: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     loop {
         heads.mark_unchanged();
-        for head in store.heads() {
-            let seen = sent.get(&head.pool).copied().unwrap_or(head.version.saturating_sub(1));
+        for head in crate::pools::heads(&store) {
+            let seen = sent
+                .get(&head.pool)
+                .copied()
+                .unwrap_or(head.version.saturating_sub(1));
             if !pool.is_empty() && *head.pool != *pool {
                 continue;
             }
             for version in seen + 1..=head.version {
-                let Some(meta) = store.meta(&head.pool, version) else { continue };
-                let answer = WatchSnapshotsResponse { info: Some(wire::snapshot_info(&meta)) };
+                let Some(meta) = store.meta(&head.pool, version) else {
+                    continue;
+                };
+                let answer = WatchSnapshotsResponse {
+                    info: Some(wire::snapshot_info(&meta)),
+                };
                 if outbox.send(Ok(answer)).await.is_err() {
                     return;
                 }

@@ -1,10 +1,16 @@
 //! Free space of a file system. The standard library has no call for it.
-#![allow(unsafe_code, reason = "statvfs takes a pointer to the structure that it fills")]
+#![allow(
+    unsafe_code,
+    reason = "statvfs takes a pointer to the structure that it fills"
+)]
 
 use std::{ffi::CString, io, mem::MaybeUninit, os::unix::ffi::OsStrExt as _, path::Path};
 
 /// Bytes that an unprivileged process may still write to the file system of `path`.
-#[allow(clippy::useless_conversion, reason = "the width of the fields differs between platforms")]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the width of the fields differs between platforms"
+)]
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let mut found = MaybeUninit::<libc::statvfs>::zeroed();

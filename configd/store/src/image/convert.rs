@@ -26,20 +26,39 @@ pub(super) fn records(image: &Image) -> impl Iterator<Item = wire::Record> {
         membership: Some(encode_membership(image.membership.membership())),
         revision: state.revision,
     });
-    let objects = state.objects.values().map(|object| Kind::Object(object.to_proto()));
-    let blobs = state.blobs.iter().map(|(digest, blob)| Kind::Blob(blob_record(digest, blob)));
+    let objects = state
+        .objects
+        .values()
+        .map(|object| Kind::Object(object.to_proto()));
+    let blobs = state
+        .blobs
+        .iter()
+        .map(|(digest, blob)| Kind::Blob(blob_record(digest, blob)));
     let parts = state.pools.iter().flat_map(|(pool, history)| {
         history.head.iter().map(move |((kind, name), digest)| {
             let (pool, name) = (pool.to_string(), name.to_string());
-            Kind::Part(wire::Part { pool, kind: *kind, name, digest: bytes_of(digest) })
+            Kind::Part(wire::Part {
+                pool,
+                kind: *kind,
+                name,
+                digest: bytes_of(digest),
+            })
         })
     });
-    let versions = state.pools.values().flat_map(|history| history.versions.iter().map(version_record));
+    let versions = state
+        .pools
+        .values()
+        .flat_map(|history| history.versions.iter().map(version_record));
     let requests = state.requests.iter().filter_map(|request| {
         let answer = state.answers.get(request)?;
         request_record(request, answer).map(Kind::Request)
     });
-    let kinds = std::iter::once(start).chain(objects).chain(blobs).chain(parts).chain(versions).chain(requests);
+    let kinds = std::iter::once(start)
+        .chain(objects)
+        .chain(blobs)
+        .chain(parts)
+        .chain(versions)
+        .chain(requests);
     kinds.map(|kind| wire::Record { kind: Some(kind) })
 }
 
@@ -58,7 +77,10 @@ impl Reader {
             return Err("there is something after the end".to_owned());
         }
         let state = &mut self.image.state;
-        match record.kind.ok_or("there is a record that this release does not know")? {
+        match record
+            .kind
+            .ok_or("there is a record that this release does not know")?
+        {
             Kind::End(count) => {
                 self.stated = Some(count);
                 return Ok(());
@@ -66,17 +88,31 @@ impl Reader {
             Kind::Start(start) => self.start(start)?,
             Kind::Object(stored) => {
                 let object = stored.object.ok_or("an object is empty")?;
-                let key: crate::ObjectKey = object.key.clone().ok_or("an object has no key")?.into();
+                let key: crate::ObjectKey =
+                    object.key.clone().ok_or("an object has no key")?.into();
                 let object = StoredObject::new(key.clone(), &object, stored.revision);
                 state.objects.insert(key, Arc::new(object));
             }
             Kind::Blob(blob) => {
-                let place = Place { pack: blob.pack, offset: blob.offset, len: blob.len };
-                state.restore_blob(digest(&blob.digest)?, StoredBlob { place, uses: blob.uses });
+                let place = Place {
+                    pack: blob.pack,
+                    offset: blob.offset,
+                    len: blob.len,
+                };
+                state.restore_blob(
+                    digest(&blob.digest)?,
+                    StoredBlob {
+                        place,
+                        uses: blob.uses,
+                    },
+                );
             }
             Kind::Part(part) => {
                 let history = state.pools.entry(part.pool.as_str().into()).or_default();
-                history.head.insert((part.kind, part.name.as_str().into()), digest(&part.digest)?);
+                history.head.insert(
+                    (part.kind, part.name.as_str().into()),
+                    digest(&part.digest)?,
+                );
             }
             Kind::Version(version) => {
                 let pool: Arc<str> = version.pool.as_str().into();
@@ -122,7 +158,13 @@ fn digest(bytes: &Bytes) -> Result<Digest, String> {
 
 fn blob_record(digest: &Digest, blob: &StoredBlob) -> wire::Blob {
     let Place { pack, offset, len } = blob.place;
-    wire::Blob { digest: bytes_of(digest), pack, offset, len, uses: blob.uses }
+    wire::Blob {
+        digest: bytes_of(digest),
+        pack,
+        offset,
+        len,
+        uses: blob.uses,
+    }
 }
 
 fn version_record(version: &Version) -> Kind {
@@ -150,9 +192,18 @@ fn read_version(pool: Arc<str>, version: wire::Version) -> Result<Version, Strin
     let change = |change: wire::Change| {
         let before = change.before.as_ref().map(digest).transpose()?;
         let after = change.after.as_ref().map(digest).transpose()?;
-        Ok::<_, String>(PartChange { kind: change.kind, name: change.name.into(), before, after })
+        Ok::<_, String>(PartChange {
+            kind: change.kind,
+            name: change.name.into(),
+            before,
+            after,
+        })
     };
-    let changes: Arc<[PartChange]> = version.changes.into_iter().map(change).collect::<Result<_, _>>()?;
+    let changes: Arc<[PartChange]> = version
+        .changes
+        .into_iter()
+        .map(change)
+        .collect::<Result<_, _>>()?;
     let meta = SnapshotMeta {
         pool,
         version: version.version,
@@ -163,27 +214,48 @@ fn read_version(pool: Arc<str>, version: wire::Version) -> Result<Version, Strin
         cause: version.cause,
         parts: version.parts,
     };
-    Ok(Version { meta: Arc::new(meta), changes })
+    Ok(Version {
+        meta: Arc::new(meta),
+        changes,
+    })
 }
 
 fn request_record((source, id): &(String, String), answer: &Outcome) -> Option<wire::Request> {
     let (source, id) = (source.clone(), id.clone());
-    let request = wire::Request { source, id, ..wire::Request::default() };
+    let request = wire::Request {
+        source,
+        id,
+        ..wire::Request::default()
+    };
     match answer.clone() {
-        Outcome::Applied { revision, changed } => Some(wire::Request { revision, changed, ..request }),
-        Outcome::PreconditionFailed { index, key, found } => {
-            Some(wire::Request { key: Some(key.into()), index, found, ..request })
-        }
+        Outcome::Applied { revision, changed } => Some(wire::Request {
+            revision,
+            changed,
+            ..request
+        }),
+        Outcome::PreconditionFailed { index, key, found } => Some(wire::Request {
+            key: Some(key.into()),
+            index,
+            found,
+            ..request
+        }),
         _ => None,
     }
 }
 
 fn read_request(request: wire::Request) -> ((String, String), Outcome) {
     let answer = match request.key {
-        None => Outcome::Applied { revision: request.revision, changed: request.changed },
+        None => Outcome::Applied {
+            revision: request.revision,
+            changed: request.changed,
+        },
         Some(key) => {
             let (index, found) = (request.index, request.found);
-            Outcome::PreconditionFailed { index, key: key.into(), found }
+            Outcome::PreconditionFailed {
+                index,
+                key: key.into(),
+                found,
+            }
         }
     };
     ((request.source, request.id), answer)

@@ -24,13 +24,21 @@ pub(crate) fn key(index: u64, part: u32) -> Vec<u8> {
 pub(crate) fn read_key(key: &[u8]) -> Option<(u64, u32)> {
     let rest = key.strip_prefix(b"l")?;
     let (index, part) = rest.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*index), u32::from_be_bytes(part.try_into().ok()?)))
+    Some((
+        u64::from_be_bytes(*index),
+        u32::from_be_bytes(part.try_into().ok()?),
+    ))
 }
 
 /// The rows of an entry, and the chain after the last one.
-pub(crate) fn split(index: u64, entry: &[u8], mut chain: Chain) -> (Vec<(Vec<u8>, Vec<u8>)>, Chain) {
+pub(crate) fn split(
+    index: u64,
+    entry: &[u8],
+    mut chain: Chain,
+) -> (Vec<(Vec<u8>, Vec<u8>)>, Chain) {
     let room = ROW_BYTES_MAX - HEADER_BYTES;
-    let parts = u32::try_from(entry.len().div_ceil(room).max(1)).expect("an entry is far below 4 GiB");
+    let parts =
+        u32::try_from(entry.len().div_ceil(room).max(1)).expect("an entry is far below 4 GiB");
     let mut rows = Vec::with_capacity(parts as usize);
     for part in 0..parts {
         let start = part as usize * room;
@@ -49,7 +57,10 @@ pub(crate) fn seal_single(key: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 /// A row's value, checked: how many parts its entry has, the chain before it, and its payload.
-pub(crate) fn open<'v>(key: &[u8], value: &'v [u8]) -> Result<(u32, Chain, &'v [u8]), &'static str> {
+pub(crate) fn open<'v>(
+    key: &[u8],
+    value: &'v [u8],
+) -> Result<(u32, Chain, &'v [u8]), &'static str> {
     let (header, payload) = value.split_at_checked(HEADER_BYTES).ok_or("is too short")?;
     if &header[..4] != MAGIC {
         return Err("does not begin like a row");

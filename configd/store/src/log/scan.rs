@@ -53,20 +53,31 @@ pub(crate) fn scan(rows: Vec<Row>) -> Result<Found, String> {
         }
     }
     let purged = found.purged.map(|id| id.index);
-    let mut rows = log.into_iter().filter(|(index, ..)| Some(*index) > purged).peekable();
+    let mut rows = log
+        .into_iter()
+        .filter(|(index, ..)| Some(*index) > purged)
+        .peekable();
     let mut chain = found.purged_chain;
     let mut next = purged.map(|index| index + 1);
     while let Some(&(index, ..)) = rows.peek() {
         if next.is_some_and(|next| next != index) {
-            return Err(format!("log entry {} is missing before entry {index}", next.unwrap_or_default()));
+            return Err(format!(
+                "log entry {} is missing before entry {index}",
+                next.unwrap_or_default()
+            ));
         }
         let mut bytes = Vec::new();
         let mut parts = 0;
         while let Some((_, part, key, value)) = rows.next_if(|(at, ..)| *at == index) {
             let name = || format!("row {part} of log entry {index}");
-            let (stated, before, payload) = frame::open(&key, &value).map_err(|why| format!("{} {why}", name()))?;
-            if part != parts || (part + 1 == stated) == rows.peek().is_some_and(|(at, ..)| *at == index) {
-                return Err(format!("log entry {index} has {stated} rows, not those that are there"));
+            let (stated, before, payload) =
+                frame::open(&key, &value).map_err(|why| format!("{} {why}", name()))?;
+            if part != parts
+                || (part + 1 == stated) == rows.peek().is_some_and(|(at, ..)| *at == index)
+            {
+                return Err(format!(
+                    "log entry {index} has {stated} rows, not those that are there"
+                ));
             }
             if before != chain {
                 return Err(format!("{} does not follow the row before it", name()));
@@ -77,7 +88,10 @@ pub(crate) fn scan(rows: Vec<Row>) -> Result<Found, String> {
         }
         let entry = wire::decode_entry(bytes).map_err(|why| format!("log entry {index} {why}"))?;
         if entry.index() != index {
-            return Err(format!("log entry {index} says that it is entry {}", entry.index()));
+            return Err(format!(
+                "log entry {index} says that it is entry {}",
+                entry.index()
+            ));
         }
         found.chains.insert(index, End { chain, parts });
         found.entries.insert(index, entry);
@@ -93,7 +107,10 @@ fn held_against_committed(found: Found) -> Result<Found, String> {
     match found.committed {
         Some(committed) if last.is_none_or(|last| last < committed.index) => {
             let last = last.map_or("nothing".to_owned(), |last| format!("entry {last}"));
-            Err(format!("entry {} was committed, but the log ends with {last}", committed.index))
+            Err(format!(
+                "entry {} was committed, but the log ends with {last}",
+                committed.index
+            ))
         }
         _ => Ok(found),
     }
@@ -109,7 +126,11 @@ fn read_mark(found: &mut Found, key: &[u8], value: &[u8]) -> Result<(), String> 
             let (id, chain) = wire::decode_purged(payload)?;
             (found.purged, found.purged_chain) = (Some(id), chain);
         }
-        _ => return Err(format!("row {name} is of a kind that this release does not know")),
+        _ => {
+            return Err(format!(
+                "row {name} is of a kind that this release does not know"
+            ));
+        }
     }
     Ok(())
 }

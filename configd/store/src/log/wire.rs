@@ -69,11 +69,21 @@ struct PurgedWire {
 }
 
 pub(crate) fn log_id_wire(id: &LogId) -> LogIdWire {
-    LogIdWire { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
+    LogIdWire {
+        term: id.leader_id.term,
+        node: id.leader_id.node_id,
+        index: id.index,
+    }
 }
 
 pub(crate) fn log_id(wire: &LogIdWire) -> LogId {
-    LogId { leader_id: LeaderId { term: wire.term, node_id: wire.node }, index: wire.index }
+    LogId {
+        leader_id: LeaderId {
+            term: wire.term,
+            node_id: wire.node,
+        },
+        index: wire.index,
+    }
 }
 
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
@@ -82,7 +92,12 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
         EntryPayload::Normal(Payload(bytes)) => (Some(bytes.clone()), None),
         EntryPayload::Membership(membership) => (None, Some(encode_membership(membership))),
     };
-    EntryWire { id: log_id_wire(&entry.log_id()), command, membership }.encode_to_vec()
+    EntryWire {
+        id: log_id_wire(&entry.log_id()),
+        command,
+        membership,
+    }
+    .encode_to_vec()
 }
 
 pub(crate) fn decode_entry(bytes: Vec<u8>) -> Result<Entry, String> {
@@ -93,12 +108,20 @@ pub(crate) fn decode_entry(bytes: Vec<u8>) -> Result<Entry, String> {
         (None, None) => EntryPayload::Blank,
         (Some(_), Some(_)) => return Err("is a command and a membership at once".to_owned()),
     };
-    Ok(Entry { log_id: log_id(&wire.id), payload })
+    Ok(Entry {
+        log_id: log_id(&wire.id),
+        payload,
+    })
 }
 
 pub(crate) fn encode_membership(membership: &Membership) -> MembershipWire {
-    let voters = |ids: &std::collections::BTreeSet<u64>| VotersWire { ids: ids.iter().copied().collect() };
-    let node = |(id, node): (&u64, &BasicNode)| NodeWire { id: *id, address: node.addr.clone() };
+    let voters = |ids: &std::collections::BTreeSet<u64>| VotersWire {
+        ids: ids.iter().copied().collect(),
+    };
+    let node = |(id, node): (&u64, &BasicNode)| NodeWire {
+        id: *id,
+        address: node.addr.clone(),
+    };
     MembershipWire {
         configs: membership.get_joint_config().iter().map(voters).collect(),
         nodes: membership.nodes().map(node).collect(),
@@ -106,9 +129,16 @@ pub(crate) fn encode_membership(membership: &Membership) -> MembershipWire {
 }
 
 pub(crate) fn decode_membership(wire: MembershipWire) -> Result<Membership, String> {
-    let configs: Vec<_> = wire.configs.into_iter().map(|voters| voters.ids.into_iter().collect()).collect();
-    let nodes: BTreeMap<u64, BasicNode> =
-        wire.nodes.into_iter().map(|node| (node.id, BasicNode { addr: node.address })).collect();
+    let configs: Vec<_> = wire
+        .configs
+        .into_iter()
+        .map(|voters| voters.ids.into_iter().collect())
+        .collect();
+    let nodes: BTreeMap<u64, BasicNode> = wire
+        .nodes
+        .into_iter()
+        .map(|node| (node.id, BasicNode { addr: node.address }))
+        .collect();
     if configs.is_empty() && nodes.is_empty() {
         return Ok(Membership::default());
     }
@@ -116,13 +146,23 @@ pub(crate) fn decode_membership(wire: MembershipWire) -> Result<Membership, Stri
 }
 
 pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
-    VoteWire { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed }
-        .encode_to_vec()
+    VoteWire {
+        term: vote.leader_id.term,
+        node: vote.leader_id.node_id,
+        committed: vote.committed,
+    }
+    .encode_to_vec()
 }
 
 pub(crate) fn decode_vote(bytes: &[u8]) -> Result<Vote, String> {
     let wire = VoteWire::decode(bytes).map_err(|error| error.to_string())?;
-    Ok(Vote { leader_id: LeaderId { term: wire.term, node_id: wire.node }, committed: wire.committed })
+    Ok(Vote {
+        leader_id: LeaderId {
+            term: wire.term,
+            node_id: wire.node,
+        },
+        committed: wire.committed,
+    })
 }
 
 pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
@@ -130,11 +170,17 @@ pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
 }
 
 pub(crate) fn decode_log_id(bytes: &[u8]) -> Result<LogId, String> {
-    LogIdWire::decode(bytes).map(|wire| log_id(&wire)).map_err(|error| error.to_string())
+    LogIdWire::decode(bytes)
+        .map(|wire| log_id(&wire))
+        .map_err(|error| error.to_string())
 }
 
 pub(crate) fn encode_purged(id: &LogId, chain: u64) -> Vec<u8> {
-    PurgedWire { id: log_id_wire(id), chain }.encode_to_vec()
+    PurgedWire {
+        id: log_id_wire(id),
+        chain,
+    }
+    .encode_to_vec()
 }
 
 pub(crate) fn decode_purged(bytes: &[u8]) -> Result<(LogId, u64), String> {

@@ -27,7 +27,10 @@ pub(crate) type Done = oneshot::Sender<io::Result<()>>;
 /// What the writer is asked to do, in this order.
 pub(crate) enum Request {
     /// Add entries at the end.
-    Append { entries: Vec<Entry>, callback: IOFlushed<TypeConfig> },
+    Append {
+        entries: Vec<Entry>,
+        callback: IOFlushed<TypeConfig>,
+    },
     /// Replace the vote.
     Vote { vote: Vote, done: Done },
     /// Note what is committed; nobody waits.
@@ -61,7 +64,15 @@ pub(crate) struct Writer<E> {
 impl<E: LogEngine> Writer<E> {
     pub(crate) fn new(engine: E, chains: BTreeMap<u64, End>, purged_chain: Chain) -> Self {
         let (batch, waiting) = (Vec::new(), Vec::new());
-        Self { engine, chains, purged_chain, failed: None, batch, waiting, dirty: false }
+        Self {
+            engine,
+            chains,
+            purged_chain,
+            failed: None,
+            batch,
+            waiting,
+            dirty: false,
+        }
     }
 
     /// Works until the log is closed or dropped.
@@ -70,7 +81,9 @@ impl<E: LogEngine> Writer<E> {
             let mut next = Some(first);
             let mut closing = None;
             for _ in 0..GROUP_LEN_MAX {
-                let Some(request) = next.take().or_else(|| queue.try_recv().ok()) else { break };
+                let Some(request) = next.take().or_else(|| queue.try_recv().ok()) else {
+                    break;
+                };
                 if let Request::Close { done } = request {
                     closing = Some(done);
                     break;
@@ -98,8 +111,12 @@ impl<E: LogEngine> Writer<E> {
                 self.mark(VOTE, &wire::encode_vote(&vote));
                 self.waiting.push(Waiting::Done(done));
             }
-            Request::Committed { committed: Some(id) } => self.mark(COMMITTED, &wire::encode_log_id(&id)),
-            Request::Committed { committed: None } => self.batch.push(Write::Remove(COMMITTED.to_vec())),
+            Request::Committed {
+                committed: Some(id),
+            } => self.mark(COMMITTED, &wire::encode_log_id(&id)),
+            Request::Committed { committed: None } => {
+                self.batch.push(Write::Remove(COMMITTED.to_vec()))
+            }
             Request::Truncate { first_gone, done } => {
                 let gone = self.chains.split_off(&first_gone);
                 // Newest first: a crash between two batches must not leave a gap.
@@ -115,17 +132,23 @@ impl<E: LogEngine> Writer<E> {
     }
 
     fn append(&mut self, entry: &Entry) {
-        let before = self.chains.last_key_value().map_or(self.purged_chain, |(_, end)| end.chain);
+        let before = self
+            .chains
+            .last_key_value()
+            .map_or(self.purged_chain, |(_, end)| end.chain);
         let (rows, chain) = frame::split(entry.index(), &wire::encode_entry(entry), before);
         let parts = u32::try_from(rows.len()).expect("an entry has few rows");
         self.chains.insert(entry.index(), End { chain, parts });
-        self.batch.extend(rows.into_iter().map(|(key, value)| Write::Put(key, value)));
+        self.batch
+            .extend(rows.into_iter().map(|(key, value)| Write::Put(key, value)));
     }
 
     fn purge(&mut self, upto: LogId) {
         let kept = self.chains.split_off(&(upto.index + 1));
         let gone = std::mem::replace(&mut self.chains, kept);
-        self.purged_chain = gone.last_key_value().map_or(self.purged_chain, |(_, end)| end.chain);
+        self.purged_chain = gone
+            .last_key_value()
+            .map_or(self.purged_chain, |(_, end)| end.chain);
         // The mark goes first: rows below it do not count any more, whether they are still there or not.
         self.mark(PURGED, &wire::encode_purged(&upto, self.purged_chain));
         self.remove(gone.into_iter());
@@ -136,12 +159,17 @@ impl<E: LogEngine> Writer<E> {
             if self.batch.len() >= REMOVALS_MAX {
                 self.write();
             }
-            self.batch.extend((0..end.parts).rev().map(|part| Write::Remove(frame::key(index, part))));
+            self.batch.extend(
+                (0..end.parts)
+                    .rev()
+                    .map(|part| Write::Remove(frame::key(index, part))),
+            );
         }
     }
 
     fn mark(&mut self, key: &[u8], payload: &[u8]) {
-        self.batch.push(Write::Put(key.to_vec(), frame::seal_single(key, payload)));
+        self.batch
+            .push(Write::Put(key.to_vec(), frame::seal_single(key, payload)));
     }
 
     fn write(&mut self) {
@@ -163,7 +191,10 @@ impl<E: LogEngine> Writer<E> {
             self.note(synced);
         }
         for waiting in self.waiting.drain(..) {
-            let result = self.failed.as_ref().map_or(Ok(()), |why| Err(io::Error::other(why.clone())));
+            let result = self
+                .failed
+                .as_ref()
+                .map_or(Ok(()), |why| Err(io::Error::other(why.clone())));
             match waiting {
                 Waiting::Callback(callback) => callback.io_completed(result),
                 Waiting::Done(done) => drop(done.send(result)),

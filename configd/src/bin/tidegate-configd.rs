@@ -1,0 +1,18 @@
+//! The binary `tidegate-configd`: one configd process.
+
+use clap::Parser;
+use tidegate_configd::ConfigdArgs;
+
+/// Tidegate's config store.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Command {
+    #[command(flatten)]
+    args: ConfigdArgs,
+}
+
+fn main() -> anyhow::Result<()> {
+    let command = Command::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command.args.run())
+}

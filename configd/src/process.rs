@@ -1,0 +1,75 @@
+//! configd as a process of its own: flags, telemetry, admin port, drain.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tidegate_compiler::{Pooling, Settings};
+use tidegate_runtime::admin::AdminServer;
+use tidegate_runtime::drain::Drain;
+use tidegate_runtime::metrics::Metrics;
+use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::telemetry::{Telemetry, TelemetryOptions};
+use tracing::info;
+
+use crate::app::{Configd, ConfigdOptions};
+
+/// Time for streams and the store to end after a signal.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Run the config store: takes objects in, publishes compiled snapshots, streams them to workers.
+#[derive(Debug, Args)]
+pub struct ConfigdArgs {
+    /// Directory for everything that must survive
+    #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Address of the gRPC services; there is no TLS yet, so keep it on the loopback
+    #[arg(long, default_value = "127.0.0.1:15010", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Address of the admin port: /livez, /readyz, /metrics
+    #[arg(long, default_value = "127.0.0.1:15001", value_name = "ADDR")]
+    admin: SocketAddr,
+    /// GatewayClasses with this controllerName are ours
+    #[arg(long, default_value = "tidegate.dev/gateway-controller", value_name = "NAME")]
+    controller_name: String,
+    /// Serve all Gateways from one pool of workers with this name; without it each Gateway has its own
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+}
+
+impl ConfigdArgs {
+    /// Runs until a signal.
+    ///
+    /// # Errors
+    /// With what keeps configd from starting.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { data_dir, listen, admin, controller_name, pool } = self;
+        let telemetry = Telemetry::init(&TelemetryOptions {
+            service_name: "tidegate-configd".to_owned(),
+            ..TelemetryOptions::default()
+        })?;
+        let drain = Drain::new(DRAIN_DEADLINE);
+        drain.listen_for_signals()?;
+        let metrics = Metrics::new("tidegate", "configd", env!("CARGO_PKG_VERSION"));
+        let readiness = Readiness::new();
+        let server = AdminServer::new(metrics.clone(), readiness.clone())
+            .log_filter(telemetry.log_filter())
+            .bind(admin)
+            .await?;
+        let end = drain.clone();
+        drain.tasks().spawn("admin port", server.serve(async move { end.shut_down().await }));
+        let pooling = pool.map_or(Pooling::PerGateway, |pool| Pooling::Single { pool });
+        let settings = Settings { controller_name, pooling };
+        let options =
+            ConfigdOptions { data_dir, settings, listen: Some(listen), metrics, readiness };
+        let configd = Configd::start(options).await.context("configd did not start")?;
+        info!(address = ?configd.address(), "configd serves.");
+        drain.started().await;
+        configd.shutdown().await;
+        drain.shut_down_now();
+        drain.finish().await;
+        Ok(())
+    }
+}
