@@ -363,4 +363,4 @@ fn holds(operation: &Operation, current: Option<&StoredObject>) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,451 @@
+#![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+use tidegate_proto::{
+    ir::v1::{Blob, PartKey as WireKey, PartRef as WireRef},
+    objects::v1::{Object, ObjectKey as WireObjectKey, Precondition},
+};
+
+use super::*;
+
+/// A step of a generated history: what to do, to which thing, with which content.
+type Step = (u8, u8, u8);
+
+/// Histories of up to 60 steps.
+pub(crate) fn commands() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0_u8..4, 0_u8..7, any::<u8>()), 0..60)
+}
+
+/// Makes commands of steps and applies them, so that commits have the right parent.
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) state: State,
+    index: u64,
+}
+
+impl Model {
+    /// The command of a step; it is also applied.
+    pub(crate) fn command(&mut self, &(what, which, content): &Step) -> Command {
+        let command = match what {
+            0 => put(
+                vec![put_op(which, content), put_op(which + 1, content / 2)],
+                "",
+            ),
+            1 => put(vec![delete_op(which)], &format!("request-{which}")),
+            2 => Command::StageBlobs(v1::StageBlobs {
+                blobs: vec![blob(content % 16)],
+            }),
+            _ => {
+                let head = self
+                    .state
+                    .pools
+                    .get("pool")
+                    .map_or(0, History::head_version);
+                let removed = if content % 3 == 0 {
+                    vec![which + 1]
+                } else {
+                    vec![]
+                };
+                commit(head, &[(which, content % 16)], &removed, &[content % 16])
+            }
+        };
+        self.apply(&command);
+        command
+    }
+
+    fn apply(&mut self, command: &Command) -> Effects {
+        self.index += 1;
+        self.state.apply(self.index, command)
+    }
+}
+
+fn wire_key(name: u8) -> WireObjectKey {
+    WireObjectKey {
+        source: "files".to_owned(),
+        kind: "HTTPRoute".to_owned(),
+        namespace: "shop".to_owned(),
+        name: format!("route-{name}"),
+        ..WireObjectKey::default()
+    }
+}
+
+fn put_op(name: u8, content: u8) -> Operation {
+    let object = Object {
+        key: Some(wire_key(name)),
+        content: vec![content].into(),
+        ..Object::default()
+    };
+    Operation {
+        operation: Some(operation::Operation::Put(object)),
+        precondition: None,
+    }
+}
+
+fn delete_op(name: u8) -> Operation {
+    Operation {
+        operation: Some(operation::Operation::Delete(wire_key(name))),
+        precondition: None,
+    }
+}
+
+fn put(operations: Vec<Operation>, request_id: &str) -> Command {
+    let (source, request_id) = ("files".to_owned(), request_id.to_owned());
+    Command::PutObjects(v1::PutObjects {
+        source,
+        operations,
+        request_id,
+        reason: String::new(),
+    })
+}
+
+fn content(of: u8) -> Vec<u8> {
+    format!("part {of}").into_bytes()
+}
+
+fn digest(of: u8) -> Digest {
+    Digest::of(&content(of))
+}
+
+fn wire_digest(of: u8) -> Bytes {
+    Bytes::copy_from_slice(digest(of).as_bytes())
+}
+
+fn blob(of: u8) -> Blob {
+    Blob {
+        digest: wire_digest(of),
+        content: content(of).into(),
+    }
+}
+
+fn commit(parent: u64, put: &[(u8, u8)], removed: &[u8], blobs: &[u8]) -> Command {
+    let name = |name: u8| format!("part-{name}");
+    let put = put.iter().map(|&(part, of)| WireRef {
+        kind: 2,
+        name: name(part),
+        digest: wire_digest(of),
+    });
+    let removed = removed.iter().map(|&part| WireKey {
+        kind: 2,
+        name: name(part),
+    });
+    Command::CommitSnapshot(v1::CommitSnapshot {
+        pool: "pool".to_owned(),
+        parent,
+        digest: wire_digest(0),
+        put: put.collect(),
+        removed: removed.collect(),
+        blobs: blobs.iter().map(|&of| blob(of)).collect(),
+        ..v1::CommitSnapshot::default()
+    })
+}
+
+fn lines(model: &Model, version: u64) -> Vec<(String, Digest)> {
+    let manifest = model.state.pools["pool"].manifest(version).unwrap();
+    manifest
+        .into_iter()
+        .map(|part| (part.name.to_string(), part.digest))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn objects_equal_a_plain_map(steps in commands()) {
+        let mut model = Model::default();
+        let mut plain: BTreeMap<u8, u8> = BTreeMap::new();
+        let mut asked = std::collections::BTreeSet::new();
+        for step in steps {
+            let before = plain.clone();
+            let revision = model.state.revision;
+            let (what, which, content) = step;
+            match what {
+                0 => {
+                    plain.insert(which, content);
+                    plain.insert(which + 1, content / 2);
+                }
+                1 if asked.insert(which) => drop(plain.remove(&which)),
+                _ => {}
+            }
+            model.command(&step);
+            prop_assert_eq!(model.state.revision != revision, before != plain);
+            let stored: BTreeMap<String, u8> = model.state.objects.iter()
+                .map(|(key, object)| (key.name.clone(), object.content[0])).collect();
+            let plain: BTreeMap<String, u8> =
+                plain.iter().map(|(name, content)| (format!("route-{name}"), *content)).collect();
+            prop_assert_eq!(stored, plain);
+        }
+    }
+
+    #[test]
+    fn every_retained_version_can_be_rebuilt(steps in commands()) {
+        let mut model = Model::default();
+        let mut manifests: Vec<Vec<(String, Digest)>> = Vec::new();
+        for step in steps {
+            model.command(&step);
+            let head = model.state.pools.get("pool").map_or(0, History::head_version);
+            if head > manifests.len() as u64 {
+                manifests.push(lines(&model, head));
+            }
+        }
+        for (version, expected) in (1..).zip(&manifests) {
+            prop_assert_eq!(&lines(&model, version), expected);
+        }
+        for (from, older) in (1..).zip(&manifests) {
+            let to = manifests.len() as u64;
+            let mut parts: BTreeMap<String, Digest> = older.iter().cloned().collect();
+            for change in model.state.pools["pool"].delta(from, to).unwrap() {
+                prop_assert_eq!(parts.get(&*change.name), change.before.as_ref());
+                match change.after {
+                    Some(digest) => parts.insert(change.name.to_string(), digest),
+                    None => parts.remove(&*change.name),
+                };
+            }
+            prop_assert_eq!(parts.into_iter().collect::<Vec<_>>(), manifests[to as usize - 1].clone());
+        }
+    }
+
+    #[test]
+    fn a_part_is_kept_exactly_as_long_as_something_names_it(steps in commands()) {
+        let mut model = Model::default();
+        for step in steps {
+            model.command(&step);
+        }
+        for (digest, stored) in &model.state.blobs {
+            let histories = model.state.pools.values();
+            let heads = histories.clone().flat_map(|history| history.head.values());
+            let older = histories.flat_map(|history| &history.versions)
+                .flat_map(|version| version.changes.iter()).filter_map(|change| change.before.as_ref());
+            let uses = heads.chain(older).filter(|named| *named == digest).count();
+            prop_assert_eq!(uses, stored.uses as usize);
+        }
+    }
+}
+
+#[test]
+fn a_batch_with_one_failed_precondition_changes_nothing() {
+    let mut model = Model::default();
+    model.apply(&put(vec![put_op(1, 1)], ""));
+    let mut guarded = put_op(1, 2);
+    guarded.precondition = Some(Precondition {
+        condition: Some(precondition::Condition::Absent(true)),
+    });
+    let before = model.state.clone();
+    let effects = model.apply(&put(vec![put_op(2, 2), guarded], ""));
+    let key = ObjectKey::from(wire_key(1));
+    assert_eq!(
+        effects.outcome,
+        Outcome::PreconditionFailed {
+            index: 1,
+            key,
+            found: Some(1)
+        }
+    );
+    assert_eq!(model.state, before);
+}
+
+#[test]
+fn a_compare_and_set_on_the_right_revision_is_stored() {
+    let mut model = Model::default();
+    model.apply(&put(vec![put_op(1, 1)], ""));
+    let mut guarded = put_op(1, 2);
+    guarded.precondition = Some(Precondition {
+        condition: Some(precondition::Condition::Revision(1)),
+    });
+    assert_eq!(
+        model.apply(&put(vec![guarded.clone()], "")).outcome,
+        Outcome::Applied {
+            revision: 2,
+            changed: 1
+        }
+    );
+    let again = model.apply(&put(vec![guarded], "")).outcome;
+    assert!(
+        matches!(again, Outcome::PreconditionFailed { found: Some(2), .. }),
+        "{again}"
+    );
+}
+
+#[test]
+fn a_batch_that_changes_nothing_keeps_the_revision() {
+    let mut model = Model::default();
+    model.apply(&put(vec![put_op(1, 1)], ""));
+    let effects = model.apply(&put(vec![put_op(1, 1), put_op(2, 1), delete_op(2)], ""));
+    assert_eq!(
+        effects.outcome,
+        Outcome::Applied {
+            revision: 1,
+            changed: 0
+        }
+    );
+    assert!(effects.changed.is_empty());
+}
+
+#[test]
+fn a_repeated_request_is_answered_as_the_first_until_1024_others_came() {
+    let mut model = Model::default();
+    let first = model.apply(&put(vec![put_op(1, 1)], "a")).outcome;
+    model.apply(&put(vec![delete_op(1)], "b"));
+    assert_eq!(model.apply(&put(vec![put_op(1, 1)], "a")).outcome, first);
+    assert!(model.state.objects.is_empty());
+    for other in 0..1_024 {
+        model.apply(&put(vec![delete_op(1)], &format!("other-{other}")));
+    }
+    assert_eq!(
+        model.apply(&put(vec![put_op(1, 1)], "a")).outcome,
+        Outcome::Applied {
+            revision: 3 + 1_024 + 1,
+            changed: 1
+        }
+    );
+}
+
+#[test]
+fn a_commit_on_an_older_parent_is_refused_with_the_head() {
+    let mut model = Model::default();
+    assert_eq!(
+        model.apply(&commit(0, &[(1, 1)], &[], &[1])).outcome,
+        Outcome::Committed { version: 1 }
+    );
+    assert_eq!(
+        model.apply(&commit(1, &[(1, 2)], &[], &[2])).outcome,
+        Outcome::Committed { version: 2 }
+    );
+    let before = model.state.clone();
+    assert_eq!(
+        model.apply(&commit(1, &[(1, 3)], &[], &[3])).outcome,
+        Outcome::ParentMismatch { head: 2 }
+    );
+    assert_eq!(model.state, before);
+}
+
+#[test]
+fn a_commit_that_names_unknown_bytes_is_refused_with_their_digests() {
+    let mut model = Model::default();
+    model.apply(&Command::StageBlobs(v1::StageBlobs {
+        blobs: vec![blob(1)],
+    }));
+    let effects = model.apply(&commit(0, &[(1, 1), (2, 2), (3, 3)], &[], &[3]));
+    assert_eq!(
+        effects.outcome,
+        Outcome::MissingBlobs {
+            digests: vec![digest(2)]
+        }
+    );
+    assert!(model.state.pools.is_empty());
+    assert!(
+        !model.state.blobs.contains_key(&digest(3)),
+        "a refused commit leaves its parts behind"
+    );
+}
+
+#[test]
+fn a_part_whose_bytes_have_another_name_is_refused() {
+    let mut wrong = blob(1);
+    wrong.content = b"other".to_vec().into();
+    let outcome = Model::default()
+        .apply(&Command::StageBlobs(v1::StageBlobs { blobs: vec![wrong] }))
+        .outcome;
+    assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome}");
+}
+
+#[test]
+fn a_key_of_another_source_is_refused_with_its_place() {
+    let mut foreign = put_op(1, 1);
+    if let Some(operation::Operation::Put(object)) = &mut foreign.operation {
+        object.key.as_mut().unwrap().source = "other".to_owned();
+    }
+    let outcome = Model::default()
+        .apply(&put(vec![put_op(0, 0), foreign], ""))
+        .outcome;
+    let reason = "operations[1]: key.source is \"other\", the batch's is \"files\"".to_owned();
+    assert_eq!(outcome, Outcome::Refused { reason });
+}
+
+#[test]
+fn the_oldest_versions_go_and_so_do_the_packs_that_only_they_used() {
+    let mut model = Model::default();
+    let mut released = Vec::new();
+    for version in 0..1_010_u64 {
+        let content = format!("content {version}").into_bytes();
+        let digest = Bytes::copy_from_slice(Digest::of(&content).as_bytes());
+        let part = WireRef {
+            kind: 2,
+            name: "a".to_owned(),
+            digest: digest.clone(),
+        };
+        let effects = model.apply(&Command::CommitSnapshot(v1::CommitSnapshot {
+            pool: "pool".to_owned(),
+            parent: version,
+            digest: wire_digest(0),
+            put: vec![part],
+            blobs: vec![Blob {
+                digest,
+                content: content.into(),
+            }],
+            ..v1::CommitSnapshot::default()
+        }));
+        released.extend(effects.released);
+    }
+    let history = &model.state.pools["pool"];
+    assert_eq!(history.versions.len(), 1_000);
+    assert_eq!(
+        (history.meta(10), history.meta(11).map(|meta| meta.parent)),
+        (None, Some(10))
+    );
+    assert_eq!(released, (1..=10).collect::<Vec<_>>());
+    assert!(history.manifest(11).is_some() && history.manifest(10).is_none());
+    assert!(history.delta(11, 1_010).is_some() && history.delta(10, 1_010).is_none());
+}
+
+#[test]
+fn staged_parts_that_nobody_names_go_after_ten_thousand_entries() {
+    let mut model = Model::default();
+    model.apply(&Command::StageBlobs(v1::StageBlobs {
+        blobs: vec![blob(1), blob(2)],
+    }));
+    model.apply(&commit(0, &[(1, 1)], &[], &[]));
+    model.index += 10_000;
+    let effects = model.apply(&put(vec![delete_op(1)], ""));
+    assert!(
+        effects.released.is_empty(),
+        "the other part of the pack is in use"
+    );
+    assert!(model.state.blobs.contains_key(&digest(1)));
+    assert!(!model.state.blobs.contains_key(&digest(2)));
+}
+
+#[test]
+fn a_version_with_one_changed_part_of_ten_thousand_is_committed_quickly() {
+    let mut model = Model::default();
+    let parts: Vec<WireRef> = (0..10_000)
+        .map(|part| WireRef {
+            kind: 2,
+            name: format!("part-{part}"),
+            digest: wire_digest(1),
+        })
+        .collect();
+    let Command::CommitSnapshot(mut first) = commit(0, &[], &[], &[1]) else {
+        unreachable!()
+    };
+    first.put = parts;
+    model.apply(&Command::CommitSnapshot(first));
+    let started = std::time::Instant::now();
+    for version in 1..=100 {
+        let effects = model.apply(&commit(
+            version,
+            &[(7, 2 + u8::try_from(version % 2).unwrap())],
+            &[],
+            &[2, 3],
+        ));
+        assert_eq!(
+            effects.outcome,
+            Outcome::Committed {
+                version: version + 1
+            }
+        );
+    }
+    let each = started.elapsed() / 100;
+    assert!(
+        each < std::time::Duration::from_millis(5),
+        "a commit took {each:?}, unoptimised"
+    );
+}

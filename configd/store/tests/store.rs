@@ -1,0 +1,261 @@
+//! The store through its public end: one node, real files.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use tidegate_proto::{
+    ir::v1::{Blob, PartRef},
+    objects::v1::{Object, ObjectKey as WireKey, Operation, operation},
+    raft::v1::{CommitSnapshot, PutObjects},
+};
+use tidegate_store::{Command, Digest, ObjectFilter, OpenOptions, Outcome, Store, StoreError};
+
+fn put(name: &str, content: &str) -> Command {
+    let key = WireKey {
+        source: "files".to_owned(),
+        kind: "Service".to_owned(),
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        ..WireKey::default()
+    };
+    let content = Bytes::copy_from_slice(content.as_bytes());
+    let object = Object {
+        key: Some(key),
+        content,
+        ..Object::default()
+    };
+    let operation = Operation {
+        operation: Some(operation::Operation::Put(object)),
+        precondition: None,
+    };
+    let source = "files".to_owned();
+    Command::PutObjects(PutObjects {
+        source,
+        operations: vec![operation],
+        ..PutObjects::default()
+    })
+}
+
+fn commit(parent: u64, content: &[u8]) -> Command {
+    let digest = Bytes::copy_from_slice(Digest::of(content).as_bytes());
+    Command::CommitSnapshot(CommitSnapshot {
+        pool: "pool".to_owned(),
+        parent,
+        digest: digest.clone(),
+        put: vec![PartRef {
+            kind: 2,
+            name: "a".to_owned(),
+            digest: digest.clone(),
+        }],
+        blobs: vec![Blob {
+            digest,
+            content: Bytes::copy_from_slice(content),
+        }],
+        ..CommitSnapshot::default()
+    })
+}
+
+async fn open(dir: &Path) -> Store {
+    Store::open(OpenOptions::new(dir)).await.unwrap()
+}
+
+fn content_of(store: &Store, name: &str) -> Option<String> {
+    let (_, objects) = store.objects(&ObjectFilter::default());
+    let object = objects.into_iter().find(|object| object.key.name == name)?;
+    Some(String::from_utf8(object.content.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let outcome = store.propose(put("cart", "one")).await.unwrap();
+    let revision = store.revision();
+    assert_eq!(
+        outcome,
+        Outcome::Applied {
+            revision,
+            changed: 1
+        }
+    );
+    assert_eq!(
+        store.propose(commit(0, b"v1")).await.unwrap(),
+        Outcome::Committed { version: 1 }
+    );
+    assert_eq!(
+        store.propose(commit(1, b"v2")).await.unwrap(),
+        Outcome::Committed { version: 2 }
+    );
+    let (node, cluster) = (store.node_id(), store.cluster_id().to_owned());
+    store.shutdown().await;
+    drop(store);
+
+    let store = open(dir.path()).await;
+    assert_eq!(content_of(&store, "cart").as_deref(), Some("one"));
+    assert_eq!(
+        (store.revision(), store.node_id(), store.cluster_id()),
+        (revision, node, &*cluster)
+    );
+    assert_eq!(store.head("pool").unwrap().version, 2);
+    let first = &store.manifest("pool", 1).unwrap()[0];
+    assert_eq!(store.blob(&first.digest).unwrap(), &b"v1"[..]);
+    assert_eq!(
+        store.delta("pool", 1, 2).unwrap()[0].before,
+        Some(first.digest)
+    );
+    assert!(store.is_leader());
+    store.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_image_and_a_purged_log_bring_back_the_same_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = OpenOptions::new(dir.path());
+    options.image_every = 20;
+    let store = Store::open(options.clone()).await.unwrap();
+    for version in 0..100 {
+        store
+            .propose(put(&format!("s{}", version % 7), &version.to_string()))
+            .await
+            .unwrap();
+        store
+            .propose(commit(version, format!("v{version}").as_bytes()))
+            .await
+            .unwrap();
+    }
+    let (revision, before) = store.objects(&ObjectFilter::default());
+    for _ in 0..100 {
+        if store.metrics().purged_index.is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(
+        store.metrics().purged_index.unwrap() > 100,
+        "{:?}",
+        store.metrics()
+    );
+    store.shutdown().await;
+    drop(store);
+
+    let store = Store::open(options).await.unwrap();
+    assert_eq!(store.objects(&ObjectFilter::default()), (revision, before));
+    assert_eq!(
+        store
+            .list("pool", Some(100), 2)
+            .iter()
+            .map(|meta| meta.version)
+            .collect::<Vec<_>>(),
+        [99, 98]
+    );
+    for version in 1..=100 {
+        let part = &store.manifest("pool", version).unwrap()[0];
+        assert_eq!(
+            store.blob(&part.digest).unwrap(),
+            format!("v{}", version - 1).as_bytes()
+        );
+    }
+    store.shutdown().await;
+}
+
+#[tokio::test]
+async fn readers_are_woken_and_told_what_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let (mut revision, mut heads) = (store.watch_revision(), store.watch_heads());
+    let before = store.revision();
+    store.propose(put("cart", "one")).await.unwrap();
+    revision.changed().await.unwrap();
+    let changed = store.changes_since(before).unwrap();
+    assert_eq!(
+        changed
+            .iter()
+            .map(|key| key.name.as_str())
+            .collect::<Vec<_>>(),
+        ["cart"]
+    );
+    assert_eq!(store.changes_since(*revision.borrow()), Some(vec![]));
+    store.propose(commit(0, b"v1")).await.unwrap();
+    heads.changed().await.unwrap();
+    assert_eq!(heads.borrow().get("pool"), Some(&1));
+    store.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let error = Store::open(OpenOptions::new(dir.path())).await.unwrap_err();
+    let expected = format!(
+        "data directory {} is in use by another tidegate process; stop it, or choose another directory",
+        dir.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+    store.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_directory_of_another_format_is_refused_with_both_versions() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = r#"{"format_version":9,"something":"new"}"#;
+    let text = format!("{body}\ncrc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+    std::fs::write(dir.path().join("IDENTITY"), text).unwrap();
+    let error = Store::open(OpenOptions::new(dir.path())).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::OtherFormat {
+                found: 9,
+                wanted: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let expected = format!(
+        "data directory {} has format version 9, this tidegate reads version 1; use the tidegate that wrote \
+         it, or choose an empty directory",
+        dir.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_torn_identity_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.shutdown().await;
+    drop(store);
+    let path = dir.path().join("IDENTITY");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+    let error = Store::open(OpenOptions::new(dir.path())).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_writes_are_refused_and_reads_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.propose(put("cart", "one")).await.unwrap();
+    store.shutdown().await;
+    drop(store);
+
+    let mut options = OpenOptions::new(dir.path());
+    options.free_bytes_min = u64::MAX;
+    let store = Store::open(options).await.unwrap();
+    let error = store.propose(put("cart", "two")).await.unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+    assert_eq!(content_of(&store, "cart").as_deref(), Some("one"));
+    store.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_unknown_part_is_said_to_be_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let error = store.blob(&Digest::of(b"nothing")).unwrap_err();
+    assert!(matches!(error, StoreError::NoBlob { .. }), "{error}");
+    store.shutdown().await;
+}
