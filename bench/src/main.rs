@@ -1,0 +1,43 @@
+//! Measures Tidegate next to its peers, on this machine, in one run.
+
+mod backend;
+mod cpu;
+mod http;
+mod nginx;
+mod objects;
+mod process;
+mod propagation;
+mod tidegate;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measurements of Tidegate, as ratios against peers in the same run.
+#[derive(Debug, Parser)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+    /// The binary to measure
+    #[arg(long, global = true, default_value = "tidegate", value_name = "FILE")]
+    tidegate: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// CPU microseconds per request: nginx and the worker in turn, one thread each, same backend
+    Cpu(cpu::Options),
+    /// Time from Apply to served, with 1, 1,000 and 10,000 routes in place
+    Propagation(propagation::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    let Command { what, tidegate } = Command::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match what {
+        What::Cpu(options) => runtime.block_on(cpu::run(&tidegate, &options)),
+        What::Propagation(options) => runtime.block_on(propagation::run(&tidegate, &options)),
+    }
+}

@@ -1,0 +1,102 @@
+//! The objects of a measurement: one Gateway, one Service, and a route for each host.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
+use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, operation};
+use tonic::transport::Channel;
+
+/// Objects of one batch.
+const BATCH: usize = 2_000;
+
+const NAMESPACE: &str = "bench";
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+
+/// Everything but the routes.
+pub(crate) fn base(port: u16, backend: SocketAddr) -> Vec<Value> {
+    let listener = json!({"name": "http", "port": port, "protocol": "HTTP"});
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "backend", "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": "backend"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": backend.port(), "protocol": "TCP"}],
+        "endpoints": [{"addresses": [backend.ip().to_string()], "conditions": {"ready": true}}],
+    });
+    vec![
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+            "metadata": {"name": "tidegate"},
+            "spec": {"controllerName": "tidegate.dev/gateway-controller"},
+        }),
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"name": "bench", "namespace": NAMESPACE},
+            "spec": {"gatewayClassName": "tidegate", "listeners": [listener]},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "backend", "namespace": NAMESPACE},
+            "spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
+        }),
+        slice,
+    ]
+}
+
+/// A route for one host.
+pub(crate) fn route(host: &str) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": host, "namespace": NAMESPACE},
+        "spec": {
+            "parentRefs": [{"name": "bench"}],
+            "hostnames": [host],
+            "rules": [{"backendRefs": [{"name": "backend", "port": 80}]}],
+        },
+    })
+}
+
+/// Applies objects in batches.
+pub(crate) async fn apply(channel: &Channel, objects: &[Value]) -> anyhow::Result<()> {
+    let mut client = ObjectServiceClient::new(channel.clone());
+    for batch in objects.chunks(BATCH) {
+        let operations = batch.iter().map(put).collect::<anyhow::Result<_>>()?;
+        let request = ApplyRequest {
+            source: "bench".to_owned(),
+            operations,
+            reason: "measurement".to_owned(),
+            ..ApplyRequest::default()
+        };
+        client.apply(request).await?;
+    }
+    Ok(())
+}
+
+fn put(object: &Value) -> anyhow::Result<Operation> {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let api_version = text("/apiVersion").context("apiVersion")?;
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    debug_assert!(group.is_empty() || group == GATEWAY_API || group == "discovery.k8s.io");
+    let key = ObjectKey {
+        source: "bench".to_owned(),
+        group: group.to_owned(),
+        kind: text("/kind").context("kind")?.to_owned(),
+        namespace: text("/metadata/namespace").unwrap_or_default().to_owned(),
+        name: text("/metadata/name").context("name")?.to_owned(),
+    };
+    let object = Object {
+        uid: key.name.chars().take(64).collect(),
+        key: Some(key),
+        generation: 1,
+        created_at_unix_s: 1_700_000_000,
+        content: object.to_string().into(),
+    };
+    Ok(Operation {
+        operation: Some(operation::Operation::Put(object)),
+        precondition: None,
+    })
+}

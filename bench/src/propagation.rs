@@ -1,0 +1,81 @@
+//! Time from Apply to served: one more route on top of 1, 1,000 and 10,000.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::tidegate::{Tidegate, free_address};
+use crate::{backend, http, objects};
+
+/// Longest wait for the routes that are in place before the measurement.
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
+
+/// Longest wait for one route.
+const ROUTE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is measured.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Routes that are in place
+    #[arg(long, value_delimiter = ',', default_value = "1,1000,10000")]
+    routes: Vec<usize>,
+    /// Routes that are added, one after the other
+    #[arg(long, default_value_t = 50)]
+    rounds: usize,
+}
+
+/// Prints a row for each number of routes.
+pub(crate) async fn run(tidegate: &Path, options: &Options) -> anyhow::Result<()> {
+    let backend = backend::start()?;
+    println!("routes  loaded_s  p50_ms  p99_ms  max_ms  worker_rss_mb  configd_rss_mb");
+    for routes in &options.routes {
+        let row = measure(tidegate, backend, *routes, options.rounds).await?;
+        println!("{row}");
+    }
+    Ok(())
+}
+
+async fn measure(
+    binary: &Path,
+    backend: SocketAddr,
+    routes: usize,
+    rounds: usize,
+) -> anyhow::Result<String> {
+    let dir = tempfile::tempdir()?;
+    let tidegate = Tidegate::start(binary, dir.path()).await?;
+    let address = free_address()?;
+    let host = |kind: &str, index: usize| format!("{kind}-{index}.bench.test");
+
+    let started = Instant::now();
+    let mut all = objects::base(address.port(), backend);
+    all.extend((0..routes).map(|index| objects::route(&host("old", index))));
+    objects::apply(&tidegate.channel, &all).await?;
+    http::until_ok(address, &host("old", routes - 1), LOAD_LIMIT).await?;
+    let loaded = started.elapsed();
+
+    let mut times = Vec::with_capacity(rounds);
+    for round in 0..rounds {
+        let host = host("new", round);
+        let started = Instant::now();
+        objects::apply(&tidegate.channel, &[objects::route(&host)]).await?;
+        http::until_ok(address, &host, ROUTE_LIMIT).await?;
+        times.push(started.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    times.sort();
+    let at = |share: f64| {
+        let index = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1;
+        times[index].as_secs_f64() * 1e3
+    };
+    Ok(format!(
+        "{routes:6}  {:8.2}  {:6.2}  {:6.2}  {:6.2}  {:13.1}  {:14.1}",
+        loaded.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        tidegate.worker.rss_kib()? as f64 / 1024.0,
+        tidegate.configd.rss_kib()? as f64 / 1024.0,
+    ))
+}
