@@ -11,7 +11,7 @@ use tidegate_runtime::admin::AdminServer;
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
-use tidegate_runtime::telemetry::{Telemetry, TelemetryOptions};
+use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use tracing::info;
 
 use crate::app::{Configd, ConfigdOptions};
@@ -48,7 +48,8 @@ impl ConfigdArgs {
         let Self { data_dir, listen, admin, controller_name, pool } = self;
         let telemetry = Telemetry::init(&TelemetryOptions {
             service_name: "tidegate-configd".to_owned(),
-            ..TelemetryOptions::default()
+            log_format: LogFormat::default(),
+            default_filter: "info".to_owned(),
         })?;
         let drain = Drain::new(DRAIN_DEADLINE);
         drain.listen_for_signals()?;
