@@ -1,0 +1,9 @@
+//! configd through its ends: objects in, snapshots and statuses out, over its own gRPC services.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bench;
+mod history;
+mod objects;
+mod restart;
+mod statuses;
+mod stream;
