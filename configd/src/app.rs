@@ -169,18 +169,18 @@ impl Services {
         let routes = self.routes().await?;
         let (in_process, connections) = InProcess::new();
         let end = self.end.clone();
-        let server = server().add_routes(routes.clone());
+        let local = server().add_routes(routes.clone());
         self.tasks.spawn("gRPC in process", async move {
-            let served = server.serve_with_incoming_shutdown(connections, end.cancelled_owned());
+            let served = local.serve_with_incoming_shutdown(connections, end.cancelled_owned());
             report(served.await);
         });
         if let Some(listener) = listener {
             let end = self.end.clone();
-            let server = server().add_routes(routes);
+            let network = server().add_routes(routes);
             let incoming = TcpListenerStream::new(listener);
             self.tasks.spawn("gRPC", async move {
                 report(
-                    server
+                    network
                         .serve_with_incoming_shutdown(incoming, end.cancelled_owned())
                         .await,
                 );

@@ -74,9 +74,10 @@ pub(crate) fn applied(outcome: Outcome) -> Result<(u64, u32), Status> {
     match outcome {
         Outcome::Applied { revision, changed } => Ok((revision, changed)),
         Outcome::PreconditionFailed { index, key, found } => {
-            let found = found.map_or("it does not exist".to_owned(), |at| {
-                format!("it was changed at revision {at}")
-            });
+            let found = found.map_or_else(
+                || "it does not exist".to_owned(),
+                |at| format!("it was changed at revision {at}"),
+            );
             Err(Status::failed_precondition(format!(
                 "operations[{index}]: {} {} is not as the precondition says: {found}; read it again and retry",
                 key.kind,

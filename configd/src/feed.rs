@@ -3,4 +3,4 @@
 mod pieces;
 mod session;
 
-pub(crate) use session::{FeedError, Session};
+pub(crate) use session::Session;

@@ -32,7 +32,11 @@ pub struct ConfigdArgs {
     #[arg(long, default_value = "127.0.0.1:15001", value_name = "ADDR")]
     admin: SocketAddr,
     /// GatewayClasses with this controllerName are ours
-    #[arg(long, default_value = "tidegate.dev/gateway-controller", value_name = "NAME")]
+    #[arg(
+        long,
+        default_value = "tidegate.dev/gateway-controller",
+        value_name = "NAME"
+    )]
     controller_name: String,
     /// Serve all Gateways from one pool of workers with this name; without it each Gateway has its own
     #[arg(long, value_name = "POOL")]
@@ -45,7 +49,13 @@ impl ConfigdArgs {
     /// # Errors
     /// With what keeps configd from starting.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { data_dir, listen, admin, controller_name, pool } = self;
+        let Self {
+            data_dir,
+            listen,
+            admin,
+            controller_name,
+            pool,
+        } = self;
         let telemetry = Telemetry::init(&TelemetryOptions {
             service_name: "tidegate-configd".to_owned(),
             log_format: LogFormat::default(),
@@ -60,12 +70,25 @@ impl ConfigdArgs {
             .bind(admin)
             .await?;
         let end = drain.clone();
-        drain.tasks().spawn("admin port", server.serve(async move { end.shut_down().await }));
+        drain.tasks().spawn(
+            "admin port",
+            server.serve(async move { end.shut_down().await }),
+        );
         let pooling = pool.map_or(Pooling::PerGateway, |pool| Pooling::Single { pool });
-        let settings = Settings { controller_name, pooling };
-        let options =
-            ConfigdOptions { data_dir, settings, listen: Some(listen), metrics, readiness };
-        let configd = Configd::start(options).await.context("configd did not start")?;
+        let settings = Settings {
+            controller_name,
+            pooling,
+        };
+        let options = ConfigdOptions {
+            data_dir,
+            settings,
+            listen: Some(listen),
+            metrics,
+            readiness,
+        };
+        let configd = Configd::start(options)
+            .await
+            .context("configd did not start")?;
         info!(address = ?configd.address(), "configd serves.");
         drain.started().await;
         configd.shutdown().await;

@@ -169,10 +169,6 @@ impl Publisher {
         changed: Vec<String>,
     ) -> Result<(Compilation, Vec<String>), PublishError> {
         let mut compiler = self.compiler.take().expect("no compilation is running");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "awaited here, so nothing is left to drain"
-        )]
         let compiled = tokio::task::spawn_blocking(move || {
             let compilation = compiler.compile();
             (compiler, compilation)

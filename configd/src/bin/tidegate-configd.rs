@@ -13,6 +13,8 @@ struct Command {
 
 fn main() -> anyhow::Result<()> {
     let command = Command::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(command.args.run())
 }

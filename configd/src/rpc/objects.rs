@@ -212,16 +212,11 @@ impl Set {
             .map(wire::stored_key)
             .collect();
         let differs = |object: &&Object| {
-            let key = object
+            let stored = object
                 .key
                 .as_ref()
-                .map(wire::stored_key)
-                .unwrap_or_default();
-            store
-                .get(&key)
-                .and_then(|stored| stored.to_proto().object)
-                .as_ref()
-                != Some(*object)
+                .and_then(|key| store.get(&wire::stored_key(key)));
+            stored.and_then(|stored| stored.to_proto().object).as_ref() != Some(*object)
         };
         let mut operations: Vec<Operation> = self
             .objects

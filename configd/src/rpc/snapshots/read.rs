@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tidegate_ir::{self as model, EncodedPart, PartKind, Snapshot};
 use tidegate_proto::ir::v1::{Blob, PartKey, PartRef};
 use tidegate_proto::snapshots::v1::{
-    ChangeType, DiffSnapshotsResponse, FieldChange, GetSnapshotResponse, ListSnapshotsResponse,
-    PartChange,
+    ChangeType, FieldChange, GetSnapshotResponse, ListSnapshotsResponse, PartChange,
 };
 use tidegate_store::{SnapshotMeta, Store};
 use tonic::Status;

@@ -161,7 +161,7 @@ pub(crate) async fn watch(
             let seen = sent
                 .get(&head.pool)
                 .copied()
-                .unwrap_or(head.version.saturating_sub(1));
+                .unwrap_or_else(|| head.version.saturating_sub(1));
             if !pool.is_empty() && *head.pool != *pool {
                 continue;
             }
