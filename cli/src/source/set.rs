@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -35,7 +36,7 @@ pub(crate) struct SourceObject {
     /// keeps the order and makes the first route of the first file the oldest one.
     pub(crate) created_at_unix_s: i64,
     /// The object as JSON.
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: Bytes,
 }
 
 /// What the files say.
@@ -191,7 +192,7 @@ fn source_object(object: &FileObject, seen: &Seen) -> SourceObject {
         uid: uid_of(&object.key),
         generation: seen.generation,
         created_at_unix_s: object.created_at_unix_s.unwrap_or(seen.order),
-        content: object.value.to_string().into_bytes(),
+        content: object.value.to_string().into(),
     }
 }
 
@@ -212,7 +213,7 @@ fn digest_without_metadata(value: &Value) -> [u8; 32] {
 }
 
 /// Looks like any other uid, and says the same for the same key.
-fn uid_of(key: &FileKey) -> String {
+pub(crate) fn uid_of(key: &FileKey) -> String {
     let name = format!("{}/{}/{}/{}", key.group, key.kind, key.namespace, key.name);
     let digest = Sha256::digest(name.as_bytes());
     let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
