@@ -56,6 +56,24 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// Whether the node has had a log before; an empty one is then a lost one.
+    pub(crate) fn had_log(&self) -> bool {
+        self.path.join("INITIALISED").exists()
+    }
+
+    /// Notes that the node has a log from now on.
+    pub(crate) fn note_log(&self) -> Result<(), StoreError> {
+        let path = self.path.join("INITIALISED");
+        if path.exists() {
+            return Ok(());
+        }
+        let made = File::create(&path).and_then(|file| file.sync_all());
+        made.map_err(StoreError::io("create", &path))?;
+        sync_dir(&self.path)
+    }
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
     File::open(path)

@@ -1,6 +1,6 @@
 //! What the log asks of a storage engine, and sled as the engine, fenced against what it does not promise.
 //!
-//! sled's `flush` is no `fsync`, a torn `snap.*` file blocks its open, it panics on some damage, and values above
+//! sled's `flush` is no `fsync`, an unfinished `snap.*` file blocks its open, it panics on some damage, and values above
 //! 8 KiB go to files that it never syncs. Each of these is dealt with here or by the frames of the log.
 
 mod space;
@@ -51,7 +51,7 @@ impl SledEngine {
     /// Opens or creates the engine in `dir`.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
-        remove_index_snapshots(dir)?;
+        remove_unfinished_index(dir)?;
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(64 << 20)
@@ -133,15 +133,19 @@ impl LogEngine for SledEngine {
     }
 }
 
-/// Removes sled's index snapshots: a torn one blocks the open, and without them sled reads its log instead.
-fn remove_index_snapshots(dir: &Path) -> Result<(), StoreError> {
+/// Removes the index snapshot that sled was writing when it was killed: sled would take it for the newest one
+/// and refuse to open.
+///
+/// A finished one stays. sled syncs it before it gets its name, and without it sled starts to read at its first
+/// segment; once a purge has freed that one, sled finds nothing and opens as an empty database.
+fn remove_unfinished_index(dir: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
         let path = entry.map_err(StoreError::io("list", dir))?.path();
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if name.starts_with("snap.") {
+        if name.starts_with("snap.") && name.ends_with(".generating") {
             fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
         }
     }

@@ -78,6 +78,13 @@ impl Log {
         })
     }
 
+    /// Index of the last entry that is or was in the log; `None` where there never was one.
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        let view = self.view();
+        let last = view.entries.last_key_value().map(|(index, _)| *index);
+        last.max(view.purged.map(|id| id.index))
+    }
+
     /// Stops the writer after everything before is on the disk.
     pub(crate) async fn close(&self) {
         let (done, closed) = oneshot::channel();

@@ -21,12 +21,15 @@ use crate::{
     views::Views,
 };
 
+/// The newest image and what it holds.
+type Newest = (SnapshotMetaOf<TypeConfig>, ImageFile);
+
 /// The state machine of one node. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     pub(crate) views: Arc<Views>,
     images: Images,
-    newest: Arc<Mutex<Option<(SnapshotMetaOf<TypeConfig>, ImageFile)>>>,
+    newest: Arc<Mutex<Option<Newest>>>,
 }
 
 impl Machine {

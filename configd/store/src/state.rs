@@ -158,6 +158,10 @@ impl State {
     }
 
     /// What the batch makes of the objects that it touches; only those that differ from before.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the answer, and it is moved once"
+    )]
     fn plan(
         &self,
         index: u64,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -149,6 +149,7 @@ impl Store {
             },
             other => other,
         })?;
+        store.inner.directory.note_log()?;
         store.remove_unused_packs().await?;
         Ok(store)
     }
@@ -413,14 +414,14 @@ struct Files {
 fn open_files(options: &OpenOptions) -> Result<Files, StoreError> {
     let directory = Directory::open(&options.dir)?;
     let images = Images::open(options.dir.join("images"))?;
-    let (file, image) = images
-        .newest()?
-        .map_or((None, Image::default()), |(file, image)| {
-            (Some(file), image)
-        });
+    let (file, image) = images.newest()?.map_or_else(
+        || (None, Image::default()),
+        |(file, image)| (Some(file), image),
+    );
     let blobs = Blobs::open(options.dir.join("blobs"))?;
     let path = options.dir.join("log");
     let log = Log::open(SledEngine::open(&path)?, &path)?;
+    check_log(&directory, &log, image.applied.map(|id| id.index), &path)?;
     crate::directory::sync_dir(&options.dir)?;
     let machine = Machine::new(Arc::new(Views::new(image, blobs)), images, file);
     Ok(Files {
@@ -430,9 +431,38 @@ fn open_files(options: &OpenOptions) -> Result<Files, StoreError> {
     })
 }
 
+/// A log that is shorter than what was made of it has lost entries.
+fn check_log(
+    directory: &Directory,
+    log: &Log,
+    image: Option<u64>,
+    path: &Path,
+) -> Result<(), StoreError> {
+    let last = log.last_index();
+    if last.is_none() && directory.had_log() {
+        return Err(StoreError::damaged(
+            path,
+            "the log is empty, but this node has written one",
+        ));
+    }
+    match image {
+        Some(image) if last.is_none_or(|last| last < image) => {
+            let last = last.map_or_else(|| "nothing".to_owned(), |last| format!("entry {last}"));
+            let what = format!("the log ends with {last}, but there is an image of entry {image}");
+            Err(StoreError::damaged(path, what))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn watch_leader(raft: &Raft) -> watch::Receiver<bool> {
     let mut metrics = raft.server_metrics();
     let (leads, leader) = watch::channel(false);
+    // It ends with openraft's own tasks, when the store is shut down.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the store may not use the runtime crate, and the task ends with raft"
+    )]
     tokio::spawn(async move {
         use openraft::async_runtime::watch::WatchReceiver as _;
         loop {

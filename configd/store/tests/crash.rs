@@ -1,5 +1,5 @@
 //! A process is killed while it writes, again and again; everything that it acknowledged is still there.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

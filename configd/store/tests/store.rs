@@ -235,6 +235,18 @@ async fn a_torn_identity_is_refused() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_gone_is_damage_and_not_an_empty_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.propose(put("cart", "one")).await.unwrap();
+    store.shutdown().await;
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+    let error = Store::open(OpenOptions::new(dir.path())).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn on_a_full_disk_writes_are_refused_and_reads_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;

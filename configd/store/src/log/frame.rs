@@ -2,6 +2,8 @@
 
 use tidegate_ir::Digest;
 
+use crate::disk::Row;
+
 /// A row's value, at most, so that sled keeps it in its own file. See the module `disk`.
 const ROW_BYTES_MAX: usize = 8 << 10;
 /// Magic, parts, length, checksum, chain.
@@ -31,11 +33,7 @@ pub(crate) fn read_key(key: &[u8]) -> Option<(u64, u32)> {
 }
 
 /// The rows of an entry, and the chain after the last one.
-pub(crate) fn split(
-    index: u64,
-    entry: &[u8],
-    mut chain: Chain,
-) -> (Vec<(Vec<u8>, Vec<u8>)>, Chain) {
+pub(crate) fn split(index: u64, entry: &[u8], mut chain: Chain) -> (Vec<Row>, Chain) {
     let room = ROW_BYTES_MAX - HEADER_BYTES;
     let parts =
         u32::try_from(entry.len().div_ceil(room).max(1)).expect("an entry is far below 4 GiB");

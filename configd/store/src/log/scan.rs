@@ -103,10 +103,10 @@ pub(crate) fn scan(rows: Vec<Row>) -> Result<Found, String> {
 /// The committed mark is written after the entries that it covers, so a log that ends before it has lost some.
 fn held_against_committed(found: Found) -> Result<Found, String> {
     let last = found.entries.last_key_value().map(|(index, _)| *index);
-    let last = last.or(found.purged.map(|id| id.index));
+    let last = last.or_else(|| found.purged.map(|id| id.index));
     match found.committed {
         Some(committed) if last.is_none_or(|last| last < committed.index) => {
-            let last = last.map_or("nothing".to_owned(), |last| format!("entry {last}"));
+            let last = last.map_or_else(|| "nothing".to_owned(), |last| format!("entry {last}"));
             Err(format!(
                 "entry {} was committed, but the log ends with {last}",
                 committed.index

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{
     path::Path,
@@ -99,16 +99,29 @@ async fn large_and_small_entries_are_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn leftover_index_snapshots_of_sled_do_not_block_the_open() {
+async fn an_index_snapshot_that_sled_did_not_finish_does_not_block_the_open() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path()).unwrap();
     append(&mut log, vec![entry(0, 10)]).await.unwrap();
     log.close().await;
-    for name in ["snap.0000000000000BAD", "snap.0000000000000BAD.generating"] {
-        std::fs::write(dir.path().join(name), b"torn").unwrap();
-    }
+    std::fs::write(dir.path().join("snap.0000000000000BAD.generating"), b"torn").unwrap();
     let mut log = open(dir.path()).unwrap();
     assert_eq!(read(&mut log).await, vec![entry(0, 10)]);
+}
+
+#[tokio::test]
+async fn a_damaged_index_snapshot_is_refused_rather_than_opened_without_its_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path()).unwrap();
+    append(&mut log, vec![entry(0, 10)]).await.unwrap();
+    log.close().await;
+    std::fs::write(
+        dir.path().join("snap.FFFFFFFFFFFFFFFF"),
+        b"not what sled wrote",
+    )
+    .unwrap();
+    let opened = open(dir.path()).map(|log| log.last_index());
+    assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
 }
 
 /// An engine in memory that notes what is asked of it, and fails when it is told to.
