@@ -1,2 +1,137 @@
-//! Placeholder until the first commit.
-fn main() {}
+//! `tidegate`: the one command a person types. It runs every role, the standalone mode and the tools.
+
+mod api;
+mod commands;
+mod desired;
+mod echo;
+mod finding;
+mod offline;
+mod schema;
+mod source;
+mod style;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{completion, describe, explain, explain_code, get, lint, snapshots};
+use crate::style::Style;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate up                                      serve a built-in demo
+  tidegate up deploy/examples/quickstart           serve Gateway API YAML, and follow its changes
+  tidegate lint manifests/                         find mistakes without a cluster
+  tidegate explain GET http://shop.example.com/cart -f manifests/
+                                                   see which rule wins, and why the others lose
+  tidegate get httproute -A                        see what is configured
+  tidegate snapshots diff                          see what changed last
+
+";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked
+  1  it failed
+  2  wrong usage
+  3  findings at or above --fail-on";
+
+/// Kubernetes Gateway API, served whole: one request sees one configuration.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, before_help = EXAMPLES, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve Gateway API YAML: configd and worker in one process
+    Up(up::UpArgs),
+    /// Find mistakes in files, without a cluster and without running anything
+    Lint(lint::LintArgs),
+    /// Show which listener, rule and backend a request gets, and why the other rules lose
+    Explain(explain::ExplainArgs),
+    /// List objects
+    Get(get::GetArgs),
+    /// Show one object with its conditions, routes and problems
+    Describe(describe::DescribeArgs),
+    /// Look at the history of snapshots
+    #[command(subcommand)]
+    Snapshots(snapshots::SnapshotsCommand),
+    /// Say what a finding's code means
+    ExplainCode(explain_code::ExplainCodeArgs),
+    /// Run the config store
+    Configd(tidegate_configd::ConfigdArgs),
+    /// Run a worker of a pool
+    Worker(tidegate_worker::WorkerArgs),
+    /// Write a shell's completions to standard output
+    Completion(completion::CompletionArgs),
+    /// Print the version
+    Version,
+}
+
+/// How a command ended, when nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    FoundSomething,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::FoundSomething) => ExitCode::from(3),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error:#}", Style::stderr().severity(finding::Severity::Error, "error:"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Lint(args) => return lint::run(&args),
+        Command::ExplainCode(args) => explain_code::run(&args)?,
+        Command::Completion(args) => completion::run::<Cli>(&args),
+        Command::Version => println!("tidegate {}", env!("CARGO_PKG_VERSION")),
+        command => runtime(&command)?.block_on(run_async(command))?,
+    }
+    Ok(Outcome::Done)
+}
+
+async fn run_async(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up(args) => up::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
+        Command::Get(args) => get::run(args).await,
+        Command::Describe(args) => describe::run(args).await,
+        Command::Snapshots(command) => snapshots::run(command).await,
+        Command::Configd(args) => args.run().await,
+        Command::Worker(args) => args.run().await,
+        Command::Lint(_)
+        | Command::ExplainCode(_)
+        | Command::Completion(_)
+        | Command::Version => Ok(()),
+    }
+}
+
+/// The control side needs few threads; the worker's data threads are its own.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let threads = if matches!(command, Command::Up(_) | Command::Configd(_)) { 2 } else { 1 };
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+/// `tidegate get … | head` is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,19 @@
+//! The commands that look at configuration, one file each.
+
+pub(crate) mod completion;
+pub(crate) mod describe;
+pub(crate) mod explain;
+pub(crate) mod explain_code;
+pub(crate) mod get;
+pub(crate) mod kinds;
+pub(crate) mod lint;
+pub(crate) mod snapshots;
+
+use std::io::Write as _;
+
+/// Writes data to standard output; a closed pipe is an error that `main` takes for the end.
+pub(crate) fn write_out(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
