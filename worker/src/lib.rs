@@ -1,1 +1,24 @@
-//! Placeholder until the first commit.
+//! The data plane: streams snapshots, applies each whole, serves traffic.
+//!
+//! [`Worker::start`] starts one. A control task follows configd ([`WorkerOptions::channel`]) and takes
+//! each snapshot into use; data threads, one per core, serve it with sockets of their own.
+
+mod access_log;
+mod app;
+mod apply;
+mod error;
+mod http;
+mod last_good;
+mod limits;
+mod listen;
+mod metrics;
+mod serving;
+mod subscribe;
+mod thread;
+mod update;
+mod upstream;
+
+pub use app::{Worker, WorkerHandle, WorkerOptions};
+pub use apply::BoundListener;
+pub use limits::Limits;
+pub use listen::{BindError, BindPolicy, PortPolicy};

@@ -86,7 +86,7 @@ pub fn explain(table: &Table, bind_port: u16, head: &RequestHead<'_>) -> Explana
     let chosen = table.listener(bind_port, head.host);
     let verdict = |listener: &crate::ListenerTable| {
         let hostname = listener.listener.hostname.clone();
-        if chosen.is_some_and(|chosen| std::ptr::eq(chosen, listener)) {
+        if chosen.is_some_and(|chosen| std::ptr::eq(&raw const **chosen, listener)) {
             ListenerVerdict::Chosen
         } else if listener.listener.bind_port != bind_port {
             ListenerVerdict::OtherPort {

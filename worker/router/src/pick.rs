@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Decision<'t> {
     /// The listener that the host selects on the port.
-    pub listener: Option<&'t ListenerTable>,
+    pub listener: Option<&'t Arc<ListenerTable>>,
     /// What the listener's rules say.
     pub outcome: Outcome<'t>,
 }

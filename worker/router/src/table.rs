@@ -97,12 +97,8 @@ impl Table {
     }
 
     /// The most specific listener of a port for a host (as [`crate::host_of`] returns it).
-    pub fn listener(&self, bind_port: u16, host: &str) -> Option<&ListenerTable> {
-        self.ports
-            .get(&bind_port)?
-            .matching(host)
-            .next()
-            .map(|listener| &**listener)
+    pub fn listener(&self, bind_port: u16, host: &str) -> Option<&Arc<ListenerTable>> {
+        self.ports.get(&bind_port)?.matching(host).next()
     }
 
     fn compile_routes(&mut self, snapshot: &Snapshot, previous: Option<&Self>) {

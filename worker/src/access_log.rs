@@ -1,0 +1,130 @@
+//! The access log: one JSON object per exchange on stdout, written by a thread of its own.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use http::Version;
+use serde::Serialize;
+
+use crate::http::exchange::Record;
+use crate::metrics::WorkerMetrics;
+
+/// Where lines go; clones share the queue. A full queue drops lines and counts them.
+#[derive(Debug, Clone)]
+pub(crate) struct AccessLog {
+    lines: SyncSender<Vec<u8>>,
+    metrics: WorkerMetrics,
+}
+
+/// One line; names follow OpenTelemetry's where it has them.
+#[derive(Debug, Serialize)]
+struct Line<'r> {
+    time_unix_ms: u128,
+    client: std::net::SocketAddr,
+    method: &'r str,
+    scheme: &'static str,
+    host: Option<&'r str>,
+    path: Option<&'r str>,
+    query: Option<&'r str>,
+    protocol: &'static str,
+    status: u16,
+    reason: Option<&'r str>,
+    gateway: Option<String>,
+    listener: Option<&'r str>,
+    route: Option<String>,
+    rule: Option<&'r str>,
+    backend: Option<&'r str>,
+    endpoint: Option<std::net::SocketAddr>,
+    retries: u32,
+    response_bytes: u64,
+    duration_us: u128,
+    upstream_us: Option<u128>,
+    snapshot_version: u64,
+    user_agent: Option<&'r str>,
+    request_id: Option<&'r str>,
+}
+
+impl AccessLog {
+    /// Starts the writer; it ends with the last clone.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(queue_max: usize, metrics: WorkerMetrics) -> io::Result<Self> {
+        let (lines, queue) = sync_channel(queue_max);
+        std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_lines(&queue, io::stdout()))?;
+        Ok(Self { lines, metrics })
+    }
+
+    /// Writes the line of an exchange.
+    pub(crate) fn write(&self, record: &Record, duration: Duration) {
+        let Ok(mut line) = serde_json::to_vec(&Line::of(record, duration)) else {
+            return;
+        };
+        line.push(b'\n');
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            self.lines.try_send(line)
+        {
+            self.metrics.log_line_dropped();
+        }
+    }
+}
+
+impl<'r> Line<'r> {
+    fn of(record: &'r Record, duration: Duration) -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let details = record.details.as_deref();
+        let text = |value: &'r Option<http::HeaderValue>| value.as_ref()?.to_str().ok();
+        let listener = record.listener.as_ref().map(|listener| &listener.listener);
+        Self {
+            time_unix_ms: since_epoch.unwrap_or_default().as_millis(),
+            client: record.client,
+            method: record.method.as_str(),
+            scheme: if record.tls { "https" } else { "http" },
+            host: details.and_then(|details| text(&details.host)),
+            path: details.map(|details| details.uri.path()),
+            query: details.and_then(|details| details.uri.query()),
+            protocol: protocol(record.version),
+            status: record.status,
+            reason: record.reason,
+            gateway: listener.map(|listener| listener.gateway.to_string()),
+            listener: listener.map(|listener| &*listener.section_name),
+            route: record.rule.as_ref().map(|rule| rule.route.to_string()),
+            rule: record.rule.as_ref().map(|rule| &*rule.label),
+            backend: record.backend.as_deref(),
+            endpoint: record.endpoint,
+            retries: record.retries,
+            response_bytes: record.response_bytes,
+            duration_us: duration.as_micros(),
+            upstream_us: record.upstream.map(|upstream| upstream.as_micros()),
+            snapshot_version: record.snapshot_version,
+            user_agent: details.and_then(|details| text(&details.user_agent)),
+            request_id: details.and_then(|details| text(&details.request_id)),
+        }
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}
+
+/// Flushes whenever the queue is empty, so that a quiet gateway's lines are seen at once.
+fn write_lines(queue: &Receiver<Vec<u8>>, out: impl Write) {
+    let mut out = BufWriter::with_capacity(64 << 10, out);
+    while let Ok(line) = queue.recv() {
+        let mut written = out.write_all(&line);
+        while let Ok(line) = queue.try_recv() {
+            written = written.and_then(|()| out.write_all(&line));
+        }
+        if written.and_then(|()| out.flush()).is_err() {
+            // Whoever read the log is gone; the gateway serves on without.
+            return;
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Why the worker, and not a backend, answers a request.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+/// Why a request did not reach a backend, or its answer did not come back.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ProxyError {
+    #[error("the request has no valid Host header")]
+    BadHost,
+    #[error("CONNECT is not supported")]
+    Connect,
+    #[error("no listener serves this host")]
+    NoListener,
+    #[error("no route matches this request")]
+    NoRoute,
+    #[error("this connection is for another host")]
+    Misdirected,
+    #[error("{0}")]
+    Fault(Arc<str>),
+    #[error("the backend has no endpoint")]
+    NoEndpoint,
+    #[error("the backend refuses connections")]
+    ConnectFailed,
+    #[error("connecting to the backend took too long")]
+    ConnectTimeout,
+    #[error("the backend closed the connection without an answer")]
+    UpstreamClosed,
+    #[error("the backend's answer is not valid HTTP")]
+    UpstreamInvalid,
+    #[error("the request's body broke off")]
+    RequestBody,
+    #[error("the request timeout passed")]
+    RequestTimeout,
+    #[error("the backend took too long to answer")]
+    BackendTimeout,
+}
+
+impl ProxyError {
+    /// The status that the client gets.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::BadHost | Self::RequestBody => StatusCode::BAD_REQUEST,
+            Self::Connect => StatusCode::NOT_IMPLEMENTED,
+            Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamInvalid => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::ConnectTimeout | Self::RequestTimeout | Self::BackendTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+        }
+    }
+
+    /// One word for logs and metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::BadHost => "bad_host",
+            Self::Connect => "connect_unsupported",
+            Self::NoListener => "no_listener",
+            Self::NoRoute => "no_route",
+            Self::Misdirected => "misdirected",
+            Self::Fault(_) => "rule_invalid",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::UpstreamInvalid => "upstream_invalid",
+            Self::RequestBody => "request_broken_off",
+            Self::RequestTimeout => "request_timeout",
+            Self::BackendTimeout => "backend_timeout",
+        }
+    }
+}

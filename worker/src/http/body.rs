@@ -1,0 +1,252 @@
+//! Bodies in flight: streamed, never gathered, save for the bounded copy that a mirror asks for.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context as Poller, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::http::exchange::Exchange;
+use crate::upstream::Lease;
+
+/// A body on its way to a backend.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// No body.
+    Empty,
+    /// What the client sends, as it arrives.
+    Streamed(Incoming),
+    /// What the client sends, with a copy for a mirror.
+    Copied(Box<CopiedBody>),
+    /// A mirror's copy.
+    Whole(Bytes),
+}
+
+/// A streamed body that also gathers its bytes up to a bound.
+#[derive(Debug)]
+pub(crate) struct CopiedBody {
+    incoming: Incoming,
+    copy: BytesMut,
+    copy_bytes_max: usize,
+    /// Gets the copy at the end of the body; dropped where the body is larger than the bound.
+    whole: Option<oneshot::Sender<Bytes>>,
+}
+
+/// A body on its way to a client.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    source: Source,
+    /// Completed when the body is dropped: the end of the exchange.
+    exchange: Option<Box<Exchange>>,
+    /// Goes back to its pool at the body's end; closed when the body is dropped before.
+    lease: Option<Lease>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Whole(Bytes),
+    Streamed(Incoming),
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the backend's response broke off")]
+    Upstream(#[source] hyper::Error),
+    #[error("the request's timeout passed before the backend's response was complete")]
+    Deadline,
+}
+
+impl RequestBody {
+    /// The body of a request; its copy goes to the receiver once it is complete.
+    pub(crate) fn copied(incoming: Incoming, bytes_max: usize) -> (Self, oneshot::Receiver<Bytes>) {
+        let (whole, receiver) = oneshot::channel();
+        let body = CopiedBody {
+            incoming,
+            copy: BytesMut::new(),
+            copy_bytes_max: bytes_max,
+            whole: Some(whole),
+        };
+        (Self::Copied(Box::new(body)), receiver)
+    }
+}
+
+impl CopiedBody {
+    fn add(&mut self, data: &Bytes) {
+        if self.copy.len() + data.len() > self.copy_bytes_max {
+            self.whole = None;
+            self.copy = BytesMut::new();
+        }
+        if self.whole.is_some() {
+            self.copy.extend_from_slice(data);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(whole) = self.whole.take() {
+            // Nobody waits where the mirror was given up meanwhile.
+            let _ = whole.send(self.copy.split().freeze());
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Poller<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streamed(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Copied(body) => {
+                let frame = ready!(Pin::new(&mut body.incoming).poll_frame(cx));
+                if let Some(Ok(frame)) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    body.add(data);
+                }
+                if frame.is_none() || body.incoming.is_end_stream() {
+                    body.finish();
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streamed(incoming) => incoming.is_end_stream(),
+            Self::Copied(body) => body.incoming.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streamed(incoming) => incoming.size_hint(),
+            Self::Copied(body) => body.incoming.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
+impl ResponseBody {
+    /// A body that the worker itself wrote.
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            source: Source::Whole(bytes.into()),
+            exchange: None,
+            lease: None,
+            deadline: None,
+        }
+    }
+
+    /// A backend's body; the connection that it comes by is free again at its end.
+    pub(crate) fn streamed(
+        incoming: Incoming,
+        lease: Option<Lease>,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Self {
+        let mut body = Self {
+            source: Source::Streamed(incoming),
+            exchange: None,
+            lease,
+            deadline: None,
+        };
+        if body.is_end_stream() {
+            body.release();
+        } else {
+            body.deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        }
+        body
+    }
+
+    /// Ties the exchange's end to the body's.
+    pub(crate) fn complete(mut self, exchange: Box<Exchange>) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Poller<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = self.get_mut();
+        let frame = match &mut body.source {
+            Source::Whole(bytes) if bytes.is_empty() => None,
+            Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Source::Streamed(incoming) => match Pin::new(incoming).poll_frame(cx) {
+                Poll::Ready(frame) => frame.map(|frame| frame.map_err(BodyError::Upstream)),
+                Poll::Pending => {
+                    let deadline = body.deadline.as_mut().map(|deadline| deadline.as_mut());
+                    if deadline.is_some_and(|deadline| deadline.poll(cx).is_ready()) {
+                        body.lease = None;
+                        body.mark_failed("request_timeout");
+                        return Poll::Ready(Some(Err(BodyError::Deadline)));
+                    }
+                    return Poll::Pending;
+                }
+            },
+        };
+        match &frame {
+            Some(Ok(frame)) => body.count(frame),
+            Some(Err(_)) => body.mark_failed("response_broken_off"),
+            None => {}
+        }
+        if frame.is_none() || body.is_end_stream() {
+            body.release();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(bytes) => bytes.is_empty(),
+            Source::Streamed(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Streamed(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+impl ResponseBody {
+    fn count(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(exchange), Some(data)) = (&mut self.exchange, frame.data_ref()) {
+            exchange.record.response_bytes += data.len() as u64;
+        }
+    }
+
+    fn mark_failed(&mut self, reason: &'static str) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.record.reason = Some(reason);
+        }
+    }
+}

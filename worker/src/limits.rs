@@ -1,0 +1,66 @@
+//! Every bound of the data plane, with what happens at it.
+
+use std::time::Duration;
+
+/// Bounds per worker; the defaults are for a gateway that faces the internet.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request's or response's header section; above, 431 to clients and 502 for backends.
+    pub header_bytes_max: usize,
+    /// Time from a connection's start to the end of its first request's headers; then it is closed.
+    pub header_timeout: Duration,
+    /// Time that a connection may be without a request; then it is closed.
+    pub idle_timeout: Duration,
+    /// Time for a TLS handshake; then the connection is closed.
+    pub handshake_timeout: Duration,
+    /// Concurrent HTTP/2 streams of a connection; the client is told.
+    pub h2_streams_max: u32,
+    /// Streams that a client may have reset before the worker has looked at them; above, GOAWAY.
+    pub h2_resets_max: usize,
+    /// Connections per port and thread; above, further ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Connections in the kernel's queue per port and thread.
+    pub backlog_len_max: i32,
+    /// Time to connect to an endpoint; then the next one is tried, in the end 504.
+    pub connect_timeout: Duration,
+    /// Endpoints that are tried for one request while none accepts a connection; then 502.
+    pub connect_attempts_max: usize,
+    /// Unused connections kept per endpoint and thread; above, the oldest is closed.
+    pub upstream_idle_max: usize,
+    /// Time that an unused connection to an endpoint is kept.
+    pub upstream_idle_timeout: Duration,
+    /// Bytes of a body that is copied for a mirror; larger bodies are not mirrored.
+    pub mirror_body_bytes_max: usize,
+    /// Mirrored requests in flight per thread; above, copies are dropped.
+    pub mirrors_max: usize,
+    /// Lines waiting to be written to the access log; above, lines are dropped and counted.
+    pub access_log_queue_max: usize,
+    /// Bytes of one update from configd; above, it is refused.
+    pub update_bytes_max: usize,
+    /// Parts of one update from configd; above, it is refused.
+    pub update_parts_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes_max: 64 << 10,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            handshake_timeout: Duration::from_secs(10),
+            h2_streams_max: 128,
+            h2_resets_max: 20,
+            connections_max: 50_000,
+            backlog_len_max: 4096,
+            connect_timeout: Duration::from_secs(5),
+            connect_attempts_max: 3,
+            upstream_idle_max: 256,
+            upstream_idle_timeout: Duration::from_secs(60),
+            mirror_body_bytes_max: 64 << 10,
+            mirrors_max: 128,
+            access_log_queue_max: 8192,
+            update_bytes_max: 512 << 20,
+            update_parts_max: 1_000_000,
+        }
+    }
+}

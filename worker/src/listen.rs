@@ -1,0 +1,9 @@
+//! Ports: binding them, accepting connections, ending them.
+
+mod bind;
+mod connection;
+pub(crate) mod tls;
+
+pub(crate) use bind::bind;
+pub use bind::{BindError, BindPolicy, PortPolicy};
+pub(crate) use connection::accept;

@@ -1,0 +1,320 @@
+//! The worker's metrics: counted per thread without locks, joined when they are read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+use tidegate_runtime::metrics::Metrics;
+
+use crate::http::exchange::Record;
+
+/// Upper bounds of the duration buckets in seconds (OpenTelemetry, HTTP semantic conventions).
+const BUCKETS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// Series per thread; what comes after is counted under one series with the route `__overflow__`.
+const SERIES_MAX: usize = 10_000;
+
+/// The metrics of all threads.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WorkerMetrics {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    threads: Mutex<Vec<ThreadMetrics>>,
+    snapshot_version: AtomicU64,
+    snapshot_applied_at_unix_s: AtomicU64,
+    applied: AtomicU64,
+    refused: AtomicU64,
+    apply_us: AtomicU64,
+    log_lines_dropped: AtomicU64,
+}
+
+/// The metrics of one thread, which alone writes them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ThreadMetrics {
+    shared: Arc<PerThread>,
+}
+
+#[derive(Debug, Default)]
+struct PerThread {
+    series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
+    connections: Mutex<BTreeMap<u16, Arc<AtomicI64>>>,
+}
+
+/// What a series is about; bounded by the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+struct SeriesKey {
+    gateway_namespace: Arc<str>,
+    gateway: Arc<str>,
+    listener: Arc<str>,
+    route_kind: &'static str,
+    route_namespace: Arc<str>,
+    route: Arc<str>,
+    rule: Arc<str>,
+    http_response_status_code: u16,
+    /// `none` where a backend answered.
+    reason: &'static str,
+}
+
+/// Durations of the exchanges of one series. One thread writes, so a load and a store are enough.
+#[derive(Debug, Default)]
+pub(crate) struct Series {
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl WorkerMetrics {
+    /// Adds the metrics to the process's.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        let collector = Conventional(self.clone());
+        metrics.register_conventional(|registry| registry.register_collector(Box::new(collector)));
+        let collector = Own(self.clone());
+        metrics.register(|registry| registry.register_collector(Box::new(collector)));
+    }
+
+    /// Metrics for one more thread.
+    pub(crate) fn thread(&self) -> ThreadMetrics {
+        let thread = ThreadMetrics::default();
+        lock(&self.shared.threads).push(thread.clone());
+        thread
+    }
+
+    /// A snapshot is in use.
+    pub(crate) fn applied(&self, version: u64, took: Duration, at_unix_s: u64) {
+        self.shared
+            .snapshot_version
+            .store(version, Ordering::Relaxed);
+        self.shared
+            .snapshot_applied_at_unix_s
+            .store(at_unix_s, Ordering::Relaxed);
+        self.shared.applied.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .apply_us
+            .fetch_add(micros(took), Ordering::Relaxed);
+    }
+
+    /// A snapshot was refused.
+    pub(crate) fn refused(&self) {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A line of the access log was dropped because its queue was full.
+    pub(crate) fn log_line_dropped(&self) {
+        self.shared
+            .log_lines_dropped
+            .fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl ThreadMetrics {
+    /// The series of an exchange; the caller keeps it, so that this is asked once per series.
+    pub(crate) fn series(&self, record: &Record) -> Arc<Series> {
+        let key = SeriesKey::of(record);
+        let mut series = lock(&self.shared.series);
+        if let Some(known) = series.get(&key) {
+            return known.clone();
+        }
+        let key = if series.len() < SERIES_MAX {
+            key
+        } else {
+            SeriesKey::overflow()
+        };
+        series.entry(key).or_default().clone()
+    }
+
+    /// The number of open connections of a port.
+    pub(crate) fn connections(&self, bind_port: u16) -> Arc<AtomicI64> {
+        lock(&self.shared.connections)
+            .entry(bind_port)
+            .or_default()
+            .clone()
+    }
+}
+
+impl Series {
+    /// Counts one exchange.
+    pub(crate) fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = BUCKETS.partition_point(|bound| *bound < seconds);
+        add(&self.buckets[bucket], 1);
+        add(&self.sum_us, micros(duration));
+    }
+}
+
+impl SeriesKey {
+    fn of(record: &Record) -> Self {
+        let mut key = Self::overflow();
+        key.route = "__unmatched__".into();
+        key.http_response_status_code = record.status;
+        key.reason = record.reason.unwrap_or("none");
+        if let Some(listener) = &record.listener {
+            key.gateway_namespace = listener.listener.gateway.namespace.clone();
+            key.gateway = listener.listener.gateway.name.clone();
+            key.listener = listener.listener.section_name.clone();
+        }
+        if let Some(rule) = &record.rule {
+            key.route_kind = rule.kind.object_kind();
+            key.route_namespace = rule.route.namespace.clone();
+            key.route = rule.route.name.clone();
+            key.rule = rule.label.clone();
+        }
+        key
+    }
+
+    fn overflow() -> Self {
+        let empty: Arc<str> = "".into();
+        Self {
+            gateway_namespace: empty.clone(),
+            gateway: empty.clone(),
+            listener: empty.clone(),
+            route_kind: "",
+            route_namespace: empty.clone(),
+            route: "__overflow__".into(),
+            rule: empty,
+            http_response_status_code: 0,
+            reason: "none",
+        }
+    }
+}
+
+/// Metrics whose names a convention gives.
+#[derive(Debug)]
+struct Conventional(WorkerMetrics);
+
+/// Metrics with the project's prefix.
+#[derive(Debug)]
+struct Own(WorkerMetrics);
+
+/// The sum of a series over all threads.
+#[derive(Debug, Default)]
+struct Total {
+    buckets: [u64; BUCKETS.len() + 1],
+    sum_us: u64,
+}
+
+impl WorkerMetrics {
+    fn totals(&self) -> BTreeMap<SeriesKey, Total> {
+        let mut totals: BTreeMap<SeriesKey, Total> = BTreeMap::new();
+        for thread in lock(&self.shared.threads).iter() {
+            for (key, series) in lock(&thread.shared.series).iter() {
+                let total = totals.entry(key.clone()).or_default();
+                for (sum, bucket) in total.buckets.iter_mut().zip(&series.buckets) {
+                    *sum += bucket.load(Ordering::Relaxed);
+                }
+                total.sum_us += series.sum_us.load(Ordering::Relaxed);
+            }
+        }
+        totals
+    }
+
+    fn connections(&self) -> BTreeMap<u16, i64> {
+        let mut ports = BTreeMap::new();
+        for thread in lock(&self.shared.threads).iter() {
+            for (port, open) in lock(&thread.shared.connections).iter() {
+                *ports.entry(*port).or_default() += open.load(Ordering::Relaxed);
+            }
+        }
+        ports
+    }
+}
+
+impl Collector for Conventional {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "http_server_request_duration",
+            "Time from a request's head to the end of its answer",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for (key, total) in self.0.totals() {
+            let bounds = BUCKETS.into_iter().chain([f64::MAX]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(total.buckets).collect();
+            let count = total.buckets.iter().sum();
+            let sum = total.sum_us as f64 / 1e6;
+            family
+                .encode_family(&key)?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Own {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let shared = &self.0.shared;
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        for (name, help, value) in [
+            (
+                "snapshot_version",
+                "Version of the snapshot in use",
+                read(&shared.snapshot_version),
+            ),
+            (
+                "snapshot_applied_timestamp_seconds",
+                "When the snapshot in use was applied, since 1970-01-01 UTC",
+                read(&shared.snapshot_applied_at_unix_s),
+            ),
+        ] {
+            let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            gauge.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
+        }
+        for (name, help, value) in [
+            (
+                "snapshots_applied",
+                "Snapshots taken into use",
+                read(&shared.applied),
+            ),
+            (
+                "snapshots_refused",
+                "Snapshots refused",
+                read(&shared.refused),
+            ),
+            (
+                "snapshot_apply_us",
+                "Time spent applying snapshots",
+                read(&shared.apply_us),
+            ),
+            (
+                "access_log_dropped",
+                "Lines dropped, queue full",
+                read(&shared.log_lines_dropped),
+            ),
+        ] {
+            let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counter.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        let help = "Open client connections";
+        let mut family = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
+        for (port, open) in self.0.connections() {
+            family
+                .encode_family(&[("port", u64::from(port))])?
+                .encode_gauge(&open)?;
+        }
+        Ok(())
+    }
+}
+
+fn add(counter: &AtomicU64, value: u64) {
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(value),
+        Ordering::Relaxed,
+    );
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,91 @@
+//! A snapshot in the form in which threads serve it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tidegate_ir::{Digest, PartKey, PartKind, PartName, Snapshot};
+use tidegate_router::{Problem, Table};
+
+use crate::listen::tls::TlsBuilder;
+use crate::upstream::Upstream;
+
+/// Everything that a request needs to know; immutable, shared by all threads.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) snapshot: Snapshot,
+    /// Digest of the snapshot's manifest.
+    pub(crate) digest: Digest,
+    pub(crate) table: Table,
+    backends: HashMap<PartName, Arc<Upstream>>,
+    /// By bind port, for the ports whose listeners end TLS.
+    tls: HashMap<u16, Arc<ServerConfig>>,
+}
+
+impl Serving {
+    /// Builds what a snapshot says; parts that did not change are taken from `previous`.
+    ///
+    /// # Errors
+    /// Everything that cannot be served, at most 100 problems.
+    pub(crate) fn build(
+        snapshot: Snapshot,
+        previous: Option<&Self>,
+        tls: &TlsBuilder,
+    ) -> Result<Self, Vec<Problem>> {
+        let table = Table::build(&snapshot, previous.map(|serving| &serving.table));
+        let mut problems = table.problems().to_vec();
+        let configs = tls.build(&snapshot, &mut problems);
+        let backends = upstreams(&snapshot, previous);
+        problems.truncate(100);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let digest = snapshot.manifest().digest();
+        Ok(Self {
+            snapshot,
+            digest,
+            table,
+            backends,
+            tls: configs,
+        })
+    }
+
+    /// The backend with that name.
+    pub(crate) fn upstream(&self, name: &PartName) -> Option<&Arc<Upstream>> {
+        self.backends.get(name)
+    }
+
+    /// All backends, in no order.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.backends.values()
+    }
+
+    /// How TLS ends on a port, `None` where it is plain.
+    pub(crate) fn tls(&self, bind_port: u16) -> Option<&Arc<ServerConfig>> {
+        self.tls.get(&bind_port)
+    }
+}
+
+fn upstreams(snapshot: &Snapshot, previous: Option<&Serving>) -> HashMap<PartName, Arc<Upstream>> {
+    let mut upstreams = HashMap::new();
+    for backend in snapshot.backends() {
+        let keys = [
+            PartKey::new(PartKind::Backend, backend.name.clone()),
+            PartKey::new(PartKind::EndpointSet, backend.endpoints.clone()),
+        ];
+        let unchanged = previous
+            .filter(|old| {
+                keys.iter()
+                    .all(|key| old.snapshot.get(key) == snapshot.get(key))
+            })
+            .and_then(|old| old.upstream(&backend.name));
+        let upstream = match (unchanged, snapshot.endpoint_set(&backend.endpoints)) {
+            (Some(unchanged), _) => unchanged.clone(),
+            (None, Some(endpoints)) => Arc::new(Upstream::new(backend.clone(), endpoints)),
+            // The closure check has refused such a snapshot.
+            (None, None) => continue,
+        };
+        upstreams.insert(backend.name.clone(), upstream);
+    }
+    upstreams
+}

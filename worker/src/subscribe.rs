@@ -1,0 +1,207 @@
+//! The subscription to configd: snapshots in, acks and nacks out, for ever.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate_proto::ir::v1 as ir;
+use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
+use tidegate_proto::snapshots::v1::subscribe_request::Message as Say;
+use tidegate_proto::snapshots::v1::subscribe_response::Message as Hear;
+use tidegate_proto::snapshots::v1::{
+    Ack, BoundListener, Hello, Nack, Problem, SubscribeRequest, SubscribeResponse, Update,
+};
+use tidegate_runtime::backoff::{Backoff, SplitMix64};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use crate::apply::{Applier, InUse};
+use crate::limits::Limits;
+use crate::update::{self, PartProblem, Pieces, Refusal};
+
+/// Answers that wait to be sent; there is one per update, and one update at a time.
+const ANSWERS_MAX: usize = 8;
+
+/// configd says something every 10 s; after this long without a word the connection counts as lost.
+const SILENCE_MAX: Duration = Duration::from_secs(35);
+
+/// The longest pause between two attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Who subscribes, and to what.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) channel: Channel,
+    pub(crate) pool: Arc<str>,
+    pub(crate) worker: Arc<str>,
+    pub(crate) limits: Arc<Limits>,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("configd refuses or cannot be reached")]
+    Status(#[source] Box<tonic::Status>),
+    #[error("configd closed the stream")]
+    Closed,
+    #[error("configd has said nothing for {} s", SILENCE_MAX.as_secs())]
+    Silent,
+    #[error("configd sent an update that cannot be read")]
+    Pieces(#[source] update::PiecesError),
+    #[error("{0}")]
+    OtherBase(Refusal),
+}
+
+impl Subscription {
+    /// Follows the pool until the future is dropped.
+    pub(crate) async fn run(&self, applier: &mut Applier) {
+        let random = SplitMix64::from_process();
+        let mut backoff = Backoff::new(Duration::from_millis(100), BACKOFF_MAX, random);
+        loop {
+            let started = Instant::now();
+            let Err(error) = self.session(applier).await;
+            if started.elapsed() > BACKOFF_MAX {
+                backoff.reset();
+            }
+            let delay = backoff.next_delay();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::info!(%error, cause, ?delay, "the subscription to configd ended");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn session(
+        &self,
+        applier: &mut Applier,
+    ) -> Result<std::convert::Infallible, SessionError> {
+        let status = |status| SessionError::Status(Box::new(status));
+        let (answers, to_send) = mpsc::channel(ANSWERS_MAX);
+        say(&answers, Say::Hello(self.hello(applier))).await?;
+        let mut client = SnapshotServiceClient::new(self.channel.clone());
+        let stream = client
+            .subscribe(ReceiverStream::new(to_send))
+            .await
+            .map_err(status)?;
+        let mut stream = stream.into_inner();
+        let mut pieces = Pieces::default();
+        loop {
+            let heard = tokio::time::timeout(SILENCE_MAX, stream.message()).await;
+            let heard = heard.map_err(|_| SessionError::Silent)?.map_err(status)?;
+            let Some(SubscribeResponse { message }) = heard else {
+                return Err(SessionError::Closed);
+            };
+            match message {
+                Some(Hear::Update(piece)) => {
+                    let update = pieces
+                        .add(piece, &self.limits)
+                        .map_err(SessionError::Pieces)?;
+                    if let Some(update) = update {
+                        take(update, applier, &answers).await?;
+                    }
+                }
+                Some(Hear::Resync(resync)) => {
+                    let reason = resync.reason().as_str_name();
+                    tracing::info!(reason, "configd sends a whole snapshot");
+                }
+                Some(Hear::Bookmark(_)) | None => {}
+            }
+        }
+    }
+
+    fn hello(&self, applier: &Applier) -> Hello {
+        Hello {
+            pool: self.pool.to_string(),
+            worker: self.worker.to_string(),
+            have: applier
+                .in_use()
+                .map(|used| update::snapshot_id(&used.serving.snapshot)),
+        }
+    }
+}
+
+/// Applies an update and answers it.
+async fn take(
+    update: Update,
+    applier: &mut Applier,
+    answers: &mpsc::Sender<SubscribeRequest>,
+) -> Result<(), SessionError> {
+    let started = Instant::now();
+    let id = update::id_of(&update);
+    let in_use = applier.in_use();
+    let current = in_use.as_ref().map(|used| &used.serving.snapshot);
+    let outcome = if current.is_some_and(|current| update::snapshot_id(current) == id) {
+        // Sent again after a reconnect that lost our ack.
+        in_use.ok_or(Refusal::Problems(vec![]))
+    } else {
+        match update::snapshot(update, current) {
+            Ok(snapshot) => applier.apply(snapshot).await,
+            Err(refusal) => Err(refusal),
+        }
+    };
+    match outcome {
+        Ok(used) => {
+            let apply_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let parts = used.serving.snapshot.manifest().len();
+            tracing::info!(version = id.version, apply_us, parts, "serving a snapshot");
+            let listeners = bound(&used);
+            say(
+                answers,
+                Say::Ack(Ack {
+                    id: Some(id),
+                    apply_us,
+                    listeners,
+                }),
+            )
+            .await
+        }
+        Err(refusal) => {
+            tracing::warn!(version = id.version, %refusal, "refusing a snapshot");
+            let problems = problems(&refusal);
+            say(
+                answers,
+                Say::Nack(Nack {
+                    id: Some(id),
+                    problems,
+                }),
+            )
+            .await?;
+            match refusal {
+                Refusal::OtherBase { .. } => Err(SessionError::OtherBase(refusal)),
+                Refusal::NotNewer { .. } | Refusal::Problems(_) => Ok(()),
+            }
+        }
+    }
+}
+
+async fn say(answers: &mpsc::Sender<SubscribeRequest>, message: Say) -> Result<(), SessionError> {
+    let request = SubscribeRequest {
+        message: Some(message),
+    };
+    answers
+        .send(request)
+        .await
+        .map_err(|_| SessionError::Closed)
+}
+
+fn bound(used: &InUse) -> Vec<BoundListener> {
+    let listeners = used.listeners.iter();
+    let wire = |bound: &crate::apply::BoundListener| BoundListener {
+        listener: bound.listener.to_string(),
+        address: bound.address.to_string(),
+    };
+    listeners.map(wire).collect()
+}
+
+fn problems(refusal: &Refusal) -> Vec<Problem> {
+    let wire = |problem: &PartProblem| Problem {
+        part: problem.part.as_ref().map(|part| ir::PartKey {
+            kind: part.kind.number(),
+            name: part.name.to_string(),
+        }),
+        message: problem.message.clone(),
+    };
+    match refusal {
+        Refusal::Problems(problems) => problems.iter().take(100).map(wire).collect(),
+        other => vec![wire(&PartProblem::of_whole(other.to_string()))],
+    }
+}

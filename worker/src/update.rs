@@ -1,0 +1,312 @@
+//! Updates from configd: pieces gathered within bounds, checked, and turned into a snapshot.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tidegate_ir::{Digest, EncodedPart, PartKey, PartKind, Snapshot};
+use tidegate_proto::ir::v1 as ir;
+use tidegate_proto::snapshots::v1::{SnapshotId, SnapshotInfo, Update};
+use tidegate_router::Problem;
+
+use crate::limits::Limits;
+
+/// Gathers the pieces of one update at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    gathered: Option<Update>,
+    bytes: usize,
+}
+
+/// Why pieces do not make an update.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PiecesError {
+    #[error("a piece of an update does not say to which snapshot it belongs")]
+    NoId,
+    #[error("the update has more than {max} bytes")]
+    TooManyBytes { max: usize },
+    #[error("the update has more than {max} parts")]
+    TooManyParts { max: usize },
+}
+
+/// Why a snapshot is refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// It cannot be built upon what the worker has; a new subscription gets a whole one.
+    #[error("version {version} changes version {base}, this worker has version {has}")]
+    OtherBase { version: u64, base: u64, has: u64 },
+    /// It is not newer than what the worker has.
+    #[error("version {version} is not newer than version {has}")]
+    NotNewer { version: u64, has: u64 },
+    /// It cannot be served.
+    #[error("the snapshot has {} problems, the first is: {}", .0.len(), first(.0))]
+    Problems(Vec<PartProblem>),
+}
+
+/// What is wrong with a snapshot, and in which part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartProblem {
+    /// The part, `None` where the whole is wrong.
+    pub part: Option<PartKey>,
+    /// One sentence with the cause.
+    pub message: String,
+}
+
+impl Pieces {
+    /// Adds a piece; returns the update when it was the last one. A piece of another version starts over.
+    ///
+    /// # Errors
+    /// When the update is larger than the limits; its pieces are dropped.
+    pub(crate) fn add(
+        &mut self,
+        piece: Update,
+        limits: &Limits,
+    ) -> Result<Option<Update>, PiecesError> {
+        let id = piece
+            .info
+            .as_ref()
+            .and_then(|info| info.id.clone())
+            .ok_or(PiecesError::NoId)?;
+        let same =
+            |gathered: &Update| gathered.info.as_ref().and_then(|i| i.id.as_ref()) == Some(&id);
+        if !self.gathered.as_ref().is_some_and(same) {
+            *self = Self::default();
+        }
+        self.bytes += piece.encoded_len();
+        let last = piece.last;
+        let gathered = match &mut self.gathered {
+            None => self.gathered.insert(piece),
+            Some(gathered) => {
+                gathered.put.extend(piece.put);
+                gathered.removed.extend(piece.removed);
+                gathered.blobs.extend(piece.blobs);
+                gathered.last = piece.last;
+                gathered
+            }
+        };
+        let parts = gathered.put.len() + gathered.removed.len() + gathered.blobs.len();
+        let error = if self.bytes > limits.update_bytes_max {
+            Some(PiecesError::TooManyBytes {
+                max: limits.update_bytes_max,
+            })
+        } else if parts > limits.update_parts_max {
+            Some(PiecesError::TooManyParts {
+                max: limits.update_parts_max,
+            })
+        } else {
+            None
+        };
+        if let Some(error) = error {
+            *self = Self::default();
+            return Err(error);
+        }
+        if !last {
+            return Ok(None);
+        }
+        self.bytes = 0;
+        Ok(self.gathered.take())
+    }
+}
+
+/// The snapshot that an update makes of `current`: every blob agrees with its digest, the manifest with
+/// the snapshot's, and every reference leads somewhere.
+///
+/// # Errors
+/// When anything of that does not hold.
+pub(crate) fn snapshot(update: Update, current: Option<&Snapshot>) -> Result<Snapshot, Refusal> {
+    let id = id_of(&update);
+    let has = current.map_or(0, |current| current.version);
+    if id.version <= has {
+        return Err(Refusal::NotNewer {
+            version: id.version,
+            has,
+        });
+    }
+    if update.base_version != 0 && update.base_version != has {
+        let (version, base) = (id.version, update.base_version);
+        return Err(Refusal::OtherBase { version, base, has });
+    }
+    let mut parts: BTreeMap<PartKey, EncodedPart> = BTreeMap::new();
+    if update.base_version != 0 {
+        let base = current.into_iter().flat_map(Snapshot::parts);
+        parts.extend(base.map(|part| (part.key().clone(), part.clone())));
+    }
+    let mut problems = Vec::new();
+    for key in &update.removed {
+        match key_of(key.kind, &key.name) {
+            Ok(key) => drop(parts.remove(&key)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    put(&mut parts, update, current, &mut problems);
+    if !problems.is_empty() {
+        problems.truncate(100);
+        return Err(Refusal::Problems(problems));
+    }
+    let snapshot = Snapshot::new(id.pool.as_str(), id.version, parts.into_values());
+    check(&snapshot, &id)?;
+    Ok(snapshot)
+}
+
+/// The update that makes a snapshot out of nothing.
+pub(crate) fn whole(snapshot: &Snapshot) -> Update {
+    let put = snapshot.parts().map(|part| ir::PartRef {
+        kind: part.key().kind.number(),
+        name: part.key().name.to_string(),
+        digest: digest_bytes(part.digest()),
+    });
+    let blobs = snapshot
+        .parts()
+        .map(|part| (part.digest(), part.bytes().clone()));
+    let blobs: BTreeMap<Digest, Bytes> = blobs.collect();
+    let blobs = blobs.into_iter();
+    Update {
+        info: Some(SnapshotInfo {
+            id: Some(snapshot_id(snapshot)),
+            ..SnapshotInfo::default()
+        }),
+        base_version: 0,
+        put: put.collect(),
+        removed: vec![],
+        blobs: blobs
+            .map(|(d, content)| ir::Blob {
+                digest: digest_bytes(d),
+                content,
+            })
+            .collect(),
+        last: true,
+    }
+}
+
+/// How the protocol names a snapshot.
+pub(crate) fn snapshot_id(snapshot: &Snapshot) -> SnapshotId {
+    SnapshotId {
+        pool: snapshot.pool.to_string(),
+        version: snapshot.version,
+        digest: digest_bytes(snapshot.manifest().digest()),
+    }
+}
+
+/// The snapshot that an update makes.
+pub(crate) fn id_of(update: &Update) -> SnapshotId {
+    update
+        .info
+        .as_ref()
+        .and_then(|info| info.id.clone())
+        .unwrap_or_default()
+}
+
+impl From<Problem> for PartProblem {
+    fn from(problem: Problem) -> Self {
+        Self {
+            part: Some(problem.part),
+            message: problem.message,
+        }
+    }
+}
+
+impl PartProblem {
+    pub(crate) fn of_whole(message: impl Into<String>) -> Self {
+        Self {
+            part: None,
+            message: message.into(),
+        }
+    }
+}
+
+fn put(
+    parts: &mut BTreeMap<PartKey, EncodedPart>,
+    update: Update,
+    current: Option<&Snapshot>,
+    problems: &mut Vec<PartProblem>,
+) {
+    let mut blobs: HashMap<Bytes, Bytes> = HashMap::with_capacity(update.blobs.len());
+    for blob in update.blobs {
+        if Digest::of(&blob.content).as_bytes()[..] == blob.digest[..] {
+            blobs.insert(blob.digest, blob.content);
+        } else {
+            let named = hex(&blob.digest);
+            problems.push(PartProblem::of_whole(format!(
+                "the blob named {named} has other bytes"
+            )));
+        }
+    }
+    for part in &update.put {
+        let decoded = key_of(part.kind, &part.name).and_then(|key| {
+            let known = current.and_then(|current| current.get(&key));
+            let known = known.filter(|known| known.digest().as_bytes()[..] == part.digest[..]);
+            match (known, blobs.get(&part.digest)) {
+                (Some(known), _) => Ok(known.clone()),
+                (None, Some(content)) => decode(key, content.clone()),
+                (None, None) => Err(PartProblem {
+                    message: format!("its bytes, {}, were not sent", hex(&part.digest)),
+                    part: Some(key),
+                }),
+            }
+        });
+        match decoded {
+            Ok(part) => drop(parts.insert(part.key().clone(), part)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+}
+
+fn decode(key: PartKey, content: Bytes) -> Result<EncodedPart, PartProblem> {
+    let part = EncodedPart::decode(key.kind, content).map_err(|error| PartProblem {
+        part: Some(key.clone()),
+        message: error.to_string(),
+    })?;
+    if *part.key() != key {
+        let message = format!("its bytes are those of {}", part.key());
+        return Err(PartProblem {
+            part: Some(key),
+            message,
+        });
+    }
+    Ok(part)
+}
+
+fn check(snapshot: &Snapshot, id: &SnapshotId) -> Result<(), Refusal> {
+    let digest = snapshot.manifest().digest();
+    if digest.as_bytes()[..] != id.digest[..] {
+        let message = format!("the manifest's digest is {digest}, not {}", hex(&id.digest));
+        return Err(Refusal::Problems(vec![PartProblem::of_whole(message)]));
+    }
+    snapshot.check_closed().map_err(|dangling| {
+        let problem = |dangling: tidegate_ir::Dangling| PartProblem {
+            message: format!(
+                "it refers to {}, which the snapshot does not have",
+                dangling.to
+            ),
+            part: Some(dangling.from),
+        };
+        Refusal::Problems(dangling.into_iter().map(problem).collect())
+    })
+}
+
+fn key_of(kind: i32, name: &str) -> Result<PartKey, PartProblem> {
+    PartKind::from_number(kind)
+        .map(|kind| PartKey::new(kind, name))
+        .ok_or_else(|| PartProblem::of_whole(format!("part {name} is of the unknown kind {kind}")))
+}
+
+fn digest_bytes(digest: Digest) -> Bytes {
+    Bytes::copy_from_slice(digest.as_bytes())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    match Digest::try_from(bytes) {
+        Ok(digest) => digest.short(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn first(problems: &[PartProblem]) -> String {
+    let Some(first) = problems.first() else {
+        return "unknown".to_owned();
+    };
+    match &first.part {
+        Some(part) => format!("{part}: {}", first.message),
+        None => first.message.clone(),
+    }
+}
