@@ -1,0 +1,66 @@
+//! The names under which users know kinds.
+
+use anyhow::bail;
+
+/// A kind that configd stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) group: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) short: &'static str,
+    pub(crate) is_namespaced: bool,
+}
+
+const GATEWAY: &str = "gateway.networking.k8s.io";
+
+/// Every kind that Tidegate reads.
+pub(crate) const KINDS: &[Kind] = &[
+    kind(GATEWAY, "GatewayClass", "gatewayclasses", "gc", false),
+    kind(GATEWAY, "Gateway", "gateways", "gtw", true),
+    kind(GATEWAY, "HTTPRoute", "httproutes", "hr", true),
+    kind(GATEWAY, "ReferenceGrant", "referencegrants", "refgrant", true),
+    kind("", "Namespace", "namespaces", "ns", false),
+    kind("", "Service", "services", "svc", true),
+    kind("", "Secret", "secrets", "", true),
+    kind("discovery.k8s.io", "EndpointSlice", "endpointslices", "eps", true),
+];
+
+const fn kind(
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    short: &'static str,
+    is_namespaced: bool,
+) -> Kind {
+    Kind { group, kind, plural, short, is_namespaced }
+}
+
+/// The kind of that name: singular, plural or short, in any case.
+pub(crate) fn find_kind(name: &str) -> anyhow::Result<&'static Kind> {
+    let name = name.to_ascii_lowercase();
+    let is_it = |kind: &&Kind| {
+        kind.kind.to_ascii_lowercase() == name
+            || kind.plural == name
+            || (!kind.short.is_empty() && kind.short == name)
+    };
+    let Some(kind) = KINDS.iter().find(is_it) else {
+        let known: Vec<_> = KINDS.iter().map(|kind| kind.plural).collect();
+        bail!("there is no kind \"{name}\"; there are {}", known.join(", "));
+    };
+    Ok(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_three_names() {
+        for name in ["HTTPRoute", "httproutes", "hr"] {
+            assert_eq!(find_kind(name).expect("known").kind, "HTTPRoute");
+        }
+        let error = find_kind("pod").expect_err("not ours").to_string();
+        assert!(error.contains("httproutes"), "{error}");
+    }
+}
