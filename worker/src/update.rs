@@ -45,7 +45,7 @@ pub(crate) enum Refusal {
 
 /// What is wrong with a snapshot, and in which part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartProblem {
+pub(crate) struct PartProblem {
     /// The part, `None` where the whole is wrong.
     pub part: Option<PartKey>,
     /// One sentence with the cause.

@@ -1,0 +1,10 @@
+//! The worker through its ends: a fake configd, fake backends, real sockets on the loopback interface.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may stop where they fail"
+)]
+
+mod support;
+
+mod serving;

@@ -1,0 +1,97 @@
+//! What the worker's tests share: a fake configd, fake backends, a raw client.
+#![allow(unreachable_pub, reason = "nothing outside of the tests sees it")]
+
+pub mod backend;
+pub mod client;
+pub mod configd;
+pub mod parts;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidegate_runtime::drain::Drain;
+use tidegate_runtime::metrics::Metrics;
+use tidegate_runtime::ready::Readiness;
+use tidegate_worker::{BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+
+use self::configd::Configd;
+
+/// A worker under test.
+pub struct Running {
+    pub configd: Configd,
+    pub worker: WorkerHandle,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+    pub drain: Drain,
+}
+
+/// How a worker under test differs from the usual one.
+#[derive(Clone, Default)]
+pub struct Setup {
+    pub last_good: Option<PathBuf>,
+    pub exact_ports: bool,
+    pub limits: Limits,
+    pub threads: Option<usize>,
+    pub access_log: bool,
+}
+
+impl Running {
+    pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    pub async fn start_with(setup: Setup) -> Self {
+        let configd = Configd::start().await;
+        Self::start_at(configd, setup).await
+    }
+
+    pub async fn start_at(configd: Configd, setup: Setup) -> Self {
+        let policy = if setup.exact_ports {
+            BindPolicy::Exact
+        } else {
+            BindPolicy::Any
+        };
+        let options = WorkerOptions {
+            channel: configd.channel(),
+            pool: configd::POOL.into(),
+            name: "worker-0".into(),
+            threads: setup.threads.or(Some(2)),
+            ports: PortPolicy {
+                address: Ipv4Addr::LOCALHOST.into(),
+                policy,
+                privileged_ports: false,
+            },
+            last_good: setup.last_good,
+            access_log: setup.access_log,
+            traces: false,
+            limits: setup.limits,
+            drain_delay: Duration::ZERO,
+        };
+        let metrics = Metrics::new("tidegate", "worker", "test");
+        let readiness = Readiness::new();
+        let drain = Drain::new(Duration::from_secs(10));
+        let worker = Worker::start(options, &metrics, &readiness, &drain)
+            .await
+            .unwrap();
+        Self {
+            configd,
+            worker,
+            metrics,
+            readiness,
+            drain,
+        }
+    }
+
+    /// The address of a listener by its section name.
+    pub fn address(&self, section: &str) -> SocketAddr {
+        let suffix = format!("/{section}");
+        let listeners = self.worker.listeners();
+        let found = listeners
+            .iter()
+            .find(|bound| bound.listener.ends_with(&suffix));
+        found
+            .unwrap_or_else(|| panic!("no listener {section} in {listeners:?}"))
+            .address
+    }
+}

@@ -1,0 +1,122 @@
+//! Parts of snapshots, with the defaults that tests want.
+
+use std::net::SocketAddr;
+
+use tidegate_ir::*;
+
+pub const LISTENER: &str = "infra/gw/http";
+
+pub fn listener() -> Listener {
+    listener_at("http", 80, "")
+}
+
+pub fn listener_at(section: &str, port: u16, host: &str) -> Listener {
+    Listener {
+        name: format!("infra/gw/{section}").into(),
+        gateway: ObjectName::new("infra", "gw"),
+        section_name: section.into(),
+        port,
+        bind_port: port,
+        hostname: Hostname::parse(host).unwrap(),
+        protocol: ListenerProtocol::Http,
+    }
+}
+
+pub fn backend(name: &str, addresses: &[SocketAddr]) -> Vec<Part> {
+    backend_of(name, addresses, BackendProtocol::Http1)
+}
+
+pub fn backend_of(name: &str, addresses: &[SocketAddr], protocol: BackendProtocol) -> Vec<Part> {
+    let mut endpoints: Vec<_> = addresses
+        .iter()
+        .map(|address| Endpoint {
+            address: *address,
+            draining: false,
+        })
+        .collect();
+    endpoints.sort();
+    vec![
+        Part::Backend(Backend {
+            name: name.into(),
+            service: ObjectName::new("shop", name),
+            port: 80,
+            protocol,
+            endpoints: name.into(),
+        }),
+        Part::EndpointSet(EndpointSet {
+            name: name.into(),
+            endpoints,
+        }),
+    ]
+}
+
+pub fn route(name: &str, rules: Vec<Rule>) -> Route {
+    Route {
+        kind: RouteKind::Http,
+        object: ObjectName::new("shop", name),
+        created_at_unix_s: 0,
+        attachments: vec![attachment(LISTENER, &[""])],
+        rules,
+    }
+}
+
+pub fn attachment(listener: &str, hosts: &[&str]) -> Attachment {
+    let claim = |host: &&str| HostClaim::own(Hostname::parse(host).unwrap());
+    Attachment {
+        listener: listener.into(),
+        hosts: hosts.iter().map(claim).collect(),
+    }
+}
+
+pub fn prefix(path: &str) -> Match {
+    matching(PathMatch::Prefix(path.into()))
+}
+
+pub fn matching(path: PathMatch) -> Match {
+    Match {
+        path,
+        method: None,
+        headers: vec![],
+        query_params: vec![],
+    }
+}
+
+pub fn rule(matches: Vec<Match>, action: Action) -> Rule {
+    Rule {
+        name: None,
+        matches,
+        filters: vec![],
+        action,
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// A rule for a path prefix that forwards to one backend.
+pub fn to(path: &str, backend: &str) -> Rule {
+    rule(
+        vec![prefix(path)],
+        Action::Forward(vec![weighted(backend, 1)]),
+    )
+}
+
+pub fn weighted(backend: &str, weight: u32) -> WeightedBackend {
+    WeightedBackend {
+        weight,
+        target: Target::Backend(backend.into()),
+        filters: vec![],
+    }
+}
+
+pub fn edits(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderEdits {
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect()
+    };
+    HeaderEdits {
+        set: pairs(set),
+        add: pairs(add),
+        remove: remove.iter().map(|name| (*name).into()).collect(),
+    }
+}
