@@ -1,1 +1,31 @@
-//! Placeholder until the first commit.
+//! Gateway API objects in, snapshots, statuses and findings out: pure, total and deterministic.
+//!
+//! What a user got wrong is a condition of the object or a [`Diagnostic`], never an error of the
+//! compiler. No clock, no I/O: equal objects give equal bytes, in whatever order they come.
+
+mod api;
+mod codes;
+mod compile;
+mod diagnostic;
+mod duration;
+mod features;
+mod gateway;
+mod grants;
+mod key_match;
+mod listener;
+mod objects;
+mod read;
+mod route;
+mod rules;
+mod secret;
+mod service;
+mod status;
+mod tls;
+
+pub use codes::{CODES, Code, explain_code};
+pub use compile::{Compilation, Compiler, Pooling, Settings, compile};
+pub use diagnostic::{Diagnostic, Severity};
+pub use features::SUPPORTED_FEATURES;
+pub use objects::{Object, ObjectKey, is_known};
+pub use read::{InvalidField, validate};
+pub use status::ObjectStatus;

@@ -1,0 +1,87 @@
+//! The codes of all findings, with a sentence each.
+
+use crate::diagnostic::Severity;
+
+/// A kind of finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// Stable name, such as `TG1001`.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it means, and what to do.
+    pub explanation: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $id:literal $severity:ident $explanation:literal;)*) => {
+        $(pub(crate) const $name: Code = Code {
+            id: $id,
+            severity: Severity::$severity,
+            explanation: $explanation,
+        };)*
+
+        /// Every code, ordered by its name.
+        pub const CODES: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    UNREADABLE = "TG1001" Error "The object does not fit its schema or breaks one of its rules; it is left out until it is corrected.";
+    CLASS_NOT_FOUND = "TG1101" Warning "A Gateway names a GatewayClass that does not exist, so nothing serves it; create the class or correct spec.gatewayClassName.";
+    CLASS_PARAMETERS = "TG1102" Error "A GatewayClass has a parametersRef of a kind that is not supported; remove it.";
+    GATEWAY_PARAMETERS = "TG1201" Error "A Gateway has an infrastructure.parametersRef of a kind that is not supported; remove it.";
+    ADDRESS_TYPE = "TG1202" Error "A Gateway asks for an address of a type that is not supported; use IPAddress or Hostname.";
+    GATEWAY_FIELD = "TG1203" Error "A Gateway uses a field that is not supported yet; the listeners that it concerns are refused.";
+    GATEWAY_CLASH = "TG1204" Error "Another source has a Gateway of the same namespace and name in the same pool; the older one is served.";
+    LISTENER_PROTOCOL = "TG1301" Error "A listener has a protocol that is not supported; HTTP and HTTPS are.";
+    LISTENER_CONFLICT = "TG1302" Error "Two listeners of a Gateway cannot be told apart, or need different protocols on one port; give them different hostnames or ports.";
+    LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute.";
+    LISTENER_FIELD = "TG1304" Error "A listener uses a value that is not supported; it is refused.";
+    CERTIFICATE_REF = "TG1305" Error "A certificateRef does not lead to a usable kubernetes.io/tls Secret.";
+    CERTIFICATE_NOT_PERMITTED = "TG1306" Error "A certificateRef leads into another namespace without a ReferenceGrant there.";
+    LISTENER_SELECTOR = "TG1307" Warning "A listener chooses namespaces by a selector but has none, so no route can attach; set namespaces.selector.";
+    LISTENER_PORT_MOVED = "TG1308" Info "Another Gateway of the same pool already has the port, so the worker binds another one for this Gateway.";
+    LISTENER_HOST_OVERLAP = "TG1309" Info "Two HTTPS listeners on one port have overlapping hostnames; a client that reuses a connection may meet the wrong one.";
+    PARENT_NOT_FOUND = "TG2101" Warning "A route names a parent that does not exist, so nothing serves it there.";
+    PARENT_KIND = "TG2102" Warning "A route names a parent of a kind that is not supported; only Gateways are.";
+    NO_MATCHING_PARENT = "TG2103" Error "A route names a section or port that no listener of the Gateway has.";
+    NOT_ALLOWED_BY_LISTENERS = "TG2104" Error "No listener of the Gateway allows routes of that kind from that namespace.";
+    NO_MATCHING_HOSTNAME = "TG2105" Error "No hostname of the route fits the hostname of a listener of the Gateway.";
+    NO_PARENTS = "TG2106" Warning "A route names no parent, so nothing serves it; set spec.parentRefs.";
+    ROUTE_CLASH = "TG2107" Error "Another source has a route of the same namespace and name in the same pool; the older one is served.";
+    UNSUPPORTED_VALUE = "TG2201" Error "A rule uses a value or field that is not supported; its requests get 500.";
+    UNSUPPORTED_FILTER = "TG2202" Error "A rule has a filter that is not supported; filters are never skipped, so its requests get 500.";
+    INVALID_REGEX = "TG2203" Error "A regular expression does not compile; nothing can match it.";
+    SHADOWED_MATCH = "TG2204" Warning "An earlier rule of the same route has an identical match, so this one never gets a request.";
+    NO_BACKENDS = "TG2205" Warning "A rule neither forwards nor redirects, so its requests get 500; add backendRefs.";
+    ZERO_WEIGHTS = "TG2206" Warning "All backends of a rule have weight 0, so its requests get 500.";
+    DUPLICATE_NAME = "TG2207" Warning "A match lists the same header or query parameter twice; only the first one counts.";
+    BACKEND_KIND = "TG2301" Error "A backendRef names a kind that is not supported; use a Service.";
+    BACKEND_NOT_FOUND = "TG2302" Error "A backendRef names a Service, or a port of one, that does not exist; its share of requests gets 500.";
+    BACKEND_NOT_PERMITTED = "TG2303" Error "A backendRef leads into another namespace without a ReferenceGrant there; its share of requests gets 500.";
+    BACKEND_PROTOCOL = "TG2304" Error "A Service port has a protocol or appProtocol that is not supported for this route.";
+    NO_ENDPOINTS = "TG2305" Warning "A Service port that a route uses has no ready endpoint, so its requests get 503.";
+    GRANT_UNUSED_KIND = "TG3101" Info "A ReferenceGrant names a kind that no reference is ever checked for.";
+}
+
+/// The code with that name.
+pub fn explain_code(id: &str) -> Option<&'static Code> {
+    CODES.iter().find(|code| code.id.eq_ignore_ascii_case(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_ordered_and_unique() {
+        assert!(CODES.is_sorted_by(|a, b| a.id < b.id));
+    }
+
+    #[test]
+    fn a_code_is_found_in_any_case() {
+        assert_eq!(explain_code("tg1001").map(|code| code.id), Some("TG1001"));
+        assert_eq!(explain_code("TG9999"), None);
+    }
+}

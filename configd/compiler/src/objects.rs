@@ -1,0 +1,221 @@
+//! The objects that the compiler reads, parsed once and found by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_ir::ObjectName;
+
+use crate::api::GATEWAY_GROUP;
+use crate::api::core::{EndpointSlice, Namespace};
+use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
+use crate::api::http_route::HttpRouteSpec;
+use crate::api::reference_grant::ReferenceGrantSpec;
+use crate::secret::TlsSecret;
+use crate::service::{self, ServicePorts};
+
+/// Identifies an object; the order of keys is the order of all outputs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The cluster or file set that it comes from.
+    pub source: Arc<str>,
+    /// API group; empty for the core group.
+    pub group: Arc<str>,
+    /// Kind, such as `HTTPRoute`.
+    pub kind: Arc<str>,
+    /// Namespace; empty for objects of the whole cluster.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// An object as it is stored.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Which object.
+    pub key: ObjectKey,
+    /// The uid that its cluster gave it.
+    pub uid: String,
+    /// `metadata.generation`; statuses carry it as `observedGeneration`.
+    pub generation: i64,
+    /// Creation time in seconds since 1970-01-01 UTC; the older of two equal routes wins.
+    pub created_at_unix_s: i64,
+    /// JSON of the whole object.
+    pub content: Bytes,
+}
+
+/// Where an object lives: objects refer only to objects of their own source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) source: Arc<str>,
+    pub(crate) object: ObjectName,
+}
+
+/// A parsed object together with its metadata.
+#[derive(Debug)]
+pub(crate) struct Parsed<S> {
+    pub(crate) key: ObjectKey,
+    pub(crate) uid: String,
+    pub(crate) generation: i64,
+    pub(crate) created_at_unix_s: i64,
+    pub(crate) spec: S,
+}
+
+/// An object of any kind that the compiler reads.
+pub(crate) enum Known {
+    GatewayClass(GatewayClassSpec),
+    Gateway(GatewaySpec),
+    HttpRoute(HttpRouteSpec),
+    ReferenceGrant(ReferenceGrantSpec),
+    Namespace(Namespace),
+    Service(ServicePorts),
+    EndpointSlice(EndpointSlice),
+    Secret(TlsSecret),
+}
+
+type Table<S> = BTreeMap<Place, Arc<Parsed<S>>>;
+
+/// All objects, by kind and place.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    pub(crate) classes: Table<GatewayClassSpec>,
+    pub(crate) gateways: Table<GatewaySpec>,
+    pub(crate) http_routes: Table<HttpRouteSpec>,
+    pub(crate) grants: Table<ReferenceGrantSpec>,
+    pub(crate) namespaces: Table<Namespace>,
+    pub(crate) services: Table<ServicePorts>,
+    pub(crate) slices: Table<EndpointSlice>,
+    /// The slices of each Service.
+    pub(crate) slices_by_service: BTreeMap<Place, BTreeSet<Place>>,
+    pub(crate) secrets: Table<TlsSecret>,
+}
+
+impl Place {
+    pub(crate) fn new(source: &Arc<str>, namespace: &str, name: &str) -> Self {
+        Self {
+            source: source.clone(),
+            object: ObjectName::new(namespace, name),
+        }
+    }
+
+    /// The place of a cluster-wide object.
+    pub(crate) fn cluster_wide(source: &Arc<str>, name: &str) -> Self {
+        Self::new(source, "", name)
+    }
+}
+
+impl ObjectKey {
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            source: self.source.clone(),
+            object: ObjectName::new(self.namespace.clone(), self.name.clone()),
+        }
+    }
+}
+
+impl<S> Parsed<S> {
+    fn new(object: &Object, spec: S) -> Arc<Self> {
+        Arc::new(Self {
+            key: object.key.clone(),
+            uid: object.uid.clone(),
+            generation: object.generation,
+            created_at_unix_s: object.created_at_unix_s,
+            spec,
+        })
+    }
+
+    pub(crate) fn name(&self) -> ObjectName {
+        ObjectName::new(self.key.namespace.clone(), self.key.name.clone())
+    }
+}
+
+impl Parsed<EndpointSlice> {
+    /// The Service that the slice belongs to.
+    pub(crate) fn owner(&self) -> Option<Place> {
+        service::owner_of(&self.key.source, &self.key.namespace, &self.spec)
+    }
+}
+
+/// Whether the compiler reads objects of that kind.
+pub fn is_known(group: &str, kind: &str) -> bool {
+    match group {
+        GATEWAY_GROUP => matches!(
+            kind,
+            "GatewayClass" | "Gateway" | "HTTPRoute" | "ReferenceGrant"
+        ),
+        "" => matches!(kind, "Namespace" | "Service" | "Secret"),
+        "discovery.k8s.io" => kind == "EndpointSlice",
+        _ => false,
+    }
+}
+
+impl Objects {
+    /// Adds or replaces an object.
+    pub(crate) fn insert(&mut self, object: &Object, known: Known) {
+        let place = object.key.place();
+        macro_rules! insert {
+            ($table:ident, $spec:expr) => {
+                drop(self.$table.insert(place, Parsed::new(object, $spec)))
+            };
+        }
+        match known {
+            Known::GatewayClass(spec) => insert!(classes, spec),
+            Known::Gateway(spec) => insert!(gateways, spec),
+            Known::HttpRoute(spec) => insert!(http_routes, spec),
+            Known::ReferenceGrant(spec) => insert!(grants, spec),
+            Known::Namespace(spec) => insert!(namespaces, spec),
+            Known::Service(spec) => insert!(services, spec),
+            Known::EndpointSlice(spec) => {
+                self.forget_slice(&place);
+                let owner = service::owner_of(&object.key.source, &object.key.namespace, &spec);
+                if let Some(owner) = owner {
+                    let slices = self.slices_by_service.entry(owner).or_default();
+                    slices.insert(place.clone());
+                }
+                insert!(slices, spec);
+            }
+            Known::Secret(spec) => insert!(secrets, spec),
+        }
+    }
+
+    /// Forgets an object; one that is not there is fine.
+    pub(crate) fn remove(&mut self, key: &ObjectKey) {
+        let place = key.place();
+        match (&*key.group, &*key.kind) {
+            (GATEWAY_GROUP, "GatewayClass") => drop(self.classes.remove(&place)),
+            (GATEWAY_GROUP, "Gateway") => drop(self.gateways.remove(&place)),
+            (GATEWAY_GROUP, "HTTPRoute") => drop(self.http_routes.remove(&place)),
+            (GATEWAY_GROUP, "ReferenceGrant") => drop(self.grants.remove(&place)),
+            ("", "Namespace") => drop(self.namespaces.remove(&place)),
+            ("", "Service") => drop(self.services.remove(&place)),
+            ("", "Secret") => drop(self.secrets.remove(&place)),
+            ("discovery.k8s.io", "EndpointSlice") => self.forget_slice(&place),
+            _ => {}
+        }
+    }
+
+    fn forget_slice(&mut self, place: &Place) {
+        let Some(slice) = self.slices.remove(place) else {
+            return;
+        };
+        let Some(owner) = slice.owner() else {
+            return;
+        };
+        if let Some(slices) = self.slices_by_service.get_mut(&owner) {
+            slices.remove(place);
+            if slices.is_empty() {
+                self.slices_by_service.remove(&owner);
+            }
+        }
+    }
+}

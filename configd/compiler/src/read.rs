@@ -1,0 +1,167 @@
+//! From JSON to typed objects; what does not fit is refused with the path of the field.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::api::GATEWAY_GROUP;
+use crate::api::core::{EndpointSlice, Namespace, Secret, Service};
+use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
+use crate::api::http_route::HttpRouteSpec;
+use crate::api::meta::Strict;
+use crate::api::reference_grant::ReferenceGrantSpec;
+use crate::objects::Known;
+use crate::rules;
+use crate::secret::TlsSecret;
+use crate::service::ServicePorts;
+
+/// A field that breaks the schema or a rule of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InvalidField {
+    /// Path, such as `spec.rules[0].matches[1].path.value`; empty for the whole object.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl InvalidField {
+    pub(crate) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// Checks an object against the schema and the rules of its kind; a kind that the compiler does not
+/// read is fine.
+///
+/// # Errors
+/// Lists the fields that are wrong: one that breaks the schema, or all that break a rule.
+pub fn validate(group: &str, kind: &str, content: &[u8]) -> Result<(), Vec<InvalidField>> {
+    read(group, kind, content).map(drop)
+}
+
+/// Reads an object of a known kind, `None` for another kind.
+pub(crate) fn read(
+    group: &str,
+    kind: &str,
+    content: &[u8],
+) -> Result<Option<Known>, Vec<InvalidField>> {
+    if !crate::is_known(group, kind) {
+        return Ok(None);
+    }
+    let mut json: Value = serde_json::from_slice(content)
+        .map_err(|error| vec![InvalidField::new("", format!("it is not JSON: {error}"))])?;
+    check_identity(group, kind, &json).map_err(|invalid| vec![invalid])?;
+    strip_nulls(&mut json);
+    let known = match (group, kind) {
+        (GATEWAY_GROUP, "GatewayClass") => {
+            let object: Strict<GatewayClassSpec> = typed(json)?;
+            checked(&object, rules::gateway_class)?;
+            Known::GatewayClass(object.spec)
+        }
+        (GATEWAY_GROUP, "Gateway") => {
+            let object: Strict<GatewaySpec> = typed(json)?;
+            checked(&object, rules::gateway)?;
+            Known::Gateway(object.spec)
+        }
+        (GATEWAY_GROUP, "HTTPRoute") => {
+            let object: Strict<HttpRouteSpec> = typed(json)?;
+            checked(&object, rules::http_route)?;
+            Known::HttpRoute(object.spec)
+        }
+        (GATEWAY_GROUP, _) => {
+            let object: Strict<ReferenceGrantSpec> = typed(json)?;
+            checked(&object, rules::reference_grant)?;
+            Known::ReferenceGrant(object.spec)
+        }
+        (_, "Namespace") => Known::Namespace(typed::<Namespace>(json)?),
+        (_, "Service") => Known::Service(ServicePorts::new(typed::<Service>(json)?)),
+        (_, "EndpointSlice") => Known::EndpointSlice(typed::<EndpointSlice>(json)?),
+        _ => Known::Secret(TlsSecret::new(&typed::<Secret>(json)?)),
+    };
+    Ok(Some(known))
+}
+
+/// Kubernetes drops nulls before it looks at an object; an empty `hostnames:` in YAML is one.
+fn strip_nulls(json: &mut Value) {
+    match json {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
+
+fn check_identity(group: &str, kind: &str, json: &Value) -> Result<(), InvalidField> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let name = text(&json["metadata"]["name"]);
+    if name.is_empty() {
+        return Err(InvalidField::new(
+            "metadata.name",
+            "the object needs a name",
+        ));
+    }
+    if name.len() > 253 {
+        let message = "a name has at most 253 characters";
+        return Err(InvalidField::new("metadata.name", message));
+    }
+    let written = text(&json["kind"]);
+    if !written.is_empty() && written != kind {
+        let message = format!("it says {written}, but the object is a {kind}");
+        return Err(InvalidField::new("kind", message));
+    }
+    let version = text(&json["apiVersion"]);
+    if version.is_empty() {
+        return Ok(());
+    }
+    let served: &[&str] = match (group, kind) {
+        (GATEWAY_GROUP, _) => &["v1", "v1beta1"],
+        _ => &["v1"],
+    };
+    let full = |version: &&str| match group {
+        "" => (*version).to_owned(),
+        group => format!("{group}/{version}"),
+    };
+    let served: Vec<String> = served.iter().map(full).collect();
+    if served.contains(&version) {
+        Ok(())
+    } else {
+        let message = format!("{version} is not served for {kind}; use {}", served[0]);
+        Err(InvalidField::new("apiVersion", message))
+    }
+}
+
+fn typed<T: DeserializeOwned>(json: Value) -> Result<T, Vec<InvalidField>> {
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = match error.path().to_string() {
+            path if path == "." => String::new(),
+            path => path,
+        };
+        vec![InvalidField::new(path, error.into_inner().to_string())]
+    })
+}
+
+fn checked<S>(
+    object: &Strict<S>,
+    rules: fn(&S) -> Vec<InvalidField>,
+) -> Result<(), Vec<InvalidField>> {
+    let invalid = rules(&object.spec);
+    if invalid.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid)
+    }
+}

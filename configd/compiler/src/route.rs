@@ -1,0 +1,91 @@
+//! Routes: which listeners they attach to, what their rules become, and their status.
+
+pub(crate) mod attach;
+mod backend_ref;
+mod filter;
+mod http;
+mod matcher;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate_ir::EncodedPart;
+
+use crate::api::meta::ParentReference;
+use crate::diagnostic::Diagnostic;
+use crate::objects::{ObjectKey, Place};
+use crate::service::BackendPort;
+use crate::status::{Condition, ObjectStatus, conditions};
+
+pub(crate) use http::{Surroundings, compile};
+
+/// Something that the outcome of a route was computed from, besides the route itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Dependency {
+    /// The listeners of a Gateway, or that it is not there.
+    Gateway(Place),
+    /// The ports of a Service.
+    Service(Place),
+    /// The ReferenceGrants of a namespace; the name is empty.
+    Grants(Place),
+    /// The labels of a Namespace.
+    Namespace(Place),
+}
+
+/// All that a route adds to a compilation.
+#[derive(Debug)]
+pub(crate) struct RouteOutcome {
+    pub(crate) dependencies: BTreeSet<Dependency>,
+    /// `None` if no parent is ours.
+    pub(crate) status: Option<ObjectStatus>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The listeners that count it as attached.
+    pub(crate) attached: BTreeSet<(Place, Arc<str>)>,
+    /// For each pool that serves it.
+    pub(crate) parts: BTreeMap<Arc<str>, EncodedPart>,
+    /// The ports of Services that the parts refer to.
+    pub(crate) backends: BTreeSet<BackendPort>,
+}
+
+/// Findings about one route.
+pub(crate) struct Findings<'a> {
+    pub(crate) key: &'a ObjectKey,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Findings<'_> {
+    pub(crate) fn report(&mut self, field: &str, code: &crate::codes::Code, message: &str) {
+        let field = format!("spec.{field}");
+        self.diagnostics
+            .push(Diagnostic::new(self.key, field, code, message));
+    }
+}
+
+/// One entry of `status.parents`.
+pub(crate) fn parent_status(
+    parent: &ParentReference,
+    controller_name: &str,
+    own: &[Condition],
+    generation: i64,
+) -> Value {
+    let mut reference = json!({
+        "group": parent.group,
+        "kind": parent.kind,
+        "name": parent.name,
+    });
+    if let Some(namespace) = &parent.namespace {
+        reference["namespace"] = json!(namespace);
+    }
+    if let Some(section_name) = &parent.section_name {
+        reference["sectionName"] = json!(section_name);
+    }
+    if let Some(port) = parent.port {
+        reference["port"] = json!(port);
+    }
+    json!({
+        "parentRef": reference,
+        "controllerName": controller_name,
+        "conditions": conditions(own, generation),
+    })
+}

@@ -1,0 +1,474 @@
+//! Rules of HTTPRoutes.
+
+use std::collections::BTreeSet;
+
+use super::Violations;
+use crate::api::GATEWAY_GROUP;
+use crate::api::http_route::{
+    HttpBackendRef, HttpHeaderFilter, HttpPathMatch, HttpPathModifier, HttpRequestMirrorFilter,
+    HttpRouteFilter, HttpRouteMatch, HttpRouteRule, HttpRouteSpec, HttpValueMatch,
+};
+use crate::api::meta::ParentReference;
+use crate::duration;
+use crate::read::InvalidField;
+
+pub(crate) fn http_route(spec: &HttpRouteSpec) -> Vec<InvalidField> {
+    let mut violations = Violations::default();
+    violations.length("spec.parentRefs", &spec.parent_refs, 0, 32);
+    parent_refs(&mut violations, &spec.parent_refs);
+    violations.length("spec.hostnames", &spec.hostnames, 0, 16);
+    for (index, hostname) in spec.hostnames.iter().enumerate() {
+        violations.hostname(&format!("spec.hostnames[{index}]"), hostname);
+    }
+    violations.length("spec.rules", &spec.rules, 1, 16);
+    let matches: usize = spec.rules.iter().map(|rule| rule.matches.len()).sum();
+    let message = "all rules together have more than 128 matches; split the route";
+    violations.require(matches <= 128, "spec.rules", message);
+    let mut names = BTreeSet::new();
+    for (index, item) in spec.rules.iter().enumerate() {
+        let field = format!("spec.rules[{index}]");
+        if let Some(name) = &item.name {
+            let path = format!("{field}.name");
+            violations.section_name(&path, name);
+            let message = format!("another rule is also named {name}; names are unique");
+            violations.require(names.insert(name), &path, &message);
+        }
+        rule(&mut violations, &field, item);
+    }
+    violations.0
+}
+
+/// Parents of one object must be told apart by section or port.
+fn parent_refs(violations: &mut Violations, parents: &[ParentReference]) {
+    let same = |a: &ParentReference, b: &ParentReference| {
+        (&a.group, &a.kind, &a.namespace, &a.name) == (&b.group, &b.kind, &b.namespace, &b.name)
+    };
+    for (index, own) in parents.iter().enumerate() {
+        let field = format!("spec.parentRefs[{index}]");
+        violations.name(&format!("{field}.name"), &own.name);
+        if own.group == GATEWAY_GROUP {
+            violations.require(
+                own.port != Some(0),
+                &format!("{field}.port"),
+                "a port is a number from 1 to 65535",
+            );
+        }
+        let Some((other, twin)) = parents[..index]
+            .iter()
+            .enumerate()
+            .find(|(_, other)| same(own, other))
+        else {
+            continue;
+        };
+        let distinct = match (&own.section_name, &twin.section_name) {
+            (Some(own_section), Some(section)) => own_section != section || own.port != twin.port,
+            (None, None) => own.port.is_some() && twin.port.is_some() && own.port != twin.port,
+            _ => false,
+        };
+        let message = format!(
+            "spec.parentRefs[{other}] names the same parent; give both a sectionName or a port, and different ones"
+        );
+        violations.require(distinct, &field, &message);
+    }
+}
+
+fn rule(violations: &mut Violations, field: &str, rule: &HttpRouteRule) {
+    violations.length(&format!("{field}.matches"), &rule.matches, 0, 64);
+    violations.length(&format!("{field}.filters"), &rule.filters, 0, 16);
+    violations.length(&format!("{field}.backendRefs"), &rule.backend_refs, 0, 16);
+    for (index, item) in rule.matches.iter().enumerate() {
+        route_match(violations, &format!("{field}.matches[{index}]"), item);
+    }
+    filters(violations, field, &rule.filters, rule);
+    let redirects = rule
+        .filters
+        .iter()
+        .any(|filter| filter.request_redirect.is_some());
+    let message = "a rule that redirects cannot have backendRefs; remove one of them";
+    let path = format!("{field}.backendRefs");
+    violations.require(!redirects || rule.backend_refs.is_empty(), &path, message);
+    for (index, backend) in rule.backend_refs.iter().enumerate() {
+        let field = format!("{field}.backendRefs[{index}]");
+        backend_ref(violations, &field, backend);
+        filters(violations, &field, &backend.filters, rule);
+    }
+    timeouts(violations, field, rule);
+}
+
+fn timeouts(violations: &mut Violations, field: &str, rule: &HttpRouteRule) {
+    let Some(timeouts) = &rule.timeouts else {
+        return;
+    };
+    let mut read = |name: &str, text: &Option<String>| {
+        let text = text.as_deref()?;
+        let ms = duration::parse_ms(text);
+        let message = format!("{text:?} is not a duration; write one such as 500ms, 10s or 1h30m");
+        violations.require(ms.is_some(), &format!("{field}.timeouts.{name}"), &message);
+        ms
+    };
+    let request = read("request", &timeouts.request);
+    let backend_request = read("backendRequest", &timeouts.backend_request);
+    if let (Some(request), Some(backend_request)) = (request, backend_request) {
+        let good = request == 0 || backend_request <= request;
+        let message = "it cannot be longer than timeouts.request, which bounds the whole request";
+        violations.require(good, &format!("{field}.timeouts.backendRequest"), message);
+    }
+}
+
+fn route_match(violations: &mut Violations, field: &str, item: &HttpRouteMatch) {
+    if let Some(path) = &item.path {
+        path_match(violations, &format!("{field}.path.value"), path);
+    }
+    violations.length(&format!("{field}.headers"), &item.headers, 0, 16);
+    violations.length(&format!("{field}.queryParams"), &item.query_params, 0, 16);
+    value_matches(violations, &format!("{field}.headers"), &item.headers);
+    value_matches(
+        violations,
+        &format!("{field}.queryParams"),
+        &item.query_params,
+    );
+}
+
+fn path_match(violations: &mut Violations, field: &str, path: &HttpPathMatch) {
+    let value = path.value.as_str();
+    violations.require(
+        value.len() <= 1024,
+        field,
+        "a path has at most 1024 characters",
+    );
+    if !matches!(path.type_.as_str(), "Exact" | "PathPrefix") {
+        return;
+    }
+    absolute_path(violations, field, value);
+}
+
+fn absolute_path(violations: &mut Violations, field: &str, value: &str) {
+    violations.require(value.starts_with('/'), field, "a path begins with /");
+    let lower = value.to_ascii_lowercase();
+    let parts = ["//", "/./", "/../", "%2f", "#"];
+    for part in parts.into_iter().filter(|part| lower.contains(part)) {
+        violations.add(field, format!("a path cannot contain {part}"));
+    }
+    for end in ["/..", "/."].into_iter().filter(|end| value.ends_with(end)) {
+        violations.add(field, format!("a path cannot end with {end}"));
+    }
+    let good = has_only_path_characters(value.as_bytes());
+    violations.require(
+        good,
+        field,
+        "a path has only characters of RFC 3986; encode others as %XX",
+    );
+}
+
+fn has_only_path_characters(mut bytes: &[u8]) -> bool {
+    while let [first, rest @ ..] = bytes {
+        bytes = match (first, rest) {
+            (b'%', [high, low, rest @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                rest
+            }
+            (b'#', rest) => rest,
+            (byte, rest)
+                if byte.is_ascii_alphanumeric() || b"-/._~!$&'()*+,;=:@".contains(byte) =>
+            {
+                rest
+            }
+            _ => return false,
+        };
+    }
+    true
+}
+
+fn value_matches(violations: &mut Violations, field: &str, matches: &[HttpValueMatch]) {
+    for (index, item) in matches.iter().enumerate() {
+        token(violations, &format!("{field}[{index}].name"), &item.name);
+        let good = (1..=4096).contains(&item.value.len());
+        violations.require(
+            good,
+            &format!("{field}[{index}].value"),
+            "a value has 1 to 4096 characters",
+        );
+    }
+}
+
+/// The name of a header or query parameter, as RFC 9110 calls a token.
+fn token(violations: &mut Violations, path: &str, name: &str) {
+    let good = (1..=256).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    let message = format!("{name:?} is not a name of 1 to 256 letters, digits and !#$%&'*+-.^_`|~");
+    violations.require(good, path, &message);
+}
+
+fn filters(
+    violations: &mut Violations,
+    field: &str,
+    filters: &[HttpRouteFilter],
+    rule: &HttpRouteRule,
+) {
+    violations.length(&format!("{field}.filters"), filters, 0, 16);
+    let mut once = BTreeSet::new();
+    for (index, filter) in filters.iter().enumerate() {
+        let path = format!("{field}.filters[{index}]");
+        let type_ = filter.type_.as_str();
+        let may_repeat = matches!(type_, "RequestMirror" | "ExtensionRef");
+        let message = format!("filter {type_} can stand here once only; join the two");
+        violations.require(may_repeat || once.insert(type_), &path, &message);
+        filter_fields(violations, &path, filter);
+        let paths = [
+            (
+                "urlRewrite",
+                filter
+                    .url_rewrite
+                    .as_ref()
+                    .and_then(|filter| filter.path.as_ref()),
+            ),
+            (
+                "requestRedirect",
+                filter
+                    .request_redirect
+                    .as_ref()
+                    .and_then(|filter| filter.path.as_ref()),
+            ),
+        ];
+        for (name, modifier) in paths {
+            if let Some(modifier) = modifier {
+                path_modifier(violations, &format!("{path}.{name}.path"), modifier, rule);
+            }
+        }
+    }
+    let both = once.contains("RequestRedirect") && once.contains("URLRewrite");
+    let message = "RequestRedirect and URLRewrite cannot stand together; remove one of them";
+    violations.require(!both, &format!("{field}.filters"), message);
+}
+
+/// `type` names the one field that is set.
+fn filter_fields(violations: &mut Violations, path: &str, filter: &HttpRouteFilter) {
+    let fields = [
+        (
+            "RequestHeaderModifier",
+            "requestHeaderModifier",
+            filter.request_header_modifier.is_some(),
+        ),
+        (
+            "ResponseHeaderModifier",
+            "responseHeaderModifier",
+            filter.response_header_modifier.is_some(),
+        ),
+        (
+            "RequestMirror",
+            "requestMirror",
+            filter.request_mirror.is_some(),
+        ),
+        (
+            "RequestRedirect",
+            "requestRedirect",
+            filter.request_redirect.is_some(),
+        ),
+        ("URLRewrite", "urlRewrite", filter.url_rewrite.is_some()),
+        ("CORS", "cors", filter.cors.is_some()),
+        (
+            "ExternalAuth",
+            "externalAuth",
+            filter.external_auth.is_some(),
+        ),
+        (
+            "ExtensionRef",
+            "extensionRef",
+            filter.extension_ref.is_some(),
+        ),
+    ];
+    for (type_, field, is_set) in fields {
+        if is_set && filter.type_ != type_ {
+            let message = format!(
+                "{field} belongs to type {type_}, but type is {}",
+                filter.type_
+            );
+            violations.add(format!("{path}.{field}"), message);
+        }
+        if !is_set && filter.type_ == type_ {
+            violations.add(path, format!("type {type_} needs the field {field}"));
+        }
+    }
+    let edits = [
+        ("requestHeaderModifier", &filter.request_header_modifier),
+        ("responseHeaderModifier", &filter.response_header_modifier),
+    ];
+    for (field, edits) in edits {
+        if let Some(edits) = edits {
+            header_filter(violations, &format!("{path}.{field}"), edits);
+        }
+    }
+    if let Some(mirror) = &filter.request_mirror {
+        mirror_filter(violations, &format!("{path}.requestMirror"), mirror);
+    }
+    let redirect = filter.request_redirect.as_ref();
+    if let Some(hostname) = redirect.and_then(|redirect| redirect.hostname.as_ref()) {
+        violations.precise_hostname(&format!("{path}.requestRedirect.hostname"), hostname);
+    }
+    if let Some(port) = redirect.and_then(|redirect| redirect.port) {
+        violations.port(&format!("{path}.requestRedirect.port"), port);
+    }
+    let rewrite = filter.url_rewrite.as_ref();
+    if let Some(hostname) = rewrite.and_then(|rewrite| rewrite.hostname.as_ref()) {
+        violations.precise_hostname(&format!("{path}.urlRewrite.hostname"), hostname);
+    }
+}
+
+/// One header cannot be changed in two ways.
+fn header_filter(violations: &mut Violations, path: &str, filter: &HttpHeaderFilter) {
+    let mut known = BTreeSet::new();
+    let set = filter
+        .set
+        .iter()
+        .map(|header| ("set", &header.name, Some(&header.value)));
+    let add = filter
+        .add
+        .iter()
+        .map(|header| ("add", &header.name, Some(&header.value)));
+    let remove = filter.remove.iter().map(|name| ("remove", name, None));
+    for (list, items) in [
+        ("set", filter.set.len()),
+        ("add", filter.add.len()),
+        ("remove", filter.remove.len()),
+    ] {
+        violations.require(
+            items <= 16,
+            &format!("{path}.{list}"),
+            "at most 16 headers are allowed",
+        );
+    }
+    for (list, name, value) in set.chain(add).chain(remove) {
+        let path = format!("{path}.{list}");
+        token(violations, &path, name);
+        let message = format!("header {name} is changed twice; keep one of the changes");
+        violations.require(known.insert(name.to_ascii_lowercase()), &path, &message);
+        let value = value.map(String::as_str).unwrap_or_default();
+        let good = value
+            .bytes()
+            .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+        let message = format!("the value of header {name} has control characters");
+        violations.require(good && value.len() <= 4096, &path, &message);
+    }
+}
+
+fn mirror_filter(violations: &mut Violations, path: &str, mirror: &HttpRequestMirrorFilter) {
+    let both = mirror.percent.is_some() && mirror.fraction.is_some();
+    violations.require(
+        !both,
+        path,
+        "percent and fraction cannot stand together; remove one of them",
+    );
+    let percent = mirror.percent.unwrap_or(0);
+    violations.require(
+        (0..=100).contains(&percent),
+        &format!("{path}.percent"),
+        "it is a number from 0 to 100",
+    );
+    if let Some(fraction) = &mirror.fraction {
+        let good = fraction.denominator >= 1
+            && (0..=fraction.denominator).contains(&fraction.numerator)
+            && u32::try_from(fraction.denominator).is_ok();
+        let message = "numerator is a number from 0 to denominator, and denominator at least 1";
+        violations.require(good, &format!("{path}.fraction"), message);
+    }
+    let path = format!("{path}.backendRef");
+    let reference = &mirror.backend_ref;
+    violations.name(&format!("{path}.name"), &reference.name);
+    service_port(
+        violations,
+        &path,
+        &reference.group,
+        &reference.kind,
+        reference.port,
+    );
+}
+
+fn path_modifier(
+    violations: &mut Violations,
+    path: &str,
+    modifier: &HttpPathModifier,
+    rule: &HttpRouteRule,
+) {
+    let fields = [
+        (
+            "ReplaceFullPath",
+            "replaceFullPath",
+            &modifier.replace_full_path,
+        ),
+        (
+            "ReplacePrefixMatch",
+            "replacePrefixMatch",
+            &modifier.replace_prefix_match,
+        ),
+    ];
+    for (type_, field, value) in fields {
+        if value.is_some() && modifier.type_ != type_ {
+            let message = format!(
+                "{field} belongs to type {type_}, but type is {}",
+                modifier.type_
+            );
+            violations.add(format!("{path}.{field}"), message);
+        }
+        if value.is_none() && modifier.type_ == type_ {
+            violations.add(path, format!("type {type_} needs the field {field}"));
+        }
+        let value = value.as_deref().unwrap_or_default();
+        violations.require(
+            value.len() <= 1024,
+            path,
+            "a path has at most 1024 characters",
+        );
+    }
+    if modifier.type_ != "ReplacePrefixMatch" {
+        return;
+    }
+    let prefix = |item: &HttpRouteMatch| {
+        item.path
+            .as_ref()
+            .is_none_or(|path| path.type_ == "PathPrefix")
+    };
+    let one_prefix = match rule.matches.as_slice() {
+        [] => true,
+        [only] => prefix(only),
+        _ => false,
+    };
+    let message = "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix; split the rule";
+    violations.require(one_prefix, path, message);
+}
+
+fn backend_ref(violations: &mut Violations, field: &str, backend: &HttpBackendRef) {
+    violations.name(&format!("{field}.name"), &backend.name);
+    let weight = (0..=1_000_000).contains(&backend.weight);
+    violations.require(
+        weight,
+        &format!("{field}.weight"),
+        "a weight is a number from 0 to 1000000",
+    );
+    service_port(
+        violations,
+        field,
+        &backend.group,
+        &backend.kind,
+        backend.port,
+    );
+}
+
+fn service_port(
+    violations: &mut Violations,
+    field: &str,
+    group: &str,
+    kind: &str,
+    port: Option<u16>,
+) {
+    let path = format!("{field}.port");
+    match port {
+        Some(port) => violations.port(&path, port),
+        None if group.is_empty() && kind == "Service" => {
+            violations.add(path, "a reference to a Service needs a port");
+        }
+        None => {}
+    }
+}

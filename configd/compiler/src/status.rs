@@ -1,0 +1,75 @@
+//! Conditions, as the specification's types have them; no times, so that equal input gives equal output.
+
+use serde_json::{Value, json};
+
+use crate::objects::ObjectKey;
+
+/// The status that an object should have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectStatus {
+    /// Which object.
+    pub key: ObjectKey,
+    /// Its uid.
+    pub uid: String,
+    /// The generation that the status is about.
+    pub generation: i64,
+    /// The `status` field, but for `lastTransitionTime` and what other controllers own.
+    pub status: Value,
+}
+
+/// One condition, without its generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) type_: &'static str,
+    pub(crate) status: bool,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// The most characters that Kubernetes allows in a message.
+const MESSAGE_LEN_MAX: usize = 32_768;
+
+impl Condition {
+    pub(crate) fn yes(
+        type_: &'static str,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            type_,
+            status: true,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn no(
+        type_: &'static str,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            type_,
+            status: false,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn json(&self, generation: i64) -> Value {
+        let message: String = self.message.chars().take(MESSAGE_LEN_MAX).collect();
+        json!({
+            "type": self.type_,
+            "status": if self.status { "True" } else { "False" },
+            "observedGeneration": generation,
+            "reason": self.reason,
+            "message": message,
+        })
+    }
+}
+
+/// Conditions as the status has them.
+pub(crate) fn conditions(conditions: &[Condition], generation: i64) -> Value {
+    let each = conditions.iter();
+    Value::Array(each.map(|condition| condition.json(generation)).collect())
+}
