@@ -7,4 +7,6 @@
 
 mod support;
 
+mod filters;
+mod reload;
 mod serving;

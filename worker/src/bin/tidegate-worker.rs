@@ -1,0 +1,23 @@
+//! The binary `tidegate-worker`: one worker process.
+
+use clap::Parser;
+use tidegate_worker::WorkerArgs;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Tidegate's data plane.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-worker", version)]
+struct Command {
+    #[command(flatten)]
+    args: WorkerArgs,
+}
+
+fn main() -> anyhow::Result<()> {
+    let command = Command::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(command.args.run())
+}
