@@ -34,7 +34,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "TIDEGATE_SERVER", value_name = "URL")]
     server: Option<String>,
     /// Ask the `tidegate up` that runs on this data directory
-    #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR", conflicts_with = "server")]
+    #[arg(long, value_name = "DIR", conflicts_with = "server")]
     data_dir: Option<PathBuf>,
 }
 

@@ -1,0 +1,206 @@
+//! Feeds the objects of files to configd, as an operator feeds those of a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+
+use tidegate_proto::objects::v1::operation::Operation as Change;
+use tidegate_proto::objects::v1::{
+    ApplyMode, ApplyRequest, Object, ObjectKey, Operation, ResyncRequest,
+};
+use tidegate_runtime::drain::Drain;
+use tokio_stream::iter;
+
+use super::args::GivenBackend;
+use crate::api::{Api, failure};
+use crate::desired::{DesiredObject, DesiredSet, FileService, SOURCE, SetBuilder, services};
+use crate::echo::EchoBackend;
+use crate::source::object::FileKey;
+use crate::source::set::{Contents, FileSet};
+
+/// Most changes in one batch; configd's bound.
+const OPERATIONS_MAX: usize = 20_000;
+/// Most bytes in one batch; configd's bound is 16 MiB with the framing.
+const BATCH_LEN_MAX: usize = 15 << 20;
+/// Most bytes in one message of a resync.
+const MESSAGE_LEN_MAX: usize = 3 << 20;
+/// Most echo backends; Services beyond it answer 503.
+const ECHO_BACKENDS_MAX: usize = 1_000;
+
+/// The way from files to configd.
+pub(super) struct Feed {
+    files: FileSet,
+    given: Vec<GivenBackend>,
+    echoes: BTreeMap<String, EchoBackend>,
+    sent: DesiredSet,
+    api: Api,
+    drain: Drain,
+}
+
+/// What a look at the files brought.
+pub(super) struct Fed {
+    /// The object set that contains it; 0 when nothing changed.
+    pub(super) revision: u64,
+    pub(super) contents: Contents,
+    /// What was added beyond what the files say.
+    pub(super) notes: Vec<String>,
+}
+
+impl Feed {
+    /// A feed that has sent nothing yet.
+    pub(super) fn new(
+        files: FileSet,
+        given: Vec<GivenBackend>,
+        api: Api,
+        drain: Drain,
+    ) -> Self {
+        Self {
+            files,
+            given,
+            echoes: BTreeMap::new(),
+            sent: DesiredSet::new(),
+            api,
+            drain,
+        }
+    }
+
+    /// Makes configd's objects equal to those of the files, whatever it had before.
+    pub(super) async fn resync(&mut self) -> anyhow::Result<Fed> {
+        let (desired, contents, notes) = self.desired().await?;
+        let mut requests = vec![request()];
+        let mut len = 0;
+        for (key, object) in &desired {
+            if len > MESSAGE_LEN_MAX {
+                requests.push(request());
+                len = 0;
+            }
+            len += object.content.len();
+            let last = requests.last_mut().expect("there is a first one");
+            last.objects.push(proto_object(key, object));
+        }
+        let mut client = self.api.objects.clone();
+        let answer = client.resync(iter(requests)).await.map_err(failure)?.into_inner();
+        self.sent = desired;
+        Ok(Fed { revision: answer.revision, contents, notes })
+    }
+
+    /// Reads what changed and sends what differs.
+    pub(super) async fn refresh(&mut self, touched: &BTreeSet<OsString>) -> anyhow::Result<Fed> {
+        self.files.refresh(touched);
+        let (desired, contents, notes) = self.desired().await?;
+        let mut revision = 0;
+        for operations in batches(&self.sent, &desired) {
+            let request = ApplyRequest {
+                source: SOURCE.to_owned(),
+                operations,
+                mode: ApplyMode::Commit.into(),
+                request_id: String::new(),
+                reason: "files changed".to_owned(),
+            };
+            let mut client = self.api.objects.clone();
+            revision = client.apply(request).await.map_err(failure)?.into_inner().revision;
+        }
+        self.sent = desired;
+        Ok(Fed { revision, contents, notes })
+    }
+
+    async fn desired(&mut self) -> anyhow::Result<(DesiredSet, Contents, Vec<String>)> {
+        let contents = self.files.contents();
+        let mut builder = SetBuilder::new(&contents.objects);
+        for service in services(&contents.objects) {
+            let given: Vec<_> = self.given.iter().filter(|given| is_for(given, &service)).collect();
+            if !given.is_empty() {
+                builder.drop_endpoints(&service, &contents.objects);
+                for given in given {
+                    builder.add_endpoints(&service, given.port, &[given.address]);
+                }
+            } else if !service.has_endpoints {
+                self.echo(&service, &mut builder).await?;
+            }
+        }
+        let (set, notes) = builder.finish();
+        Ok((set, contents, notes))
+    }
+
+    async fn echo(
+        &mut self,
+        service: &FileService,
+        builder: &mut SetBuilder,
+    ) -> std::io::Result<()> {
+        let title = service.title();
+        if !self.echoes.contains_key(&title) {
+            if self.echoes.len() >= ECHO_BACKENDS_MAX {
+                builder.note(format!(
+                    "more than {ECHO_BACKENDS_MAX} Services have no endpoints; the others answer 503"
+                ));
+                return Ok(());
+            }
+            let backend = EchoBackend::start(&title, &self.drain).await?;
+            self.echoes.insert(title.clone(), backend);
+        }
+        let address = self.echoes[&title].addr;
+        builder.add_endpoints(service, 0, &[address]);
+        builder.note(format!(
+            "Service {title} has no endpoints; the built-in echo backend answers for it \
+             (--backend {title}=127.0.0.1:3000 sends it to your own process)"
+        ));
+        Ok(())
+    }
+}
+
+fn is_for(given: &GivenBackend, service: &FileService) -> bool {
+    given.namespace == service.namespace && given.service == service.name
+}
+
+fn request() -> ResyncRequest {
+    ResyncRequest {
+        source: SOURCE.to_owned(),
+        objects: Vec::new(),
+        reason: "tidegate up started".to_owned(),
+    }
+}
+
+/// The changes that make one set of another, in batches within configd's bounds. Objects go first and
+/// deletions last, so that nothing is missing in between.
+fn batches(sent: &DesiredSet, desired: &DesiredSet) -> Vec<Vec<Operation>> {
+    let puts = desired
+        .iter()
+        .filter(|(key, object)| sent.get(*key) != Some(*object))
+        .map(|(key, object)| (object.content.len(), Change::Put(proto_object(key, object))));
+    let deletes = sent
+        .keys()
+        .filter(|key| !desired.contains_key(*key))
+        .map(|key| (0, Change::Delete(proto_key(key))));
+    let mut batches: Vec<Vec<Operation>> = Vec::new();
+    let mut len = usize::MAX;
+    for (content_len, change) in puts.chain(deletes) {
+        let is_full = batches.last().is_none_or(|batch| batch.len() >= OPERATIONS_MAX);
+        if is_full || len + content_len > BATCH_LEN_MAX {
+            batches.push(Vec::new());
+            len = 0;
+        }
+        len += content_len + 1_024;
+        let batch = batches.last_mut().expect("a batch is open");
+        batch.push(Operation { operation: Some(change), precondition: None });
+    }
+    batches
+}
+
+fn proto_object(key: &FileKey, object: &DesiredObject) -> Object {
+    Object {
+        key: Some(proto_key(key)),
+        uid: object.uid.clone(),
+        generation: object.generation,
+        created_at_unix_s: object.created_at_unix_s,
+        content: object.content.clone(),
+    }
+}
+
+fn proto_key(key: &FileKey) -> ObjectKey {
+    ObjectKey {
+        source: SOURCE.to_owned(),
+        group: key.group.clone(),
+        kind: key.kind.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    }
+}

@@ -1,0 +1,180 @@
+//! What `tidegate up` tells its user, on standard error; standard output is the access log's.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use tidegate_ir::{Hostname, PathMatch, Snapshot};
+use tidegate_worker::BoundListener;
+
+use crate::commands::lint::line;
+use crate::finding::{Finding, Severity};
+use crate::style::Style;
+
+/// Remembers what was said, so that nothing is said twice.
+pub(super) struct Screen {
+    style: Style,
+    findings: BTreeSet<Finding>,
+    notes: BTreeSet<String>,
+    listeners: Vec<BoundListener>,
+}
+
+impl Screen {
+    /// Nothing was said yet.
+    pub(super) fn new() -> Self {
+        Self {
+            style: Style::stderr(),
+            findings: BTreeSet::new(),
+            notes: BTreeSet::new(),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// Says what was filled in.
+    pub(super) fn notes(&mut self, notes: Vec<String>) {
+        for note in notes {
+            if self.notes.insert(note.clone()) {
+                eprintln!("{}     {note}", self.style.dim("note"));
+            }
+        }
+    }
+
+    /// Says what is newly wrong, and when nothing is wrong any more.
+    pub(super) fn findings(&mut self, findings: Vec<Finding>) {
+        let findings: BTreeSet<_> = findings.into_iter().collect();
+        for finding in findings.difference(&self.findings) {
+            eprintln!("{}", line(finding, self.style));
+        }
+        let is_bad = |findings: &BTreeSet<Finding>| {
+            findings.iter().any(|finding| finding.severity < Severity::Info)
+        };
+        if is_bad(&self.findings) && !is_bad(&findings) {
+            eprintln!("{}  no problems left", self.style.bold("solved"));
+        }
+        self.findings = findings;
+    }
+
+    /// Says which sockets are new, with the reason where a port is not the one asked for.
+    pub(super) fn listeners(&mut self, bound: &[BoundListener], snapshot: Option<&Snapshot>) {
+        for listener in bound.iter().filter(|listener| !self.listeners.contains(listener)) {
+            let mut parts = listener.listener.rsplitn(2, '/');
+            let section = parts.next().unwrap_or_default();
+            let gateway = parts.next().unwrap_or_default();
+            let hostname = snapshot.and_then(|snapshot| snapshot.listener(&listener.listener));
+            let hosts = match hostname.map(|listener| &listener.hostname) {
+                None | Some(Hostname::Any) => String::new(),
+                Some(hostname) => format!(" for {hostname}"),
+            };
+            eprintln!(
+                "{}  {}  Gateway {gateway}, listener {section}{hosts}{}",
+                self.style.bold("listening"),
+                self.style.bold(&url(listener)),
+                remap(listener),
+            );
+        }
+        self.listeners = bound.to_vec();
+    }
+
+    /// Says what changed: one line for each change.
+    pub(super) fn changes(&self, version: u64, lines: &[String]) {
+        for line in lines {
+            eprintln!("snapshot {version}  {line}");
+        }
+    }
+
+    /// Says what goes wrong here rather than in a file.
+    pub(super) fn trouble(&self, message: &str) {
+        eprintln!("{} {message}", self.style.severity(Severity::Error, "error   "));
+    }
+
+    /// Says something in passing.
+    pub(super) fn say(&self, message: &str) {
+        eprintln!("{message}");
+    }
+
+    /// Suggests commands to type.
+    pub(super) fn suggestions(&self, snapshot: &Snapshot, server: &str) {
+        let Some(try_it) = suggestion(snapshot, &self.listeners) else {
+            eprintln!("nothing is routed yet: add a Gateway and an HTTPRoute with a parentRef to it");
+            return;
+        };
+        let header = match &try_it.host {
+            Some(host) => format!(" -H 'Host: {host}'"),
+            None => String::new(),
+        };
+        let insecure = if try_it.url.starts_with("https") { " -k" } else { "" };
+        let curl = match &try_it.host {
+            Some(host) if !insecure.is_empty() => {
+                let port = try_it.address.port();
+                let url = try_it.url.replace("localhost", host);
+                format!("curl -k --resolve {host}:{port}:127.0.0.1 {url}")
+            }
+            _ => format!("curl{insecure}{header} {}", try_it.url),
+        };
+        eprintln!("{}        {curl}", self.style.bold("try"));
+        let server = if server == crate::api::DEFAULT_SERVER {
+            String::new()
+        } else {
+            format!(" --server {server}")
+        };
+        eprintln!("           tidegate explain GET {}{header}{server}", try_it.url);
+    }
+}
+
+struct Suggestion {
+    url: String,
+    host: Option<String>,
+    address: SocketAddr,
+}
+
+/// A request that some rule answers.
+fn suggestion(snapshot: &Snapshot, bound: &[BoundListener]) -> Option<Suggestion> {
+    for route in snapshot.routes() {
+        for attachment in &route.attachments {
+            let listener = bound.iter().find(|bound| bound.listener == attachment.listener);
+            let (Some(listener), Some(claim)) = (listener, attachment.hosts.first()) else {
+                continue;
+            };
+            let path = route.rules.iter().flat_map(|rule| &rule.matches).find_map(|condition| {
+                let plain = condition.headers.is_empty() && condition.query_params.is_empty();
+                match &condition.path {
+                    PathMatch::Exact(path) | PathMatch::Prefix(path) if plain => Some(path),
+                    _ => None,
+                }
+            });
+            let Some(path) = path else { continue };
+            let host = match &claim.host {
+                Hostname::Any => None,
+                Hostname::Exact(host) => Some(host.to_string()),
+                wildcard => Some(wildcard.to_string().replacen('*', "www", 1)),
+            };
+            let url = format!("{}{path}", url(listener));
+            return Some(Suggestion { url, host, address: listener.address });
+        }
+    }
+    None
+}
+
+fn url(listener: &BoundListener) -> String {
+    let scheme = if listener.tls { "https" } else { "http" };
+    let address = listener.address;
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        format!("{scheme}://localhost:{}", address.port())
+    } else {
+        format!("{scheme}://{address}")
+    }
+}
+
+/// Why the socket has another port than the Gateway asks for.
+fn remap(listener: &BoundListener) -> String {
+    let (wanted, got) = (listener.port, listener.address.port());
+    let unprivileged = wanted.saturating_add(8_000);
+    if wanted == got {
+        String::new()
+    } else if wanted < 1_024 && got == unprivileged {
+        format!(" (port {wanted} needs privileges: using {got})")
+    } else if wanted < 1_024 {
+        format!(" (port {wanted} needs privileges and {unprivileged} is busy: using {got})")
+    } else {
+        format!(" ({wanted} is busy: using {got})")
+    }
+}
