@@ -7,6 +7,9 @@
 
 mod support;
 
+mod drain;
 mod filters;
+mod hosts;
+mod protocols;
 mod reload;
 mod serving;

@@ -1,0 +1,369 @@
+//! Protocols other than plain HTTP/1.1: TLS, HTTP/2 to backends, upgrades, trailers, long bodies.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, ServerName};
+use tidegate_ir::{
+    BackendProtocol, Certificate, Hostname, Listener, ListenerProtocol, Part, PrivateKey,
+    SecretBytes,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::Running;
+use crate::support::backend::Echo;
+use crate::support::client::{get, request, send, send_h2};
+use crate::support::configd::snapshot;
+use crate::support::parts::{attachment, backend, backend_of, listener, listener_at, route, to};
+
+async fn serving(backends: Vec<Part>) -> Running {
+    let running = Running::start().await;
+    let parts = [
+        Part::Listener(listener()),
+        Part::Route(route("r", vec![to("/", "a")])),
+    ];
+    running
+        .configd
+        .apply(&snapshot(1, parts.into_iter().chain(backends)))
+        .await;
+    running
+}
+
+#[tokio::test]
+async fn a_backend_may_speak_http2() {
+    let echo = Echo::start("a").await;
+    let running = serving(backend_of("a", &[echo.address], BackendProtocol::H2c)).await;
+    for _ in 0..3 {
+        let answer = get(running.address("http"), "shop.example", "/x?y=z").await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.body()[..]),
+            (200, &b"a"[..])
+        );
+        assert_eq!(answer.headers()["x-backend-version"], "HTTP/2.0");
+    }
+    let seen = echo.last();
+    assert_eq!((&*seen.host, &*seen.uri), ("shop.example", "/x?y=z"));
+}
+
+#[tokio::test]
+async fn an_upgrade_becomes_a_tunnel() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        assert!(
+            head.contains("upgrade: websocket") && head.contains("connection: upgrade"),
+            "{head}"
+        );
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\nhello";
+        stream.write_all(answer).await.unwrap();
+        let mut said = [0; 4];
+        stream.read_exact(&mut said).await.unwrap();
+        stream.write_all(&said).await.unwrap();
+    });
+    let running = serving(backend("a", &[address])).await;
+    let mut stream = TcpStream::connect(running.address("http")).await.unwrap();
+    let asks = b"GET /chat HTTP/1.1\r\nhost: h\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\r\n";
+    stream.write_all(asks).await.unwrap();
+    stream.write_all(b"ping").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(answer.contains("sec-websocket-accept: x"), "{answer}");
+    assert!(answer.ends_with("helloping"), "{answer}");
+}
+
+#[tokio::test]
+async fn trailers_pass_through_http2() {
+    let address = serve_with_trailers().await;
+    let running = serving(backend_of("a", &[address], BackendProtocol::H2c)).await;
+    let address = running.address("http");
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::task::spawn(connection);
+    let asked = Request::builder().uri(format!("http://{address}/pkg.Service/Call"));
+    let asked = asked
+        .header("te", "trailers")
+        .header("content-type", "application/grpc");
+    let response = sender
+        .send_request(asked.body(Full::<Bytes>::default()).unwrap())
+        .await
+        .unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(body.to_bytes(), "message");
+}
+
+async fn serve_with_trailers() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
+                assert_eq!(request.headers()["te"], "trailers");
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                let frames = [
+                    Frame::data(Bytes::from("message")),
+                    Frame::trailers(trailers),
+                ];
+                let frames = frames.map(Ok::<_, Infallible>);
+                Ok::<_, Infallible>(Response::new(StreamBody::new(stream::iter(frames))))
+            });
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::task::spawn(builder.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_body_streams_and_a_slow_client_holds_the_backend_back() {
+    const CHUNK: usize = 64 << 10;
+    const CHUNKS: usize = 2000;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let counts = sent.clone();
+    tokio::task::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+            CHUNK * CHUNKS
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..CHUNKS {
+            stream.write_all(&[b'x'; CHUNK]).await.unwrap();
+            counts.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let running = serving(backend("a", &[address])).await;
+    let mut client = TcpStream::connect(running.address("http")).await.unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let held = sent.load(Ordering::Relaxed);
+    assert!(
+        held < CHUNKS / 2,
+        "{held} of {CHUNKS} chunks were taken for a client that reads none"
+    );
+    let mut body = Vec::new();
+    client.read_to_end(&mut body).await.unwrap();
+    assert!(body.len() > CHUNK * CHUNKS);
+}
+
+/// A certificate for some names, as the parts of a snapshot and as what a client trusts.
+fn certificate(name: &str, dns: &[&str]) -> (Vec<Part>, CertificateDer<'static>) {
+    let names: Vec<String> = dns.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let der = made.cert.der().clone();
+    let parts = vec![
+        Part::Certificate(Certificate {
+            name: name.into(),
+            chain: vec![Bytes::copy_from_slice(&der)],
+            dns_names: dns
+                .iter()
+                .map(|name| Hostname::parse(name).unwrap())
+                .collect(),
+            not_after_unix_s: 4_000_000_000,
+            private_key: name.into(),
+        }),
+        Part::PrivateKey(PrivateKey {
+            name: name.into(),
+            der: SecretBytes::new(made.signing_key.serialize_der()),
+        }),
+    ];
+    (parts, der)
+}
+
+fn https(section: &str, host: &str, certificates: &[&str]) -> Listener {
+    let certificates = certificates.iter().map(|name| (*name).into()).collect();
+    Listener {
+        protocol: ListenerProtocol::Https { certificates },
+        ..listener_at(section, 443, host)
+    }
+}
+
+/// A TLS connection that trusts only `trusted`.
+async fn connect_tls(
+    address: SocketAddr,
+    name: &str,
+    trusted: &CertificateDer<'static>,
+    alpn: &[&[u8]],
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = TcpStream::connect(address).await?;
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+}
+
+async fn tls_worker() -> (
+    Running,
+    Echo,
+    CertificateDer<'static>,
+    CertificateDer<'static>,
+) {
+    let echo = Echo::start("a").await;
+    let (a_parts, a) = certificate("shop/a", &["a.example"]);
+    let (b_parts, b) = certificate("shop/b", &["*.b.example"]);
+    let mut route = route("r", vec![to("/", "a")]);
+    route.attachments = vec![
+        attachment("infra/gw/a", &["a.example"]),
+        attachment("infra/gw/b", &["*.b.example"]),
+    ];
+    let parts = [
+        Part::Listener(https("a", "a.example", &["shop/a"])),
+        Part::Listener(https("b", "*.b.example", &["shop/b"])),
+        Part::Route(route),
+    ];
+    let parts = parts.into_iter().chain(a_parts).chain(b_parts);
+    let running = Running::start().await;
+    running
+        .configd
+        .apply(&snapshot(1, parts.chain(backend("a", &[echo.address]))))
+        .await;
+    (running, echo, a, b)
+}
+
+#[tokio::test]
+async fn the_server_name_selects_the_certificate() {
+    let (running, echo, a, b) = tls_worker().await;
+    let address = running.address("a");
+    for (name, trusted) in [("a.example", &a), ("x.b.example", &b)] {
+        let stream = connect_tls(address, name, trusted, &[b"http/1.1"])
+            .await
+            .unwrap();
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.unwrap();
+        tokio::task::spawn(connection);
+        let asked = request("GET", name, "/")
+            .body(Full::<Bytes>::default())
+            .unwrap();
+        assert_eq!(
+            sender.send_request(asked).await.unwrap().status(),
+            200,
+            "{name}"
+        );
+        assert_eq!(echo.last().headers["x-forwarded-proto"], "https");
+    }
+    assert!(
+        connect_tls(address, "other.example", &a, &[])
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn http2_is_negotiated_and_other_listeners_hosts_are_misdirected() {
+    let (running, _echo, a, _b) = tls_worker().await;
+    let stream = connect_tls(running.address("a"), "a.example", &a, &[b"h2"])
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::task::spawn(connection);
+    for (host, status) in [
+        ("a.example", 200),
+        ("x.b.example", 421),
+        ("unknown.example", 404),
+    ] {
+        let asked = Request::builder().uri(format!("https://{host}/"));
+        let answer = sender
+            .send_request(asked.body(Full::<Bytes>::default()).unwrap())
+            .await;
+        assert_eq!(answer.unwrap().status().as_u16(), status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_with_another_key_is_refused_by_name() {
+    let (mut parts, _) = certificate("shop/a", &["a.example"]);
+    let (others, _) = certificate("shop/a", &["a.example"]);
+    parts[1] = others[1].clone();
+    parts.push(Part::Listener(https("a", "", &["shop/a"])));
+    let running = Running::start().await;
+    let answer = running.configd.send(&snapshot(1, parts)).await;
+    let crate::support::configd::Answer::Nack(nack) = answer else {
+        panic!("applied")
+    };
+    assert_eq!(nack.problems[0].part.as_ref().unwrap().name, "shop/a");
+}
+
+#[tokio::test]
+async fn one_http2_connection_serves_many_requests_at_once() {
+    let slow = Echo::start_slow("a", Duration::from_millis(200)).await;
+    let running = serving(backend("a", &[slow.address])).await;
+    let address = running.address("http");
+    let started = std::time::Instant::now();
+    let all = (0..20).map(|_| async move {
+        let asked = Request::builder().uri(format!("http://{address}/"));
+        send_h2(address, asked.body(Full::default()).unwrap())
+            .await
+            .status()
+    });
+    let statuses = futures_util::future::join_all(all).await;
+    assert!(statuses.iter().all(|status| *status == 200));
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_unused_costs_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn(async move {
+        // Answers one request per connection, promises to keep it, and closes on the next request.
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::task::spawn(async move {
+                let mut buffer = [0; 4096];
+                let _ = stream.read(&mut buffer).await;
+                let _ = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    .await;
+                let _ = stream.read(&mut buffer).await;
+            });
+        }
+    });
+    let running = serving(backend("a", &[address])).await;
+    for _ in 0..6 {
+        assert_eq!(get(running.address("http"), "h", "/").await.status(), 200);
+    }
+    // A request with a body that may have been seen is not sent twice.
+    let asked = request("POST", "h", "/").body("x".into()).unwrap();
+    let status = send(running.address("http"), asked).await.status().as_u16();
+    assert!([200, 502].contains(&status), "{status}");
+}
