@@ -1,0 +1,100 @@
+//! Golden pairs: `golden/<behaviour>.in.yaml` holds objects, `<behaviour>.out.yaml` what they compile to.
+//!
+//! `UPDATE_GOLDEN=1` writes the outputs anew. A first document of kind `Settings` chooses the pooling.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[path = "fixture/objects.rs"]
+mod fixture;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tidegate_compiler::{Compilation, compile};
+
+#[test]
+fn every_input_compiles_to_its_golden_output() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let update = std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1");
+    let mut inputs: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".in.yaml"))
+        .collect();
+    inputs.sort();
+    assert!(!inputs.is_empty(), "no golden pairs in {}", folder.display());
+    let mut differing = vec![];
+    for input in inputs {
+        let (settings, objects) = fixture::read(&fs::read_to_string(&input).unwrap());
+        let compilation = compile(objects, &settings);
+        let actual = serde_saphyr::to_string(&render(&compilation)).unwrap();
+        let output = input.to_string_lossy().replace(".in.yaml", ".out.yaml");
+        if update {
+            fs::write(&output, &actual).unwrap();
+            continue;
+        }
+        let expected = fs::read_to_string(&output).unwrap_or_default();
+        if expected != actual {
+            let diff = similar_asserts::SimpleDiff::from_str(&expected, &actual, "golden", "actual");
+            differing.push(format!("{output}\n{diff}"));
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+/// Compact, and only what differs from the ordinary: conditions as one line each.
+fn render(compilation: &Compilation) -> Value {
+    let pools = compilation.pools.iter().map(|(pool, parts)| {
+        let parts = parts.values().map(|part| {
+            let value = serde_json::to_value(&**part.part()).unwrap();
+            (part.key().to_string(), value.as_object().unwrap().values().next().unwrap().clone())
+        });
+        (pool.clone(), parts.collect::<BTreeMap<_, _>>())
+    });
+    let statuses = compilation.statuses.iter().map(|status| {
+        let mut value = status.status.clone();
+        compact(&mut value);
+        (status.key.to_string(), value)
+    });
+    let diagnostics = compilation.diagnostics.iter().map(|diagnostic| {
+        format!(
+            "{} {} {} {}: {}",
+            diagnostic.code,
+            diagnostic.severity.as_str(),
+            diagnostic.key,
+            diagnostic.field,
+            diagnostic.message
+        )
+    });
+    json!({
+        "pools": pools.collect::<BTreeMap<_, _>>(),
+        "statuses": statuses.collect::<BTreeMap<_, _>>(),
+        "diagnostics": diagnostics.collect::<Vec<_>>(),
+    })
+}
+
+fn compact(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(compact),
+        Value::Object(fields) => {
+            // The list of features has a test of its own.
+            fields.remove("supportedFeatures");
+            if let Some(Value::Array(conditions)) = fields.get_mut("conditions") {
+                for condition in conditions {
+                    let text = |name: &str| condition[name].as_str().unwrap().to_owned();
+                    *condition = json!(format!(
+                        "{}={} {} @{}: {}",
+                        text("type"),
+                        text("status"),
+                        text("reason"),
+                        condition["observedGeneration"],
+                        text("message")
+                    ));
+                }
+            }
+            fields.values_mut().for_each(compact);
+        }
+        _ => {}
+    }
+}
