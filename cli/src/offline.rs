@@ -55,7 +55,7 @@ impl Offline {
     pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let contents = open_files(paths)?.contents();
         let (set, notes) = offline_set(&contents.objects);
-        let compilation = tidegate_compiler::compile(&compiler_objects(&set), &settings());
+        let compilation = tidegate_compiler::compile(compiler_objects(&set), &settings());
         Ok(Self { contents, notes, compilation })
     }
 
