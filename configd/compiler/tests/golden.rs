@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tidegate_compiler::{Compilation, compile};
+use tidegate_compiler::{Compilation, ObjectKey, compile};
 
 #[test]
 fn every_input_compiles_to_its_golden_output() {
@@ -43,26 +43,50 @@ fn every_input_compiles_to_its_golden_output() {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
+/// The key, with its source unless that is the usual one.
+fn named(key: &ObjectKey) -> String {
+    match &*key.source {
+        "c1" => key.to_string(),
+        source => format!("{key} of {source}"),
+    }
+}
+
+/// Leaves out what is not set.
+fn drop_defaults(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_defaults),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(drop_defaults);
+            fields.retain(|name, value| {
+                name == "endpoints" || !(value.is_null() || *value == json!([]) || *value == json!({}))
+            });
+        }
+        _ => {}
+    }
+}
+
 /// Compact, and only what differs from the ordinary: conditions as one line each.
 fn render(compilation: &Compilation) -> Value {
     let pools = compilation.pools.iter().map(|(pool, parts)| {
         let parts = parts.values().map(|part| {
             let value = serde_json::to_value(&**part.part()).unwrap();
-            (part.key().to_string(), value.as_object().unwrap().values().next().unwrap().clone())
+            let mut value = value.as_object().unwrap().values().next().unwrap().clone();
+            drop_defaults(&mut value);
+            (part.key().to_string(), value)
         });
         (pool.clone(), parts.collect::<BTreeMap<_, _>>())
     });
     let statuses = compilation.statuses.iter().map(|status| {
         let mut value = status.status.clone();
         compact(&mut value);
-        (status.key.to_string(), value)
+        (named(&status.key), value)
     });
     let diagnostics = compilation.diagnostics.iter().map(|diagnostic| {
         format!(
             "{} {} {} {}: {}",
             diagnostic.code,
             diagnostic.severity.as_str(),
-            diagnostic.key,
+            named(&diagnostic.key),
             diagnostic.field,
             diagnostic.message
         )
@@ -80,6 +104,12 @@ fn compact(value: &mut Value) {
         Value::Object(fields) => {
             // The list of features has a test of its own.
             fields.remove("supportedFeatures");
+            if let Some(Value::Array(kinds)) = fields.get_mut("supportedKinds") {
+                for kind in kinds {
+                    let text = |name: &str| kind[name].as_str().unwrap().to_owned();
+                    *kind = json!(format!("{}/{}", text("group"), text("kind")));
+                }
+            }
             if let Some(Value::Array(conditions)) = fields.get_mut("conditions") {
                 for condition in conditions {
                     let text = |name: &str| condition[name].as_str().unwrap().to_owned();

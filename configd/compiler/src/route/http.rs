@@ -87,12 +87,15 @@ pub(crate) fn compile(
     });
     let mut diagnostics = findings.diagnostics;
     diagnostics.sort();
+    let used: BTreeSet<_> = rules.rules.iter().flat_map(Rule::backends).collect();
+    let mut backends = references.backends;
+    backends.retain(|backend| used.contains(&backend.part_name()));
     RouteOutcome {
         status,
         diagnostics,
         attached,
         parts: parts.collect(),
-        backends: references.backends,
+        backends,
         dependencies: dependencies
             .into_iter()
             .chain(references.dependencies)
@@ -178,15 +181,11 @@ impl RuleParts {
             problems.push(problem);
             filter::Filters::default()
         });
-        let action = match filters.redirect {
-            Some(redirect) => Action::Redirect(redirect),
-            None => forward(
-                &object.backend_refs,
-                field,
-                references,
-                findings,
-                &mut problems,
-            ),
+        let backends = &object.backend_refs;
+        let action = match (filters.redirect, problems.first()) {
+            (Some(redirect), _) => Action::Redirect(redirect),
+            (None, Some(problem)) if backends.is_empty() => Action::Fault(problem.as_str().into()),
+            (None, _) => forward(backends, field, references, findings, &mut problems),
         };
         Self {
             matches,
