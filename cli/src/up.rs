@@ -86,7 +86,8 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
     let worker = worker_options(&args, &configd, &folder, &telemetry);
     let worker = Worker::start(worker, &metrics, &readiness, &drain).await?;
 
-    let session = Session { api, feed, worker, screen: Screen::new(), version: 0, server };
+    let screen = Screen::new(args.any_ports);
+    let session = Session { api, feed, worker, screen, version: 0, server };
     let served = session.serve(watch, admin_address, &drain).await;
     drain.start("tidegate up ends");
     drain.finish().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use tidegate_ir::{Hostname, PathMatch, Snapshot};
+use tidegate_ir::{Action, Hostname, PathMatch, Rule, Snapshot};
 use tidegate_worker::BoundListener;
 
 use crate::commands::lint::line;
@@ -16,16 +16,18 @@ pub(super) struct Screen {
     findings: BTreeSet<Finding>,
     notes: BTreeSet<String>,
     listeners: Vec<BoundListener>,
+    any_ports: bool,
 }
 
 impl Screen {
-    /// Nothing was said yet.
-    pub(super) fn new() -> Self {
+    /// Nothing was said yet. With `any_ports`, ports that nobody asked for are no news.
+    pub(super) fn new(any_ports: bool) -> Self {
         Self {
             style: Style::stderr(),
             findings: BTreeSet::new(),
             notes: BTreeSet::new(),
             listeners: Vec::new(),
+            any_ports,
         }
     }
 
@@ -68,7 +70,7 @@ impl Screen {
                 "{}  {}  Gateway {gateway}, listener {section}{hosts}{}",
                 self.style.bold("listening"),
                 self.style.bold(&url(listener)),
-                remap(listener),
+                if self.any_ports { String::new() } else { remap(listener) },
             );
         }
         self.listeners = bound.to_vec();
@@ -134,7 +136,9 @@ fn suggestion(snapshot: &Snapshot, bound: &[BoundListener]) -> Option<Suggestion
             let (Some(listener), Some(claim)) = (listener, attachment.hosts.first()) else {
                 continue;
             };
-            let path = route.rules.iter().flat_map(|rule| &rule.matches).find_map(|condition| {
+            let forwards = |rule: &&Rule| matches!(rule.action, Action::Forward(_));
+            let conditions = route.rules.iter().filter(forwards).flat_map(|rule| &rule.matches);
+            let path = conditions.into_iter().find_map(|condition| {
                 let plain = condition.headers.is_empty() && condition.query_params.is_empty();
                 match &condition.path {
                     PathMatch::Exact(path) | PathMatch::Prefix(path) if plain => Some(path),

@@ -1,0 +1,160 @@
+//! Every example under deploy/examples does what its README says.
+
+use std::collections::BTreeMap;
+
+use super::client::{Client, get};
+use super::process::{Up, example, run};
+
+fn up(name: &str) -> Up {
+    Up::start(&[&example(name)], &[])
+}
+
+/// How often each Service answers.
+fn count(port: u16, path: &str, requests: usize) -> BTreeMap<String, usize> {
+    let mut client = Client::connect(port).unwrap();
+    let mut counts = BTreeMap::new();
+    for _ in 0..requests {
+        let answer = client.get("localhost", path).unwrap();
+        *counts.entry(answer.service()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn quickstart_routes_by_path() {
+    let up = up("quickstart");
+    let port = up.port("http");
+    assert_eq!(get(port, "localhost", "/").service(), "shop/frontend");
+    assert_eq!(get(port, "localhost", "/cart/items").service(), "shop/cart");
+    assert_eq!(get(port, "localhost", "/cartoon").service(), "shop/frontend");
+}
+
+#[test]
+fn advanced_matching_tells_requests_apart() {
+    let up = up("advanced-matching");
+    let mut client = Client::connect(up.port("http")).unwrap();
+    for (method, path, header, service) in [
+        ("GET", "/orders", None, "api/orders"),
+        ("GET", "/orders", Some(("x-release", "beta")), "api/orders-beta"),
+        ("GET", "/orders?release=beta", None, "api/orders-beta"),
+        ("POST", "/orders", None, "api/orders-writer"),
+        ("DELETE", "/orders/7", None, "api/orders-writer"),
+        ("GET", "/orders/7/receipt", None, "api/receipts"),
+        ("GET", "/elsewhere", None, "404"),
+    ] {
+        let headers: Vec<_> = header.into_iter().collect();
+        let answer = client.send(method, "localhost", path, &headers).unwrap();
+        assert_eq!(answer.service(), service, "{method} {path} {header:?}");
+    }
+}
+
+#[test]
+fn mirror_answers_from_the_primary() {
+    let up = up("mirror");
+    assert_eq!(count(up.port("http"), "/search?q=tide", 20), [("shop/search".into(), 20)].into());
+}
+
+#[test]
+fn canary_gets_one_request_in_ten() {
+    let up = up("canary");
+    let port = up.port("http");
+    let counts = count(port, "/", 200);
+    assert_eq!(counts.values().sum::<usize>(), 200);
+    assert!((14..=26).contains(&counts["shop/cart-v2"]), "{counts:?}");
+    assert!((174..=186).contains(&counts["shop/cart-v1"]), "{counts:?}");
+    let mut client = Client::connect(port).unwrap();
+    for _ in 0..10 {
+        let answer = client.send("GET", "localhost", "/", &[("x-canary", "always")]).unwrap();
+        assert_eq!(answer.service(), "shop/cart-v2");
+    }
+}
+
+#[test]
+fn gradual_migration_follows_its_weights() {
+    let up = up("gradual-migration");
+    let counts = count(up.port("http"), "/catalog", 200);
+    assert!((40..=60).contains(&counts["shop/catalog"]), "{counts:?}");
+    assert!((140..=160).contains(&counts["shop/monolith"]), "{counts:?}");
+    assert_eq!(count(up.port("http"), "/", 10), [("shop/monolith".into(), 10)].into());
+}
+
+#[test]
+fn cross_namespace_needs_the_grant() {
+    let mut up = up("cross-namespace");
+    let port = up.port("http");
+    assert_eq!(get(port, "localhost", "/pay").service(), "billing/payments");
+    assert_eq!(get(port, "localhost", "/refund").status, 500);
+    let said = std::mem::take(&mut up.process.lines).join("\n");
+    assert!(said.contains("shop.yaml:25:7: HTTPRoute shop/checkout spec.rules[1]"), "{said}");
+}
+
+#[test]
+fn shared_gateway_admits_by_label() {
+    let up = up("shared-gateway");
+    let port = up.port("http");
+    assert_eq!(get(port, "shop.example.com", "/").service(), "shop/shop");
+    assert_eq!(get(port, "blog.example.com", "/").service(), "blog/blog");
+    assert_eq!(get(port, "sandbox.example.com", "/").status, 404);
+    let output = run(&["get", "httproute", "-A", "--server", &up.server]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("False (NotAllowedByListeners)"), "{table}");
+}
+
+#[test]
+fn secure_gateway_terminates_tls() {
+    let up = up("secure-gateway");
+    let text = std::fs::read_to_string(example("secure-gateway").join("certificates.yaml")).unwrap();
+    let pem: String = text
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| *line != "-----BEGIN CERTIFICATE-----")
+        .take_while(|line| !line.starts_with("tls.key"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let port = up.port("https");
+    let mut client = Client::connect_tls(port, "shop.example.com", pem.as_bytes()).unwrap();
+    let answer = client.get("shop.example.com", "/basket").unwrap();
+    assert_eq!(answer.service(), "shop/shop");
+    assert_eq!(answer.json()["headers"]["x-forwarded-proto"], "https");
+
+    let answer = get(up.port("http"), "shop.example.com", "/basket");
+    assert_eq!(answer.status, 301);
+    assert_eq!(answer.headers["location"], "https://shop.example.com:8443/basket");
+}
+
+#[test]
+fn every_example_is_tested_here() {
+    let tested = include_str!("examples.rs");
+    for entry in std::fs::read_dir(example("")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(tested.contains(&format!("up(\"{name}\")")), "{name} has no test");
+    }
+}
+
+#[test]
+fn the_demo_needs_no_files() {
+    let mut up = Up::start(&[], &[]);
+    let port = up.port("http");
+    let counts = count(port, "/", 100);
+    assert_eq!(counts.len(), 2, "{counts:?}");
+    assert_eq!(get(port, "localhost", "/old/page").headers["location"].split('/').next_back(), Some("page"));
+    assert!(up.process.lines.iter().any(|line| line.contains("GatewayClass tidegate is in none")));
+    assert!(up.process.lines.iter().any(|line| line.starts_with("try        curl ")));
+    assert!(up.process.interrupt(), "Ctrl-C ends well");
+}
+
+#[test]
+fn a_given_backend_replaces_the_echo() {
+    let own = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let given = format!("shop/cart=127.0.0.1:{}", own.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in own.incoming().map_while(Result::ok).take(1) {
+            use std::io::{Read as _, Write as _};
+            let mut stream = stream;
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 203 Mine\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let up = Up::start(&[&example("quickstart")], &["--backend", &given]);
+    assert_eq!(get(up.port("http"), "localhost", "/cart").status, 203);
+}
