@@ -100,12 +100,13 @@ impl Applier {
     /// When the snapshot cannot be built or one of its ports cannot be bound.
     pub(crate) async fn apply(&mut self, snapshot: Snapshot) -> Result<InUse, Refusal> {
         let started = Instant::now();
-        let version = snapshot.version;
         let applied = self.try_apply(snapshot).await;
         match &applied {
-            Ok(_) => self
-                .metrics
-                .applied(version, started.elapsed(), now_unix_s()),
+            Ok(used) => {
+                let snapshot = &used.serving.snapshot;
+                self.metrics
+                    .applied(snapshot, started.elapsed(), now_unix_s());
+            }
             Err(_) => self.metrics.refused(),
         }
         applied

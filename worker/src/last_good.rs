@@ -113,7 +113,7 @@ impl LastGood {
             .path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder.unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(folder)?;
         let temporary = self.path.with_extension("tmp");
         // A file left by a crash may have another mode, which opening it would keep.

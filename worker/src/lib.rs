@@ -16,6 +16,7 @@ mod process;
 mod serving;
 mod subscribe;
 mod thread;
+mod traces;
 mod update;
 mod upstream;
 

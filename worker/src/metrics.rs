@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
+use tidegate_ir::{PartName, Snapshot};
 use tidegate_runtime::metrics::Metrics;
 
 use crate::http::exchange::Record;
@@ -37,6 +38,8 @@ struct Shared {
     refused: AtomicU64,
     apply_us: AtomicU64,
     log_lines_dropped: AtomicU64,
+    /// End of validity by certificate, in seconds since 1970-01-01 UTC.
+    certificates: Mutex<BTreeMap<PartName, i64>>,
 }
 
 /// The metrics of one thread, which alone writes them.
@@ -48,6 +51,9 @@ pub(crate) struct ThreadMetrics {
 #[derive(Debug, Default)]
 struct PerThread {
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
+    backends: Mutex<HashMap<PartName, Arc<Series>>>,
+    active_requests: AtomicI64,
+    handshake_errors: AtomicU64,
     connections: Mutex<BTreeMap<u16, Arc<AtomicI64>>>,
 }
 
@@ -90,7 +96,12 @@ impl WorkerMetrics {
     }
 
     /// A snapshot is in use.
-    pub(crate) fn applied(&self, version: u64, took: Duration, at_unix_s: u64) {
+    pub(crate) fn applied(&self, snapshot: &Snapshot, took: Duration, at_unix_s: u64) {
+        let version = snapshot.version;
+        let certificates = snapshot.certificates();
+        *lock(&self.shared.certificates) = certificates
+            .map(|c| (c.name.clone(), c.not_after_unix_s))
+            .collect();
         self.shared
             .snapshot_version
             .store(version, Ordering::Relaxed);
@@ -130,6 +141,38 @@ impl ThreadMetrics {
             SeriesKey::overflow()
         };
         series.entry(key).or_default().clone()
+    }
+
+    /// The series of the attempts at a backend; the caller keeps it.
+    pub(crate) fn backend(&self, name: &PartName) -> Arc<Series> {
+        let mut backends = lock(&self.shared.backends);
+        if let Some(known) = backends.get(name) {
+            return known.clone();
+        }
+        let has_room = backends.len() < SERIES_MAX;
+        let name = if has_room {
+            name.clone()
+        } else {
+            "__overflow__".into()
+        };
+        backends.entry(name).or_default().clone()
+    }
+
+    /// A request's head has arrived.
+    pub(crate) fn request_started(&self) {
+        let active = &self.shared.active_requests;
+        active.store(active.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// A request's answer is complete, or given up.
+    pub(crate) fn request_ended(&self) {
+        let active = &self.shared.active_requests;
+        active.store(active.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    /// A TLS handshake failed.
+    pub(crate) fn handshake_failed(&self) {
+        add(&self.shared.handshake_errors, 1);
     }
 
     /// The number of open connections of a port.
@@ -202,16 +245,38 @@ struct Total {
     sum_us: u64,
 }
 
+impl Total {
+    fn add(&mut self, series: &Series) {
+        for (sum, bucket) in self.buckets.iter_mut().zip(&series.buckets) {
+            *sum += bucket.load(Ordering::Relaxed);
+        }
+        self.sum_us += series.sum_us.load(Ordering::Relaxed);
+    }
+
+    fn encode(&self, encoder: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let bounds = BUCKETS.into_iter().chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.buckets).collect();
+        let (sum, count) = (self.sum_us as f64 / 1e6, self.buckets.iter().sum());
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
 impl WorkerMetrics {
-    fn totals(&self) -> BTreeMap<SeriesKey, Total> {
+    fn series(&self) -> BTreeMap<SeriesKey, Total> {
         let mut totals: BTreeMap<SeriesKey, Total> = BTreeMap::new();
         for thread in lock(&self.shared.threads).iter() {
             for (key, series) in lock(&thread.shared.series).iter() {
-                let total = totals.entry(key.clone()).or_default();
-                for (sum, bucket) in total.buckets.iter_mut().zip(&series.buckets) {
-                    *sum += bucket.load(Ordering::Relaxed);
-                }
-                total.sum_us += series.sum_us.load(Ordering::Relaxed);
+                totals.entry(key.clone()).or_default().add(series);
+            }
+        }
+        totals
+    }
+
+    fn backends(&self) -> BTreeMap<PartName, Total> {
+        let mut totals: BTreeMap<PartName, Total> = BTreeMap::new();
+        for thread in lock(&self.shared.threads).iter() {
+            for (name, series) in lock(&thread.shared.backends).iter() {
+                totals.entry(name.clone()).or_default().add(series);
             }
         }
         totals
@@ -226,48 +291,96 @@ impl WorkerMetrics {
         }
         ports
     }
+
+    fn sum<T: std::iter::Sum>(&self, read: impl Fn(&PerThread) -> T) -> T {
+        lock(&self.shared.threads)
+            .iter()
+            .map(|thread| read(&thread.shared))
+            .sum()
+    }
 }
 
 impl Collector for Conventional {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut family = encoder.encode_descriptor(
-            "http_server_request_duration",
-            "Time from a request's head to the end of its answer",
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-        )?;
-        for (key, total) in self.0.totals() {
-            let bounds = BUCKETS.into_iter().chain([f64::MAX]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(total.buckets).collect();
-            let count = total.buckets.iter().sum();
-            let sum = total.sum_us as f64 / 1e6;
-            family
-                .encode_family(&key)?
-                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        let name = "http_server_request_duration";
+        let help = "Time from a request's head to the end of its answer";
+        let seconds = Some(&Unit::Seconds);
+        let mut family = encoder.encode_descriptor(name, help, seconds, MetricType::Histogram)?;
+        for (key, total) in self.0.series() {
+            total.encode(&mut family.encode_family(&key)?)?;
         }
-        Ok(())
+        let name = "http_client_request_duration";
+        let help = "Time from the start of an attempt at a backend to the head of its answer";
+        let mut family = encoder.encode_descriptor(name, help, seconds, MetricType::Histogram)?;
+        for (backend, total) in self.0.backends() {
+            total.encode(&mut family.encode_family(&[("backend", &*backend)])?)?;
+        }
+        let (name, help) = (
+            "http_server_active_requests",
+            "Requests without a complete answer",
+        );
+        let active = self
+            .0
+            .sum(|thread| thread.active_requests.load(Ordering::Relaxed));
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&active)
     }
 }
 
 impl Collector for Own {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.encode_snapshot(&mut encoder)?;
+        self.encode_counters(&mut encoder)?;
+        let (name, help) = (
+            "connections",
+            "Open client connections by the listeners' port",
+        );
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (port, open) in self.0.connections() {
+            family
+                .encode_family(&[("port", u64::from(port))])?
+                .encode_gauge(&open)?;
+        }
+        let name = "certificate_expiry_timestamp_seconds";
+        let help = "End of validity, in seconds since 1970-01-01 UTC";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (certificate, not_after) in lock(&self.0.shared.certificates).iter() {
+            family
+                .encode_family(&[("certificate", &**certificate)])?
+                .encode_gauge(not_after)?;
+        }
+        Ok(())
+    }
+}
+
+impl Own {
+    fn encode_snapshot(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let shared = &self.0.shared;
-        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let applied_at = "When the snapshot in use was applied, in seconds since 1970-01-01 UTC";
         for (name, help, value) in [
             (
                 "snapshot_version",
                 "Version of the snapshot in use",
-                read(&shared.snapshot_version),
+                &shared.snapshot_version,
             ),
             (
                 "snapshot_applied_timestamp_seconds",
-                "When the snapshot in use was applied, since 1970-01-01 UTC",
-                read(&shared.snapshot_applied_at_unix_s),
+                applied_at,
+                &shared.snapshot_applied_at_unix_s,
             ),
         ] {
             let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            let value = value.load(Ordering::Relaxed);
             gauge.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
         }
+        Ok(())
+    }
+
+    fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let shared = &self.0.shared;
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let handshakes = self.0.sum(|thread| read(&thread.handshake_errors));
         for (name, help, value) in [
             (
                 "snapshots_applied",
@@ -289,16 +402,14 @@ impl Collector for Own {
                 "Lines dropped, queue full",
                 read(&shared.log_lines_dropped),
             ),
+            (
+                "tls_handshake_errors",
+                "TLS handshakes that failed",
+                handshakes,
+            ),
         ] {
             let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        let help = "Open client connections";
-        let mut family = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
-        for (port, open) in self.0.connections() {
-            family
-                .encode_family(&[("port", u64::from(port))])?
-                .encode_gauge(&open)?;
         }
         Ok(())
     }

@@ -4,22 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tidegate_ir::{Digest, PartKey, PartKind, PartName, Snapshot};
+use tidegate_ir::{PartKey, PartKind, PartName, Snapshot};
 use tidegate_router::{Problem, Table};
 
-use crate::listen::tls::TlsBuilder;
+use crate::listen::tls::{TlsBuilder, TlsPorts};
 use crate::upstream::Upstream;
 
 /// Everything that a request needs to know; immutable, shared by all threads.
 #[derive(Debug)]
 pub(crate) struct Serving {
     pub(crate) snapshot: Snapshot,
-    /// Digest of the snapshot's manifest.
-    pub(crate) digest: Digest,
     pub(crate) table: Table,
     backends: HashMap<PartName, Arc<Upstream>>,
-    /// By bind port, for the ports whose listeners end TLS.
-    tls: HashMap<u16, Arc<ServerConfig>>,
+    tls: TlsPorts,
 }
 
 impl Serving {
@@ -34,16 +31,18 @@ impl Serving {
     ) -> Result<Self, Vec<Problem>> {
         let table = Table::build(&snapshot, previous.map(|serving| &serving.table));
         let mut problems = table.problems().to_vec();
-        let configs = tls.build(&snapshot, &mut problems);
+        let configs = tls.build(
+            &snapshot,
+            previous.map(|serving| &serving.tls),
+            &mut problems,
+        );
         let backends = upstreams(&snapshot, previous);
         problems.truncate(100);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let digest = snapshot.manifest().digest();
         Ok(Self {
             snapshot,
-            digest,
             table,
             backends,
             tls: configs,
@@ -55,14 +54,9 @@ impl Serving {
         self.backends.get(name)
     }
 
-    /// All backends, in no order.
-    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.backends.values()
-    }
-
     /// How TLS ends on a port, `None` where it is plain.
     pub(crate) fn tls(&self, bind_port: u16) -> Option<&Arc<ServerConfig>> {
-        self.tls.get(&bind_port)
+        self.tls.config(bind_port)
     }
 }
 

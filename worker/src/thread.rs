@@ -70,6 +70,8 @@ pub(crate) struct Thread {
 pub(crate) struct ThreadServing {
     pub(crate) serving: Arc<Serving>,
     series: RefCell<HashMap<SeriesPlace, Arc<Series>>>,
+    /// By the address of the backend's name inside of the configuration.
+    backends: RefCell<HashMap<usize, Arc<Series>>>,
 }
 
 /// Addresses of the listener and of the rule inside of one configuration, status, and reason.
@@ -206,6 +208,7 @@ impl ThreadServing {
         Self {
             serving,
             series: RefCell::default(),
+            backends: RefCell::default(),
         }
     }
 
@@ -226,6 +229,14 @@ impl ThreadServing {
             .entry(place)
             .or_insert_with(|| metrics.series(record))
             .observe(duration);
+        if let (Some(backend), Some(took)) = (&record.backend, record.upstream) {
+            let mut backends = self.backends.borrow_mut();
+            let place = backend.as_ptr().addr();
+            backends
+                .entry(place)
+                .or_insert_with(|| metrics.backend(backend))
+                .observe(took);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct PathIndex {
 #[derive(Debug, Default)]
 struct Node {
     here: Vec<u32>,
-    children: HashMap<Box<str>, Node>,
+    children: HashMap<Box<str>, Self>,
 }
 
 impl PathIndex {

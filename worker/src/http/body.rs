@@ -250,3 +250,14 @@ impl ResponseBody {
         }
     }
 }
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let broken_off = matches!(self.source, Source::Streamed(_)) && !self.is_end_stream();
+        if let Some(exchange) = &mut self.exchange
+            && broken_off
+        {
+            exchange.record.reason.get_or_insert("client_closed");
+        }
+    }
+}

@@ -25,7 +25,6 @@ pub(crate) struct Exchange {
 pub(crate) struct Record {
     pub(crate) started: Instant,
     pub(crate) client: SocketAddr,
-    pub(crate) bind_port: u16,
     pub(crate) tls: bool,
     pub(crate) method: Method,
     pub(crate) version: Version,
@@ -64,12 +63,12 @@ impl Exchange {
     ) -> Box<Self> {
         let serving = thread.serving();
         connection.request_started();
+        thread.metrics.request_started();
         let details = thread.access_log.is_some().then(|| Details::of(request));
         Box::new(Self {
             record: Record {
                 started: Instant::now(),
                 client: connection.client,
-                bind_port: connection.bind_port,
                 tls: connection.tls,
                 method: request.method().clone(),
                 version: request.version(),
@@ -118,6 +117,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let ended = Instant::now();
         self.connection.request_ended(ended);
+        self.thread.metrics.request_ended();
         if self.record.status == 0 {
             self.record.reason = Some("client_closed");
         }

@@ -77,10 +77,18 @@ pub(crate) fn edit_path<'p>(edit: &'p PathEdit, path: &'p str, prefix_len: usize
 
 /// Removes what belongs to one connection; keeps `te: trailers`, which gRPC needs.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(named) = headers.get(header::CONNECTION) {
-        let named = named.to_str().unwrap_or_default().to_owned();
-        for name in named.split(',') {
-            headers.remove(name.trim());
+    if headers.contains_key(header::CONNECTION) {
+        let named = headers.get_all(header::CONNECTION).iter();
+        let named = named
+            .filter_map(|value| value.to_str().ok())
+            .collect::<Vec<_>>()
+            .join(",");
+        for name in named
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !is_end_to_end(name))
+        {
+            headers.remove(name);
         }
     }
     let trailers = headers.get(header::TE).is_some_and(accepts_trailers);
@@ -90,6 +98,13 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Headers that a client may not have removed by naming them in `Connection`.
+fn is_end_to_end(name: &str) -> bool {
+    ["host", "te", "content-length"]
+        .iter()
+        .any(|kept| name.eq_ignore_ascii_case(kept))
 }
 
 fn accepts_trailers(te: &HeaderValue) -> bool {

@@ -1,5 +1,6 @@
 //! Forwarding: filters, the choice of an endpoint, the attempts, and the way back.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tidegate_ir::{BackendProtocol, Target};
 use tidegate_router::{CompiledChoice, CompiledRule};
+use tracing::Instrument as _;
 
 use crate::error::ProxyError;
 use crate::http::body::{RequestBody, ResponseBody};
@@ -22,6 +24,7 @@ use crate::http::stack::Connection;
 use crate::http::upgrade;
 use crate::serving::Serving;
 use crate::thread::Thread;
+use crate::traces;
 use crate::upstream::{Lease, Sent, Upstream};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -106,6 +109,7 @@ fn prepare<'f>(
     let host = headers.get(header::HOST).cloned();
     filter::remove_hop_by_hop(&mut headers);
     headers.remove(header::EXPECT);
+    join_cookies(&mut headers);
     set_forwarded(forwarding, host, &mut headers);
     let path = parts.uri.path();
     let mut changes = Changes::default();
@@ -136,6 +140,21 @@ fn prepare<'f>(
     ))
 }
 
+/// HTTP/2 clients may send a cookie in crumbs, which HTTP/1.1 does not know (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, cookie);
+    }
+}
+
 fn with_query(path: &str, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
     let text = match query {
         Some(query) => format!("{path}?{query}"),
@@ -164,27 +183,23 @@ async fn attempts(
     body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, ProxyError> {
-    let limits = &forwarding.thread.limits;
-    let pool = &forwarding.thread.pool;
     let protocol = upstream.backend.protocol;
     let mut outcome = Err(ProxyError::NoEndpoint);
-    for address in upstream.next(limits.connect_attempts_max) {
+    for address in upstream.next(forwarding.thread.limits.connect_attempts_max) {
         exchange.record.endpoint = Some(address);
-        match pool.connect(address, protocol, false).await {
-            Ok(lease) => {
-                outcome = Ok((address, lease));
-                break;
-            }
-            Err(error) => {
-                exchange.record.retries += 1;
-                outcome = Err(error);
-            }
+        outcome = forwarding.connect(address, protocol, false).await;
+        if outcome.is_ok() {
+            break;
         }
+        exchange.record.retries += 1;
     }
-    let (address, lease) = outcome?;
-    let spare = (lease.is_reused() && body.is_end_stream()).then(|| head.clone());
-    let request = head.into_request(protocol, forwarding.scheme, body);
-    let failure = match attempt(forwarding, lease, request, exchange).await {
+    let attempt = outcome?;
+    let spare = (attempt.lease.is_reused() && body.is_end_stream()).then(|| head.clone());
+    let (address, request) = (
+        attempt.address,
+        head.into_request(protocol, forwarding.scheme, body),
+    );
+    let failure = match attempt.send(forwarding, request, exchange).await {
         Ok(answer) => return Ok(answer),
         Err(failure) => failure,
     };
@@ -196,10 +211,17 @@ async fn attempts(
         _ => return Err(failure.error),
     };
     exchange.record.retries += 1;
-    let lease = pool.connect(address, protocol, true).await?;
-    attempt(forwarding, lease, again, exchange)
-        .await
-        .map_err(|failure| failure.error)
+    let attempt = forwarding.connect(address, protocol, true).await?;
+    let sent = attempt.send(forwarding, again, exchange).await;
+    sent.map_err(|failure| failure.error)
+}
+
+/// One attempt at a backend: a connection, and how long the rule lets the attempt take.
+struct Attempt {
+    address: SocketAddr,
+    lease: Lease,
+    started: Instant,
+    deadline: Option<Instant>,
 }
 
 /// Why an attempt failed.
@@ -211,43 +233,79 @@ struct Failure {
     closed: bool,
 }
 
-async fn attempt(
-    forwarding: &Forwarding<'_>,
-    mut lease: Lease,
-    request: Request<RequestBody>,
-    exchange: &mut Exchange,
-) -> Result<Answer, Failure> {
-    let started = Instant::now();
-    let timeout = forwarding
-        .rule
-        .timeouts
-        .backend_request_ms
-        .map(Duration::from_millis);
-    let sent = match timeout {
-        Some(timeout) => match tokio::time::timeout(timeout, lease.send(request)).await {
-            Ok(sent) => sent,
-            Err(_) => {
-                let error = ProxyError::BackendTimeout;
-                return Err(Failure {
-                    error,
-                    unsent: None,
-                    closed: false,
-                });
+impl Forwarding<'_> {
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        protocol: BackendProtocol,
+        fresh: bool,
+    ) -> Result<Attempt, ProxyError> {
+        let started = Instant::now();
+        let timeout = self
+            .rule
+            .timeouts
+            .backend_request_ms
+            .map(Duration::from_millis);
+        let deadline = timeout.map(|timeout| started + timeout);
+        let connecting = self.thread.pool.connect(address, protocol, fresh);
+        let lease = within(deadline, connecting).await??;
+        Ok(Attempt {
+            address,
+            lease,
+            started,
+            deadline,
+        })
+    }
+}
+
+impl Attempt {
+    async fn send(
+        self,
+        forwarding: &Forwarding<'_>,
+        request: Request<RequestBody>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
+        let Self {
+            mut lease,
+            started,
+            deadline,
+            ..
+        } = self;
+        let sent = if forwarding.thread.traces {
+            let mut request = request;
+            let span = traces::client_span(&exchange.record, request.headers_mut());
+            let sending = lease.send(request).instrument(span);
+            Box::pin(within(deadline, sending)).await
+        } else {
+            within(deadline, lease.send(request)).await
+        };
+        exchange.record.upstream = Some(started.elapsed());
+        match sent {
+            Ok(Sent::Answered(response)) => Ok(Answer { response, lease }),
+            Ok(Sent::Failed(error, unsent)) => {
+                tracing::debug!(%error, "an attempt at an endpoint failed");
+                Err(Failure {
+                    closed: was_closed(&error),
+                    error: classify(&error),
+                    unsent,
+                })
             }
-        },
-        None => lease.send(request).await,
-    };
-    exchange.record.upstream = Some(started.elapsed());
-    match sent {
-        Sent::Answered(response) => Ok(Answer { response, lease }),
-        Sent::Failed(error, unsent) => {
-            tracing::debug!(%error, "an attempt at an endpoint failed");
-            Err(Failure {
-                closed: was_closed(&error),
-                error: classify(&error),
-                unsent,
-            })
+            Err(error) => Err(Failure {
+                error,
+                unsent: None,
+                closed: false,
+            }),
         }
+    }
+}
+
+async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output, ProxyError> {
+    match deadline {
+        Some(at) => {
+            let output = tokio::time::timeout_at(at.into(), future).await;
+            output.map_err(|_| ProxyError::BackendTimeout)
+        }
+        None => Ok(future.await),
     }
 }
 

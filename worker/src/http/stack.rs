@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tidegate_router::{CompiledAction, ListenerTable, Outcome, RequestHead, host_of};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::error::ProxyError;
 use crate::http::body::ResponseBody;
@@ -18,6 +19,7 @@ use crate::http::exchange::Exchange;
 use crate::http::forward::{self, Forwarding};
 use crate::http::respond::{self, RedirectSource};
 use crate::thread::Thread;
+use crate::traces;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -98,11 +100,11 @@ pub(crate) async fn answer(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let version = request.version();
     let mut exchange = Exchange::start(&thread, &connection, &request);
-    let handled = handle(&thread, &connection, &mut exchange, request).await;
-    let mut response = handled.unwrap_or_else(|error| {
-        exchange.record.reason = Some(error.reason());
-        respond::error(&error)
-    });
+    let mut response = if thread.traces {
+        Box::pin(respond_traced(&thread, &connection, &mut exchange, request)).await
+    } else {
+        respond(&thread, &connection, &mut exchange, request).await
+    };
     exchange.answered(response.status());
     if connection.closing.get() && version < Version::HTTP_2 {
         response
@@ -110,6 +112,32 @@ pub(crate) async fn answer(
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| body.complete(exchange)))
+}
+
+async fn respond_traced(
+    thread: &Rc<Thread>,
+    connection: &Rc<Connection>,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let span = traces::server_span(&request, connection.scheme());
+    let responding = respond(thread, connection, exchange, request);
+    let response = responding.instrument(span.clone()).await;
+    traces::finish_server_span(&span, &exchange.record, response.status());
+    response
+}
+
+async fn respond(
+    thread: &Rc<Thread>,
+    connection: &Rc<Connection>,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let handled = handle(thread, connection, exchange, request).await;
+    handled.unwrap_or_else(|error| {
+        exchange.record.reason = Some(error.reason());
+        respond::error(&error)
+    })
 }
 
 async fn handle(

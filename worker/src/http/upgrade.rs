@@ -11,10 +11,13 @@ use crate::thread::Open;
 
 /// The protocol that a request asks to change to (RFC 9110, section 7.8).
 pub(crate) fn wanted(headers: &HeaderMap) -> Option<HeaderValue> {
-    let connection = headers.get(header::CONNECTION)?.to_str().ok()?;
-    let asked = connection
-        .split(',')
-        .any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
+    let mut named = headers.get_all(header::CONNECTION).iter();
+    let asked = named.any(|value| {
+        let names = value.to_str().unwrap_or_default();
+        names
+            .split(',')
+            .any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+    });
     asked
         .then(|| headers.get(header::UPGRADE).cloned())
         .flatten()

@@ -142,9 +142,10 @@ async fn serve_tls(
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(%client, %error, "a TLS handshake failed");
+            port.thread.metrics.handshake_failed();
             return;
         }
-        Err(_) => return,
+        Err(_) => return port.thread.metrics.handshake_failed(),
     };
     let (_, session) = stream.get_ref();
     let h2 = session.alpn_protocol() == Some(b"h2");

@@ -9,7 +9,8 @@ use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tidegate_ir::{
-    Certificate, Hostname, Listener, ListenerProtocol, PartKey, PartKind, PartName, Snapshot,
+    Certificate, Digest, EncodedPart, Hostname, Listener, ListenerProtocol, PartKey, PartKind,
+    PartName, Snapshot,
 };
 use tidegate_router::{HostMap, Problem};
 
@@ -18,6 +19,22 @@ use tidegate_router::{HostMap, Problem};
 pub(crate) struct TlsBuilder {
     provider: Arc<CryptoProvider>,
     ticketer: Arc<dyn ProducesTickets>,
+}
+
+/// The TLS side of a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct TlsPorts {
+    configs: HashMap<u16, Arc<ServerConfig>>,
+    keys: BTreeMap<PartName, UsableKey>,
+}
+
+/// A certificate with its key, checked, and the digests of the parts that it was made of.
+#[derive(Debug, Clone)]
+struct UsableKey {
+    certificate: Digest,
+    private_key: Option<Digest>,
+    dns_names: Vec<Hostname>,
+    key: Arc<CertifiedKey>,
 }
 
 /// The certificates of one port, by listener.
@@ -46,13 +63,15 @@ impl TlsBuilder {
         })
     }
 
-    /// The TLS side of each port that ends TLS; adds what is wrong to `problems`.
+    /// The TLS side of a snapshot; keys that did not change are taken from `previous`, and what is wrong
+    /// is added to `problems`.
     pub(crate) fn build(
         &self,
         snapshot: &Snapshot,
+        previous: Option<&TlsPorts>,
         problems: &mut Vec<Problem>,
-    ) -> HashMap<u16, Arc<ServerConfig>> {
-        let keys = self.keys(snapshot, problems);
+    ) -> TlsPorts {
+        let keys = self.keys(snapshot, previous, problems);
         let mut ports: BTreeMap<u16, BTreeMap<Hostname, ListenerCertificates>> = BTreeMap::new();
         for listener in snapshot.listeners() {
             let ListenerProtocol::Https { certificates } = &listener.protocol else {
@@ -71,10 +90,13 @@ impl TlsBuilder {
                 problems.push(mixed(listener));
             }
         }
-        ports
+        let configs = ports
             .into_iter()
-            .map(|(port, listeners)| (port, self.config(listeners)))
-            .collect()
+            .map(|(port, listeners)| (port, self.config(listeners)));
+        TlsPorts {
+            configs: configs.collect(),
+            keys,
+        }
     }
 
     fn config(&self, listeners: BTreeMap<Hostname, ListenerCertificates>) -> Arc<ServerConfig> {
@@ -92,21 +114,35 @@ impl TlsBuilder {
         Arc::new(config)
     }
 
-    fn keys<'s>(
+    fn keys(
         &self,
-        snapshot: &'s Snapshot,
+        snapshot: &Snapshot,
+        previous: Option<&TlsPorts>,
         problems: &mut Vec<Problem>,
-    ) -> BTreeMap<&'s PartName, (&'s Certificate, Arc<CertifiedKey>)> {
+    ) -> BTreeMap<PartName, UsableKey> {
         let mut keys = BTreeMap::new();
         for certificate in snapshot.certificates() {
-            match self.key(snapshot, certificate) {
-                Ok(key) => {
-                    keys.insert(&certificate.name, (certificate, Arc::new(key)));
-                }
-                Err(message) => {
-                    let part = PartKey::new(PartKind::Certificate, certificate.name.clone());
-                    problems.push(Problem { part, message });
-                }
+            let part = PartKey::new(PartKind::Certificate, certificate.name.clone());
+            let private = PartKey::new(PartKind::PrivateKey, certificate.private_key.clone());
+            let digest = |key: &PartKey| snapshot.get(key).map(EncodedPart::digest);
+            let of = digest(&part).expect("the certificate is a part of the snapshot");
+            let private_key = digest(&private);
+            let known = previous.and_then(|previous| previous.keys.get(&certificate.name));
+            let known = known.filter(|k| k.certificate == of && k.private_key == private_key);
+            let usable = known.cloned().map_or_else(
+                || {
+                    Ok(UsableKey {
+                        certificate: of,
+                        private_key,
+                        dns_names: certificate.dns_names.clone(),
+                        key: Arc::new(self.key(snapshot, certificate)?),
+                    })
+                },
+                Ok,
+            );
+            match usable {
+                Ok(usable) => drop(keys.insert(certificate.name.clone(), usable)),
+                Err(message) => problems.push(Problem { part, message }),
             }
         }
         keys
@@ -124,6 +160,13 @@ impl TlsBuilder {
             .map(|der| CertificateDer::from(der.to_vec()));
         CertifiedKey::from_der(chain.collect(), key, &self.provider)
             .map_err(|cause| format!("certificate and private key cannot be used: {cause}"))
+    }
+}
+
+impl TlsPorts {
+    /// How TLS ends on a port, `None` where it is plain.
+    pub(crate) fn config(&self, bind_port: u16) -> Option<&Arc<ServerConfig>> {
+        self.configs.get(&bind_port)
     }
 }
 
@@ -145,16 +188,18 @@ impl ResolvesServerCert for PortCertificates {
 
 fn listener_certificates(
     names: &[PartName],
-    keys: &BTreeMap<&PartName, (&Certificate, Arc<CertifiedKey>)>,
+    keys: &BTreeMap<PartName, UsableKey>,
 ) -> ListenerCertificates {
     let mut by_name = BTreeMap::new();
     let certificates = names.iter().filter_map(|name| keys.get(name));
-    for (certificate, key) in certificates.clone() {
-        for name in &certificate.dns_names {
-            by_name.entry(name.clone()).or_insert_with(|| key.clone());
+    for usable in certificates.clone() {
+        for name in &usable.dns_names {
+            by_name
+                .entry(name.clone())
+                .or_insert_with(|| usable.key.clone());
         }
     }
-    let default = { certificates }.next().map(|(_, key)| key.clone());
+    let default = { certificates }.next().map(|usable| usable.key.clone());
     ListenerCertificates {
         by_name: HostMap::new(by_name),
         default,

@@ -87,6 +87,9 @@ async fn metrics_name_gateway_listener_and_route_and_never_the_path() {
         1,
         "{text}"
     );
+    let attempts = "http_client_request_duration_seconds_count{backend=\"cart\"} 1";
+    assert_eq!(lines(&[attempts]), 1, "{text}");
+    assert_eq!(lines(&["http_server_active_requests 0"]), 1, "{text}");
     assert_eq!(lines(&["tidegate_snapshot_version 4"]), 1, "{text}");
     assert!(!text.contains("secret"), "{text}");
 }

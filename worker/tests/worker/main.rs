@@ -13,3 +13,4 @@ mod hosts;
 mod protocols;
 mod reload;
 mod serving;
+mod traces;

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::Running;
 use crate::support::backend::Echo;
-use crate::support::client::{get, request, send, send_h2};
+use crate::support::client::{get, request, send};
 use crate::support::configd::snapshot;
 use crate::support::parts::{attachment, backend, backend_of, listener, listener_at, route, to};
 
@@ -329,12 +329,19 @@ async fn one_http2_connection_serves_many_requests_at_once() {
     let slow = Echo::start_slow("a", Duration::from_millis(200)).await;
     let running = serving(backend("a", &[slow.address])).await;
     let address = running.address("http");
+    let stream = TcpStream::connect(address).await.unwrap();
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = handshake.await.unwrap();
+    tokio::task::spawn(connection);
     let started = std::time::Instant::now();
-    let all = (0..20).map(|_| async move {
-        let asked = Request::builder().uri(format!("http://{address}/"));
-        send_h2(address, asked.body(Full::default()).unwrap())
-            .await
-            .status()
+    let all = (0..20).map(|_| {
+        let mut sender = sender.clone();
+        async move {
+            let asked = Request::builder().uri(format!("http://{address}/"));
+            let asked = asked.body(Full::<Bytes>::default()).unwrap();
+            sender.send_request(asked).await.unwrap().status()
+        }
     });
     let statuses = futures_util::future::join_all(all).await;
     assert!(statuses.iter().all(|status| *status == 200));

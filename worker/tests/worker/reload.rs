@@ -16,7 +16,11 @@ use crate::support::{Running, Setup};
 
 /// A snapshot that says its version in a response header and forwards to the backend of its parity.
 fn telling(version: u64, backends: &[Vec<Part>; 2]) -> Snapshot {
-    let name = if version % 2 == 0 { "even" } else { "odd" };
+    let name = if version.is_multiple_of(2) {
+        "even"
+    } else {
+        "odd"
+    };
     let mut rule: Rule = to("/", name);
     let says = edits(&[("x-version", &version.to_string())], &[], &[]);
     rule.filters = vec![Filter::ResponseHeaders(says)];

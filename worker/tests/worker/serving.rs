@@ -153,6 +153,10 @@ async fn malformed_requests_get_400_and_large_headers_431() {
             "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n",
             "400",
         ),
+        (
+            "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+            "400",
+        ),
         (&*large, "431"),
     ] {
         let answer = send_raw(running.address("http"), bytes.as_bytes()).await;
@@ -162,6 +166,19 @@ async fn malformed_requests_get_400_and_large_headers_431() {
         );
     }
     assert_eq!(echo.count(), 0);
+}
+
+#[tokio::test]
+async fn two_lengths_cannot_smuggle_a_request() {
+    let echo = Echo::start("a").await;
+    let running = serving(vec![to("/", "a")], vec![backend("a", &[echo.address])]).await;
+    let both = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n\
+                0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
+    let answer = send_raw(running.address("http"), both.as_bytes()).await;
+    // The chunks count, the length does not travel on, and the connection ends after the answer.
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(echo.count(), 1);
+    assert!(!echo.last().headers.contains_key("content-length"));
 }
 
 #[tokio::test]

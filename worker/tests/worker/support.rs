@@ -34,6 +34,7 @@ pub struct Setup {
     pub limits: Limits,
     pub threads: Option<usize>,
     pub access_log: bool,
+    pub traces: bool,
 }
 
 impl Running {
@@ -64,7 +65,7 @@ impl Running {
             },
             last_good: setup.last_good,
             access_log: setup.access_log,
-            traces: false,
+            traces: setup.traces,
             limits: setup.limits,
             drain_delay: Duration::ZERO,
         };

@@ -77,7 +77,7 @@ impl Echo {
             .headers
             .get("host")
             .and_then(|host| host.to_str().ok());
-        let host = host.or(parts.uri.authority().map(|authority| authority.as_str()));
+        let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
         let version = parts.version;
         self.seen.lock().unwrap().push(Seen {
             method: parts.method.to_string(),
