@@ -61,8 +61,7 @@ codes! {
     BACKEND_NOT_FOUND = "TG2302" Error "A backendRef names a Service, or a port of one, that does not exist; its share of requests gets 500.";
     BACKEND_NOT_PERMITTED = "TG2303" Error "A backendRef leads into another namespace without a ReferenceGrant there; its share of requests gets 500.";
     BACKEND_PROTOCOL = "TG2304" Error "A Service port has a protocol or appProtocol that is not supported for this route.";
-    NO_ENDPOINTS = "TG2305" Warning "A Service port that a route uses has no ready endpoint, so its requests get 503.";
-    GRANT_UNUSED_KIND = "TG3101" Info "A ReferenceGrant names a kind that no reference is ever checked for.";
+    NO_ENDPOINTS = "TG2305" Info "A Service port that a route uses has no ready endpoint, so its requests get 503.";
 }
 
 /// The code with that name.

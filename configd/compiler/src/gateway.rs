@@ -259,12 +259,15 @@ impl GatewayPlan {
     }
 
     fn programmed(&self) -> Condition {
-        if self.is_accepted() {
-            Condition::yes("Programmed", "Programmed", "The Gateway is programmed")
-        } else {
+        if !self.is_accepted() {
             let message = "The Gateway is not accepted, see that condition";
-            Condition::no("Programmed", "Invalid", message)
+            return Condition::no("Programmed", "Invalid", message);
         }
+        if self.listeners.iter().any(ListenerPlan::is_usable) {
+            return Condition::yes("Programmed", "Programmed", "The Gateway is programmed");
+        }
+        let message = "No listener is programmed, see their conditions";
+        Condition::no("Programmed", "Invalid", message)
     }
 
     fn resolved(&self) -> Condition {

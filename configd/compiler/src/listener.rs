@@ -390,6 +390,11 @@ impl ListenerPlan {
         self.refused.is_none()
     }
 
+    /// Whether requests can get through it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.refused.is_none() && !self.unusable
+    }
+
     /// Whether it serves all that it should.
     pub(crate) fn is_sound(&self) -> bool {
         self.refused.is_none() && self.unresolved.is_none()

@@ -150,8 +150,27 @@ fn typed<T: DeserializeOwned>(json: Value) -> Result<T, Vec<InvalidField>> {
             path if path == "." => String::new(),
             path => path,
         };
-        vec![InvalidField::new(path, error.into_inner().to_string())]
+        vec![InvalidField::new(
+            path,
+            plain(&error.into_inner().to_string()),
+        )]
     })
+}
+
+/// The words of serde without the types of our code.
+fn plain(message: &str) -> String {
+    let (before, expected) = message.rsplit_once("expected ").unwrap_or((message, ""));
+    let expected = match expected {
+        "u16" => "a number from 0 to 65535",
+        "i64" => "a number",
+        "a string" | "a boolean" => expected,
+        "a sequence" => "a list",
+        struct_or_map if struct_or_map.starts_with("struct ") || struct_or_map == "a map" => {
+            "an object"
+        }
+        _ => return message.to_owned(),
+    };
+    format!("{before}expected {expected}")
 }
 
 fn checked<S>(

@@ -68,7 +68,7 @@ fn key_pair(secret: &Secret) -> Result<KeyPair, String> {
         return Err("its tls.crt has no PEM block of type CERTIFICATE".to_owned());
     };
     let (_, leaf) = X509Certificate::from_der(leaf)
-        .map_err(|error| format!("the first certificate of its tls.crt is no X.509: {error}"))?;
+        .map_err(|_| "the first certificate of its tls.crt is no X.509 certificate".to_owned())?;
     let key = PrivateKeyDer::from_pem_slice(&key_pem)
         .map_err(|error| format!("its tls.key has no usable private key: {error}"))?;
     if !key_match::may_belong_together(&leaf, &key) {

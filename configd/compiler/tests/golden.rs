@@ -23,7 +23,11 @@ fn every_input_compiles_to_its_golden_output() {
         .filter(|path| path.to_string_lossy().ends_with(".in.yaml"))
         .collect();
     inputs.sort();
-    assert!(!inputs.is_empty(), "no golden pairs in {}", folder.display());
+    assert!(
+        !inputs.is_empty(),
+        "no golden pairs in {}",
+        folder.display()
+    );
     let mut differing = vec![];
     for input in inputs {
         let (settings, objects) = fixture::read(&fs::read_to_string(&input).unwrap());
@@ -36,7 +40,8 @@ fn every_input_compiles_to_its_golden_output() {
         }
         let expected = fs::read_to_string(&output).unwrap_or_default();
         if expected != actual {
-            let diff = similar_asserts::SimpleDiff::from_str(&expected, &actual, "golden", "actual");
+            let diff =
+                similar_asserts::SimpleDiff::from_str(&expected, &actual, "golden", "actual");
             differing.push(format!("{output}\n{diff}"));
         }
     }
@@ -58,7 +63,8 @@ fn drop_defaults(value: &mut Value) {
         Value::Object(fields) => {
             fields.values_mut().for_each(drop_defaults);
             fields.retain(|name, value| {
-                name == "endpoints" || !(value.is_null() || *value == json!([]) || *value == json!({}))
+                name == "endpoints"
+                    || !(value.is_null() || *value == json!([]) || *value == json!({}))
             });
         }
         _ => {}

@@ -19,8 +19,6 @@ pub(crate) struct Namespace {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Service {
     #[serde(default)]
-    pub(crate) metadata: ObjectMeta,
-    #[serde(default)]
     pub(crate) spec: ServiceSpec,
 }
 
@@ -87,8 +85,6 @@ pub(crate) struct SlicePort {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Secret {
-    #[serde(default)]
-    pub(crate) metadata: ObjectMeta,
     #[serde(rename = "type")]
     pub(crate) type_: Option<String>,
     /// Base64.

@@ -13,8 +13,8 @@ pub(crate) struct Strict<S> {
     pub(crate) _api_version: IgnoredAny,
     #[serde(rename = "kind", default)]
     pub(crate) _kind: IgnoredAny,
-    #[serde(default)]
-    pub(crate) metadata: ObjectMeta,
+    #[serde(rename = "metadata", default)]
+    pub(crate) _metadata: IgnoredAny,
     pub(crate) spec: S,
     #[serde(rename = "status", default)]
     pub(crate) _status: IgnoredAny,
@@ -24,7 +24,6 @@ pub(crate) struct Strict<S> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ObjectMeta {
-    pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
 }
 

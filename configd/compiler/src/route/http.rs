@@ -325,6 +325,11 @@ impl Joining<'_> {
             let message = "the route names no parent, so nothing serves it; add one";
             findings.report("parentRefs", &codes::NO_PARENTS, message);
         }
+        if self.route.spec.use_default_gateways.is_some() {
+            let message =
+                "useDefaultGateways is not supported yet; name the Gateways in parentRefs";
+            findings.report("useDefaultGateways", &codes::UNSUPPORTED_VALUE, message);
+        }
         let mut parents = vec![];
         for (index, parent) in self.route.spec.parent_refs.iter().enumerate() {
             let field = format!("parentRefs[{index}]");
