@@ -1,6 +1,10 @@
 //! Every example under deploy/examples does what its README says.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use super::client::{Client, get};
 use super::process::{Up, example, run};
@@ -49,9 +53,30 @@ fn advanced_matching_tells_requests_apart() {
 }
 
 #[test]
-fn mirror_answers_from_the_primary() {
-    let up = up("mirror");
-    assert_eq!(count(up.port("http"), "/search?q=tide", 20), [("shop/search".into(), 20)].into());
+fn mirror_answers_from_the_primary_and_copies() {
+    let (given, copies) = recorder("shop/search-next");
+    let up = Up::start(&[&example("mirror")], &["--backend", &given]);
+    let mut client = Client::connect(up.port("http")).unwrap();
+    let answer = client.get("localhost", "/search?q=tide").unwrap();
+    assert_eq!(answer.service(), "shop/search");
+    let copy = copies.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(copy.starts_with("GET /search?q=tide HTTP/1.1\r\n"), "{copy}");
+}
+
+/// A backend of the test's own: answers 203, and hands on what it received.
+fn recorder(service: &str) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let given = format!("{service}=127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let (sender, requests) = sync_channel(16);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = vec![0; 16_384];
+            let len = stream.read(&mut request).unwrap_or(0);
+            let _ = stream.write_all(b"HTTP/1.1 203 Mine\r\ncontent-length: 0\r\n\r\n");
+            let _ = sender.try_send(String::from_utf8_lossy(&request[..len]).into_owned());
+        }
+    });
+    (given, requests)
 }
 
 #[test]
@@ -127,7 +152,7 @@ fn every_example_is_tested_here() {
     let tested = include_str!("examples.rs");
     for entry in std::fs::read_dir(example("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(tested.contains(&format!("up(\"{name}\")")), "{name} has no test");
+        assert!(tested.contains(&format!("(\"{name}\")")), "{name} has no test");
     }
 }
 
@@ -145,16 +170,8 @@ fn the_demo_needs_no_files() {
 
 #[test]
 fn a_given_backend_replaces_the_echo() {
-    let own = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let given = format!("shop/cart=127.0.0.1:{}", own.local_addr().unwrap().port());
-    std::thread::spawn(move || {
-        for stream in own.incoming().map_while(Result::ok).take(1) {
-            use std::io::{Read as _, Write as _};
-            let mut stream = stream;
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 203 Mine\r\ncontent-length: 0\r\n\r\n");
-        }
-    });
+    let (given, _requests) = recorder("shop/cart");
     let up = Up::start(&[&example("quickstart")], &["--backend", &given]);
     assert_eq!(get(up.port("http"), "localhost", "/cart").status, 203);
+    assert_eq!(get(up.port("http"), "localhost", "/").service(), "shop/frontend");
 }
