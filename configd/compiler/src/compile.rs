@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_ir::{EncodedPart, Part, PartKey};
+use tidegate_ir::{EncodedPart, PartKey};
 
+use crate::assembly::{Assembly, Totals};
+use crate::backends::Backends;
 use crate::codes;
+use crate::competition;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, GatewayPlan, GatewayView};
 use crate::objects::{Object, ObjectKey, Objects, Place};
 use crate::read::{InvalidField, read};
 use crate::route::{self, Dependency, RouteOutcome};
-use crate::service::BackendPort;
 use crate::status::ObjectStatus;
 
 /// What the compiler has to know besides the objects.
@@ -75,7 +77,9 @@ pub struct Compiler {
     /// Outcomes of the last compilation.
     routes: BTreeMap<Place, RouteOutcome>,
     views: BTreeMap<Place, GatewayView>,
-    parts: BTreeMap<PartKey, EncodedPart>,
+    totals: Totals,
+    backends: Backends,
+    gateway_parts: BTreeMap<PartKey, EncodedPart>,
     /// What has changed since.
     changed_routes: BTreeSet<Place>,
     changed: BTreeSet<Dependency>,
@@ -89,7 +93,9 @@ impl Compiler {
             objects: Objects::default(),
             routes: BTreeMap::new(),
             views: BTreeMap::new(),
-            parts: BTreeMap::new(),
+            totals: Totals::default(),
+            backends: Backends::default(),
+            gateway_parts: BTreeMap::new(),
             changed_routes: BTreeSet::new(),
             changed: BTreeSet::new(),
         }
@@ -102,8 +108,10 @@ impl Compiler {
     pub fn put(&mut self, object: Object) -> Result<(), Vec<InvalidField>> {
         let key = &object.key;
         if let Some(known) = read(&key.group, &key.kind, &object.content)? {
+            // A slice can move from one Service to another: both change.
             self.mark(key);
             self.objects.insert(&object, known);
+            self.mark(key);
         }
         Ok(())
     }
@@ -120,7 +128,16 @@ impl Compiler {
         match &*key.kind {
             "HTTPRoute" => drop(self.changed_routes.insert(place)),
             "Gateway" => drop(self.changed.insert(Dependency::Gateway(place))),
-            "Service" => drop(self.changed.insert(Dependency::Service(place))),
+            "Service" => {
+                self.backends.forget(&place);
+                self.changed.insert(Dependency::Service(place));
+            }
+            "EndpointSlice" => {
+                let slice = self.objects.slices.get(&place);
+                if let Some(service) = slice.and_then(|slice| slice.owner()) {
+                    self.backends.forget(&service);
+                }
+            }
             "Namespace" => drop(self.changed.insert(Dependency::Namespace(place))),
             "ReferenceGrant" => {
                 let grants = Place::new(&place.source, &place.object.namespace, "");
@@ -157,7 +174,7 @@ impl Compiler {
             Some((place.clone(), plan))
         });
         let mut plans: BTreeMap<Place, GatewayPlan> = plans.collect();
-        settle_competition(&mut plans, &self.settings.pooling);
+        competition::settle(&mut plans, &self.settings.pooling);
         plans
     }
 
@@ -216,207 +233,48 @@ impl Compiler {
             pool_of: &pool_of,
         };
         for place in routes {
+            let previous = self.routes.remove(&place);
+            if let Some(previous) = &previous {
+                self.totals.subtract(previous);
+            }
             let Some(route) = self.objects.http_routes.get(&place) else {
-                self.routes.remove(&place);
                 continue;
             };
-            let outcome = route::compile(surroundings, route, self.routes.get(&place));
+            let outcome = route::compile(surroundings, route, previous.as_ref());
+            self.totals.add(&outcome);
             self.routes.insert(place, outcome);
         }
     }
 
     /// Joins the outcomes.
     fn assemble(&mut self, gateways: &BTreeMap<Place, GatewayPlan>, compilation: &mut Compilation) {
-        let mut assembly = Assembly {
-            known: std::mem::take(&mut self.parts),
-            ..Assembly::default()
-        };
+        let mut assembly = Assembly::new(std::mem::take(&mut self.gateway_parts));
         for (place, plan) in gateways {
             assembly.add_gateway(&self.settings.pooling.pool_of(place), plan);
+            compilation.diagnostics.extend_from_slice(&plan.diagnostics);
+            compilation
+                .statuses
+                .push(plan.status(self.totals.attached(place)));
         }
-        let mut attached: BTreeMap<&Place, BTreeMap<Arc<str>, usize>> = BTreeMap::new();
         for outcome in self.routes.values() {
             compilation.statuses.extend(outcome.status.clone());
             compilation
                 .diagnostics
                 .extend_from_slice(&outcome.diagnostics);
-            for (gateway, section_name) in &outcome.attached {
-                let listeners = attached.entry(gateway).or_default();
-                *listeners.entry(section_name.clone()).or_default() += 1;
-            }
         }
-        let mut by_age: Vec<_> = self
-            .routes
-            .iter()
-            .filter(|(_, outcome)| !outcome.parts.is_empty())
-            .collect();
-        let created = |place: &Place| self.objects.http_routes[place].created_at_unix_s;
-        by_age.sort_by_cached_key(|(place, _)| created(place));
-        for (place, outcome) in by_age {
-            let key = &self.objects.http_routes[place].key;
-            assembly.add_route(key, outcome, &mut compilation.diagnostics);
-        }
-        assembly.add_backends(&self.objects);
-        let none = BTreeMap::new();
-        for (place, plan) in gateways {
-            compilation.diagnostics.extend_from_slice(&plan.diagnostics);
-            compilation
-                .statuses
-                .push(plan.status(attached.get(place).unwrap_or(&none)));
-        }
-        self.parts = assembly.used;
-        let pools = assembly.pools.into_iter();
-        compilation.pools = pools
-            .map(|(pool, parts)| (pool.to_string(), parts))
-            .collect();
+        assembly.add_routes(self.routes.values(), &mut compilation.diagnostics);
+        self.backends.refresh(&self.objects, &self.totals);
+        assembly.add_backends(&self.backends, &self.totals, &mut compilation.diagnostics);
+        (compilation.pools, self.gateway_parts) = assembly.finish();
     }
 }
 
 impl Pooling {
-    fn pool_of(&self, gateway: &Place) -> Arc<str> {
+    /// The pool that serves a Gateway.
+    pub(crate) fn pool_of(&self, gateway: &Place) -> Arc<str> {
         match self {
             Self::Single { pool } => pool.as_str().into(),
             Self::PerGateway => gateway.object.to_string().into(),
         }
-    }
-}
-
-/// Gives names and ports to the older of two Gateways of one pool.
-fn settle_competition(plans: &mut BTreeMap<Place, GatewayPlan>, pooling: &Pooling) {
-    let mut order: Vec<(i64, tidegate_ir::ObjectName, Arc<str>)> = plans
-        .iter()
-        .map(|(place, plan)| {
-            let created = plan.object.created_at_unix_s;
-            (created, place.object.clone(), place.source.clone())
-        })
-        .collect();
-    order.sort();
-    let mut names: BTreeMap<tidegate_ir::ObjectName, Arc<str>> = BTreeMap::new();
-    let mut taken: BTreeSet<u16> = BTreeSet::new();
-    for (_, object, source) in order {
-        let place = Place { source, object };
-        let plan = plans.get_mut(&place).expect("the order lists the plans");
-        if let Some(other) = names.get(&place.object) {
-            plan.refuse_as_clashing(other);
-            continue;
-        }
-        names.insert(place.object.clone(), place.source.clone());
-        if matches!(pooling, Pooling::Single { .. }) {
-            allot_ports(plan, &mut taken);
-        }
-    }
-}
-
-/// A port that an older Gateway has is moved by the least multiple of 10,000 that leads to a free one.
-fn allot_ports(plan: &mut GatewayPlan, taken: &mut BTreeSet<u16>) {
-    let mut own: BTreeMap<u16, u16> = BTreeMap::new();
-    for listener in &mut plan.listeners {
-        let port = listener.view.port;
-        if !listener.view.served {
-            continue;
-        }
-        let bind_port = own
-            .get(&port)
-            .copied()
-            .unwrap_or_else(|| free_port(port, taken));
-        own.insert(port, bind_port);
-        taken.insert(bind_port);
-        listener.bind_port = bind_port;
-    }
-    for (port, bind_port) in &own {
-        if port != bind_port {
-            plan.note_moved_port(*port, *bind_port);
-        }
-    }
-}
-
-/// The port itself, or the first free one in steps of 10,000.
-fn free_port(port: u16, taken: &BTreeSet<u16>) -> u16 {
-    // 10,000 and 65,536 share the factor 16, so the steps return to the start after 4,096 of them.
-    let candidates = (0..4_096).filter_map(|step| {
-        let moved = (u32::from(port) + 10_000 * step) % 65_536;
-        u16::try_from(moved).ok().filter(|port| *port > 0)
-    });
-    let mut free = candidates.filter(|port| !taken.contains(port));
-    free.next().unwrap_or(port)
-}
-
-/// Collects the parts of all pools.
-#[derive(Default)]
-struct Assembly {
-    pools: BTreeMap<Arc<str>, BTreeMap<PartKey, EncodedPart>>,
-    backends: BTreeMap<Arc<str>, BTreeSet<BackendPort>>,
-    /// Parts of the last compilation.
-    known: BTreeMap<PartKey, EncodedPart>,
-    /// Parts of this compilation that are not kept with a route.
-    used: BTreeMap<PartKey, EncodedPart>,
-}
-
-impl Assembly {
-    fn add_gateway(&mut self, pool: &Arc<str>, plan: &GatewayPlan) {
-        self.pools.entry(pool.clone()).or_default();
-        for listener in plan
-            .listeners
-            .iter()
-            .filter(|listener| listener.view.served)
-        {
-            let part = Part::Listener(listener.part(plan.object.name()));
-            self.add(pool, part);
-            for used in &listener.certificates {
-                let Ok(pair) = used.secret.spec.key_pair() else {
-                    continue;
-                };
-                let (certificate, key) = pair.parts(&used.part_name);
-                self.add(pool, Part::Certificate(certificate));
-                self.add(pool, Part::PrivateKey(key));
-            }
-        }
-    }
-
-    fn add_route(
-        &mut self,
-        key: &ObjectKey,
-        outcome: &RouteOutcome,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
-        for (pool, part) in &outcome.parts {
-            let parts = self.pools.entry(pool.clone()).or_default();
-            if parts.contains_key(part.key()) {
-                let message = "another source has an older route of this namespace and name in the same pool; rename one of them";
-                let code = &codes::ROUTE_CLASH;
-                diagnostics.push(Diagnostic::new(key, "metadata.name", code, message));
-                continue;
-            }
-            parts.insert(part.key().clone(), part.clone());
-            let backends = self.backends.entry(pool.clone()).or_default();
-            backends.extend(outcome.backends.iter().cloned());
-        }
-    }
-
-    fn add_backends(&mut self, objects: &Objects) {
-        for (pool, backends) in std::mem::take(&mut self.backends) {
-            for backend in backends {
-                let Some((backend, endpoints)) = backend.parts(objects) else {
-                    continue;
-                };
-                self.add(&pool, Part::Backend(backend));
-                self.add(&pool, Part::EndpointSet(endpoints));
-            }
-        }
-    }
-
-    /// Adds a part, in the encoding that is known if it is unchanged.
-    fn add(&mut self, pool: &Arc<str>, part: Part) {
-        let key = part.key();
-        let known = self.used.get(&key).or_else(|| self.known.get(&key));
-        let encoded = match known {
-            Some(known) if **known.part() == part => known.clone(),
-            _ => EncodedPart::encode(part),
-        };
-        self.used.insert(key.clone(), encoded.clone());
-        self.pools
-            .entry(pool.clone())
-            .or_default()
-            .insert(key, encoded);
     }
 }

@@ -4,7 +4,10 @@
 //! compiler. No clock, no I/O: equal objects give equal bytes, in whatever order they come.
 
 mod api;
+mod assembly;
+mod backends;
 mod codes;
+mod competition;
 mod compile;
 mod diagnostic;
 mod duration;

@@ -36,6 +36,8 @@ pub(crate) enum Dependency {
 /// All that a route adds to a compilation.
 #[derive(Debug)]
 pub(crate) struct RouteOutcome {
+    pub(crate) key: ObjectKey,
+    pub(crate) created_at_unix_s: i64,
     pub(crate) dependencies: BTreeSet<Dependency>,
     /// `None` if no parent is ours.
     pub(crate) status: Option<ObjectStatus>,

@@ -91,6 +91,8 @@ pub(crate) fn compile(
     let mut backends = references.backends;
     backends.retain(|backend| used.contains(&backend.part_name()));
     RouteOutcome {
+        key: route.key.clone(),
+        created_at_unix_s: route.created_at_unix_s,
         status,
         diagnostics,
         attached,

@@ -1,0 +1,190 @@
+//! Joins what was made of Gateways, routes and Services into the snapshots of the pools.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_ir::{EncodedPart, Part, PartKey};
+
+use crate::backends::Backends;
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::gateway::GatewayPlan;
+use crate::objects::Place;
+use crate::route::RouteOutcome;
+use crate::service::BackendPort;
+
+type Parts = BTreeMap<PartKey, EncodedPart>;
+
+/// Counts over all routes, kept up to date route by route.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    attached: BTreeMap<Place, BTreeMap<Arc<str>, usize>>,
+    backends: BTreeMap<Arc<str>, BTreeMap<BackendPort, usize>>,
+    uses: BTreeMap<BackendPort, usize>,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, outcome: &RouteOutcome) {
+        for (gateway, section_name) in &outcome.attached {
+            let listeners = self.attached.entry(gateway.clone()).or_default();
+            *listeners.entry(section_name.clone()).or_default() += 1;
+        }
+        for pool in outcome.parts.keys() {
+            let backends = self.backends.entry(pool.clone()).or_default();
+            for backend in &outcome.backends {
+                *backends.entry(backend.clone()).or_default() += 1;
+                *self.uses.entry(backend.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    pub(crate) fn subtract(&mut self, outcome: &RouteOutcome) {
+        for (gateway, section_name) in &outcome.attached {
+            take_one(self.attached.get_mut(gateway), section_name);
+        }
+        for pool in outcome.parts.keys() {
+            for backend in &outcome.backends {
+                take_one(self.backends.get_mut(pool), backend);
+                take_one(Some(&mut self.uses), backend);
+            }
+        }
+    }
+
+    /// How many routes each listener of a Gateway has; one without any may be missing.
+    pub(crate) fn attached(&self, gateway: &Place) -> &BTreeMap<Arc<str>, usize> {
+        const NONE: &BTreeMap<Arc<str>, usize> = &BTreeMap::new();
+        self.attached.get(gateway).unwrap_or(NONE)
+    }
+
+    pub(crate) fn uses(&self, backend: &BackendPort) -> bool {
+        self.uses.contains_key(backend)
+    }
+
+    /// The ports that any route uses.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendPort> {
+        self.uses.keys()
+    }
+}
+
+fn take_one<K: Ord>(counts: Option<&mut BTreeMap<K, usize>>, key: &K) {
+    let counts = counts.expect("what is subtracted was added before");
+    let count = counts
+        .get_mut(key)
+        .expect("what is subtracted was added before");
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(key);
+    }
+}
+
+/// Collects the parts of all pools.
+#[derive(Default)]
+pub(crate) struct Assembly {
+    pools: BTreeMap<Arc<str>, Vec<EncodedPart>>,
+    /// Parts of Gateways in the last compilation, to be taken again if they are unchanged.
+    known: Parts,
+    used: Parts,
+}
+
+impl Assembly {
+    pub(crate) fn new(known: Parts) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn add_gateway(&mut self, pool: &Arc<str>, plan: &GatewayPlan) {
+        self.pools.entry(pool.clone()).or_default();
+        let served = plan
+            .listeners
+            .iter()
+            .filter(|listener| listener.view.served);
+        for listener in served {
+            self.add(pool, Part::Listener(listener.part(plan.object.name())));
+            for used in &listener.certificates {
+                let Ok(pair) = used.secret.spec.key_pair() else {
+                    continue;
+                };
+                let (certificate, key) = pair.parts(&used.part_name);
+                self.add(pool, Part::Certificate(certificate));
+                self.add(pool, Part::PrivateKey(key));
+            }
+        }
+    }
+
+    /// Adds routes; of two with one name, from different sources, the older one.
+    pub(crate) fn add_routes<'a>(
+        &mut self,
+        outcomes: impl Iterator<Item = &'a RouteOutcome>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let mut pools: BTreeMap<&Arc<str>, Vec<(&EncodedPart, &RouteOutcome)>> = BTreeMap::new();
+        for outcome in outcomes {
+            for (pool, part) in &outcome.parts {
+                pools.entry(pool).or_default().push((part, outcome));
+            }
+        }
+        for (pool, mut routes) in pools {
+            routes.sort_by(|(part, outcome), (other_part, other)| {
+                let order = |outcome: &RouteOutcome| outcome.created_at_unix_s;
+                let names = part.key().cmp(other_part.key());
+                names
+                    .then_with(|| order(outcome).cmp(&order(other)))
+                    .then_with(|| outcome.key.cmp(&other.key))
+            });
+            let parts = self.pools.entry(pool.clone()).or_default();
+            let mut last: Option<&PartKey> = None;
+            for (part, outcome) in routes {
+                if last == Some(part.key()) {
+                    let message = "another source has an older route of this namespace and name in the same pool; rename one of them";
+                    let code = &codes::ROUTE_CLASH;
+                    diagnostics.push(Diagnostic::new(
+                        &outcome.key,
+                        "metadata.name",
+                        code,
+                        message,
+                    ));
+                    continue;
+                }
+                last = Some(part.key());
+                parts.push(part.clone());
+            }
+        }
+    }
+
+    pub(crate) fn add_backends(
+        &mut self,
+        backends: &Backends,
+        totals: &Totals,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        for (pool, ports) in &totals.backends {
+            let known = ports.keys().filter_map(|port| backends.get(port));
+            let both = known.flat_map(|parts| [parts.backend.clone(), parts.endpoints.clone()]);
+            self.pools.entry(pool.clone()).or_default().extend(both);
+        }
+        diagnostics.extend(backends.findings().cloned());
+    }
+
+    /// Adds a part, in the encoding that is known if it is unchanged.
+    fn add(&mut self, pool: &Arc<str>, part: Part) {
+        let key = part.key();
+        let known = self.used.get(&key).or_else(|| self.known.get(&key));
+        let encoded = match known {
+            Some(known) if **known.part() == part => known.clone(),
+            _ => EncodedPart::encode(part),
+        };
+        self.used.insert(key, encoded.clone());
+        self.pools.entry(pool.clone()).or_default().push(encoded);
+    }
+
+    /// The snapshots of the pools, and the parts of Gateways.
+    pub(crate) fn finish(self) -> (BTreeMap<String, Parts>, Parts) {
+        let pools = self.pools.into_iter().map(|(pool, parts)| {
+            let parts = parts.into_iter().map(|part| (part.key().clone(), part));
+            (pool.to_string(), parts.collect())
+        });
+        (pools.collect(), self.used)
+    }
+}
