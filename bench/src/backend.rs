@@ -20,12 +20,13 @@ pub(crate) fn start() -> anyhow::Result<SocketAddr> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(serve(TcpListener::from_std(listener)?))
+            runtime.block_on(serve(listener))
         })?;
     Ok(address)
 }
 
-async fn serve(listener: TcpListener) -> std::io::Result<()> {
+async fn serve(listener: std::net::TcpListener) -> std::io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;

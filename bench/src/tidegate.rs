@@ -44,7 +44,7 @@ impl Tidegate {
             ],
         );
         let configd = Process::start(1, binary, &configd, &dir.join("configd.log"))?;
-        let worker = arguments(
+        let mut worker = arguments(
             "worker",
             &[
                 ("configd", format!("http://{configd_address}")),
@@ -55,6 +55,7 @@ impl Tidegate {
                 ("bind", "127.0.0.1".to_owned()),
             ],
         );
+        worker.push("--no-access-log".to_owned());
         let worker = Process::start(0, binary, &worker, &dir.join("worker.log"))?;
         let channel = connect(configd_address).await.with_context(|| {
             let log: PathBuf = dir.join("configd.log");
