@@ -10,7 +10,7 @@ mod support;
 mod drain;
 mod filters;
 mod hosts;
+mod process;
 mod protocols;
 mod reload;
 mod serving;
-mod traces;

@@ -1,12 +1,11 @@
 //! The worker as a process: options, signals, access log, traces.
 
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tidegate_ir::Part;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 
 use crate::support::backend::{Echo, refusing};
 use crate::support::client::{get, request, send};
@@ -26,28 +25,55 @@ impl Process {
         drop(free);
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-worker"));
         command
-            .args(["--configd", &format!("http://{}", configd.address), "--pool", POOL])
-            .args(["--bind", "127.0.0.1", "--when-taken", "next", "--admin", "127.0.0.1:0"])
+            .args([
+                "--configd",
+                &format!("http://{}", configd.address),
+                "--pool",
+                POOL,
+            ])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--when-taken",
+                "next",
+                "--admin",
+                "127.0.0.1:0",
+            ])
             .args(["--drain-delay-s", "0", "--threads", "1"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
+            .stderr(Stdio::null());
         if let Some(otlp) = otlp {
             command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{otlp}"));
         }
         let child = command.spawn().unwrap();
         let mut route = route("cart", vec![to("/", "a")]);
         route.attachments[0].listener = "infra/gw/web".into();
-        let parts = [Part::Listener(listener_at("web", port, "")), Part::Route(route)];
+        let parts = [
+            Part::Listener(listener_at("web", port, "")),
+            Part::Route(route),
+        ];
         let parts = parts.into_iter().chain(backend("a", &[echo.address]));
-        let Answer::Ack(ack) = configd.send(&snapshot(6, parts)).await else { panic!("refused") };
-        Self { child, address: ack.listeners[0].address.parse().unwrap() }
+        let Answer::Ack(ack) = configd.send(&snapshot(6, parts)).await else {
+            panic!("refused")
+        };
+        Self {
+            child,
+            address: ack.listeners[0].address.parse().unwrap(),
+        }
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status();
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -57,8 +83,12 @@ async fn each_exchange_is_a_line_that_names_what_served_it() {
     let mut process = Process::start(&echo, None).await;
     get(process.address, "shop.example", "/x?y=1").await;
     let stdout = process.child.stdout.take().unwrap();
-    let line = BufReader::new(stdout).lines().next_line();
-    let line = tokio::time::timeout(Duration::from_secs(5), line).await.unwrap().unwrap().unwrap();
+    let read = || BufReader::new(stdout).lines().next();
+    let line = tokio::task::spawn_blocking(read)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     for (field, expected) in [
         ("method", "GET"),
@@ -73,9 +103,15 @@ async fn each_exchange_is_a_line_that_names_what_served_it() {
     ] {
         assert_eq!(line[field], expected, "{field} in {line}");
     }
-    assert_eq!((&line["status"], &line["snapshot_version"]), (&200.into(), &6.into()));
+    assert_eq!(
+        (&line["status"], &line["snapshot_version"]),
+        (&200.into(), &6.into())
+    );
     assert_eq!(line["response_bytes"], 1);
-    assert!(line["duration_us"].as_u64() >= line["upstream_us"].as_u64(), "{line}");
+    assert!(
+        line["duration_us"].as_u64() >= line["upstream_us"].as_u64(),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -87,8 +123,14 @@ async fn a_signal_lets_open_requests_end_and_then_the_process() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     process.signal("TERM");
     assert_eq!(open.await.unwrap(), 200);
-    let ended = tokio::time::timeout(Duration::from_secs(10), process.child.wait()).await;
-    assert!(ended.unwrap().unwrap().success());
+    for _ in 0..1000 {
+        if let Some(status) = process.child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the process did not end in ten seconds");
 }
 
 #[tokio::test]
@@ -99,7 +141,10 @@ async fn a_trace_goes_on_with_the_workers_span_and_untouched_without_export() {
         let process = Process::start(&echo, otlp).await;
         let asked = request("GET", "h", "/").header("traceparent", SENT);
         send(process.address, asked.body(Default::default()).unwrap()).await;
-        let seen = echo.last().headers["traceparent"].to_str().unwrap().to_owned();
+        let seen = echo.last().headers["traceparent"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(seen[..36], SENT[..36], "the trace is the client's");
         assert_eq!(seen == SENT, otlp.is_none(), "{seen}");
     }
