@@ -24,6 +24,8 @@ pub(crate) struct FileWatch {
     // Watching ends when it is dropped.
     _watcher: Option<RecommendedWatcher>,
     events: mpsc::Receiver<OsString>,
+    /// What changed since files were last read.
+    touched: BTreeSet<OsString>,
 }
 
 impl FileWatch {
@@ -46,29 +48,31 @@ impl FileWatch {
             }
             watcher
         });
-        Self { _watcher: watcher, events }
+        Self { _watcher: watcher, events, touched: BTreeSet::new() }
     }
 
     /// Waits until files may have changed, and returns the names of those that certainly did.
     ///
-    /// Returns an empty set once a second, for a look at the signatures of all files.
+    /// Returns an empty set once a second, for a look at the signatures of all files. Nothing is lost
+    /// when the wait is given up and begun anew.
     pub(crate) async fn next(&mut self) -> BTreeSet<OsString> {
-        let mut touched = BTreeSet::new();
-        match timeout(LOOK_ROUND, self.events.recv()).await {
-            Ok(Some(name)) => touched.insert(name),
-            Ok(None) => {
-                sleep(LOOK_ROUND).await;
-                return touched;
-            }
-            Err(_) => return touched,
-        };
+        if self.touched.is_empty() {
+            match timeout(LOOK_ROUND, self.events.recv()).await {
+                Ok(Some(name)) => self.touched.insert(name),
+                Ok(None) => {
+                    sleep(LOOK_ROUND).await;
+                    return BTreeSet::new();
+                }
+                Err(_) => return BTreeSet::new(),
+            };
+        }
         let _ = timeout(NOISE_MAX, async {
             while let Ok(Some(name)) = timeout(QUIET, self.events.recv()).await {
-                touched.insert(name);
+                self.touched.insert(name);
             }
         })
         .await;
-        touched
+        std::mem::take(&mut self.touched)
     }
 }
 
@@ -104,6 +108,16 @@ mod tests {
         let touched = watch.next().await;
         assert!(touched.contains(&OsString::from("shop.yaml")), "{touched:?}");
         assert!(saved.elapsed() < Duration::from_millis(200), "{:?}", saved.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_change_survives_a_wait_that_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watch = FileWatch::start(&[folder.path().to_owned()]);
+        fs::write(folder.path().join("shop.yaml"), "a: 1").expect("written");
+        let given_up = timeout(QUIET / 2, watch.next()).await;
+        assert!(given_up.is_err(), "{given_up:?}");
+        assert!(watch.next().await.contains(&OsString::from("shop.yaml")));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use tidegate_proto::objects::v1::operation::Operation as Change;
 use tidegate_proto::objects::v1::{
     ApplyRequest, ListObjectsRequest, Object, ObjectKey, Operation,
 };
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use super::client::{Client, get};
 use super::process::{Process, Up, example, free_port};
@@ -28,8 +28,9 @@ fn configd(folder: &Path, port: u16) -> Process {
 
 async fn connect(port: u16) -> ObjectServiceClient<Channel> {
     for _ in 0..600 {
-        if let Ok(client) = ObjectServiceClient::connect(format!("http://127.0.0.1:{port}")).await {
-            return client;
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        if let Ok(channel) = endpoint.connect().await {
+            return ObjectServiceClient::new(channel);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
