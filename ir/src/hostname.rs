@@ -130,11 +130,13 @@ impl PartialOrd for Hostname {
 /// By text, for stable output; see [`Hostname::cmp_specificity`] for precedence.
 impl Ord for Hostname {
     fn cmp(&self, other: &Self) -> Ordering {
-        let text = |host: &Self| match host {
-            Self::Any => (0, Arc::from("")),
-            Self::Wildcard(suffix) => (1, suffix.clone()),
-            Self::Exact(exact) => (2, exact.clone()),
-        };
+        fn text(host: &Hostname) -> (u8, &str) {
+            match host {
+                Hostname::Any => (0, ""),
+                Hostname::Wildcard(suffix) => (1, suffix),
+                Hostname::Exact(exact) => (2, exact),
+            }
+        }
         text(self).cmp(&text(other))
     }
 }
