@@ -30,8 +30,8 @@ impl Totals {
             *listeners.entry(section_name.clone()).or_default() += 1;
         }
         for pool in outcome.parts.keys() {
-            let backends = self.backends.entry(pool.clone()).or_default();
             for backend in &outcome.backends {
+                let backends = self.backends.entry(pool.clone()).or_default();
                 *backends.entry(backend.clone()).or_default() += 1;
                 *self.uses.entry(backend.clone()).or_default() += 1;
             }
@@ -40,12 +40,12 @@ impl Totals {
 
     pub(crate) fn subtract(&mut self, outcome: &RouteOutcome) {
         for (gateway, section_name) in &outcome.attached {
-            take_one(self.attached.get_mut(gateway), section_name);
+            take_one_inside(&mut self.attached, gateway, section_name);
         }
         for pool in outcome.parts.keys() {
             for backend in &outcome.backends {
-                take_one(self.backends.get_mut(pool), backend);
-                take_one(Some(&mut self.uses), backend);
+                take_one_inside(&mut self.backends, pool, backend);
+                take_one(&mut self.uses, backend);
             }
         }
     }
@@ -66,8 +66,22 @@ impl Totals {
     }
 }
 
-fn take_one<K: Ord>(counts: Option<&mut BTreeMap<K, usize>>, key: &K) {
-    let counts = counts.expect("what is subtracted was added before");
+/// Counts down, and leaves no empty map behind.
+fn take_one_inside<O: Ord, K: Ord>(
+    groups: &mut BTreeMap<O, BTreeMap<K, usize>>,
+    group: &O,
+    key: &K,
+) {
+    let counts = groups
+        .get_mut(group)
+        .expect("what is subtracted was added before");
+    take_one(counts, key);
+    if counts.is_empty() {
+        groups.remove(group);
+    }
+}
+
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     let count = counts
         .get_mut(key)
         .expect("what is subtracted was added before");

@@ -44,10 +44,11 @@ impl Backends {
     pub(crate) fn refresh(&mut self, objects: &Objects, totals: &Totals) {
         self.0.retain(|port, _| totals.uses(port));
         for port in totals.backends() {
-            if !self.0.contains_key(port) {
-                if let Some(parts) = BackendParts::new(port, objects) {
-                    self.0.insert(port.clone(), parts);
-                }
+            if self.0.contains_key(port) {
+                continue;
+            }
+            if let Some(parts) = BackendParts::new(port, objects) {
+                self.0.insert(port.clone(), parts);
             }
         }
     }

@@ -166,7 +166,7 @@ impl Compiler {
     }
 
     /// The plans of our Gateways, older ones first where they compete for a name or a port.
-    fn plan_gateways(&mut self) -> BTreeMap<Place, GatewayPlan> {
+    fn plan_gateways(&self) -> BTreeMap<Place, GatewayPlan> {
         let objects = &self.objects;
         let controller_name = &self.settings.controller_name;
         let plans = objects.gateways.iter().filter_map(|(place, gateway)| {

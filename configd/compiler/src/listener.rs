@@ -231,8 +231,8 @@ impl Planning<'_> {
                     );
                     let field = format!("allowedRoutes.kinds[{index}]");
                     self.report(&field, &codes::LISTENER_ROUTE_KIND, message.clone());
-                    problem =
-                        problem.or(Some(("InvalidRouteKinds", format!("{field}: {message}"))));
+                    problem = problem
+                        .or_else(|| Some(("InvalidRouteKinds", format!("{field}: {message}"))));
                 }
             }
         }

@@ -37,7 +37,8 @@ impl References<'_> {
             Err((reason, code, message)) => {
                 findings.report(field, code, &message);
                 let message = format!("{field}: {message}");
-                self.unresolved.get_or_insert((reason, message.clone()));
+                self.unresolved
+                    .get_or_insert_with(|| (reason, message.clone()));
                 Err(message)
             }
         }
