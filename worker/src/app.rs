@@ -21,9 +21,13 @@ use crate::listen::tls::TlsBuilder;
 use crate::metrics::WorkerMetrics;
 use crate::subscribe::Subscription;
 use crate::thread::{self, ThreadOptions};
+use crate::update::snapshot_id;
 
 /// How long threads get to end once they were told to shut down.
 const SHUT_DOWN_GRACE: Duration = Duration::from_secs(1);
+
+/// The shortest time between two writes of the last good snapshot.
+const STORE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a worker is started with.
 #[derive(Debug, Clone)]
@@ -224,7 +228,8 @@ impl Control {
             }
         };
         let version = snapshot.version;
-        match applier.apply(snapshot).await {
+        let id = snapshot_id(&snapshot);
+        match applier.apply(snapshot, id).await {
             Ok(_) => tracing::info!(version, "serving the last good snapshot"),
             Err(error) => tracing::warn!(version, %error, "the last good snapshot was refused"),
         }
@@ -248,6 +253,10 @@ impl Control {
                 if let Ok(Err(error)) = tasks.spawn_blocking("last good store", store).await {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, cause, "the last good snapshot was not stored");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(STORE_INTERVAL) => {}
+                    () = drain.started() => {}
                 }
             }
         });

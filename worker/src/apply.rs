@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tidegate_ir::{PartKey, PartKind, PartName, Snapshot};
+use tidegate_proto::snapshots::v1::SnapshotId;
 use tidegate_runtime::tasks::Tasks;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,9 @@ use crate::metrics::WorkerMetrics;
 use crate::serving::Serving;
 use crate::thread::Command;
 use crate::update::{PartProblem, Refusal};
+
+/// The longest that the sockets of an unused port are waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A listener's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub(crate) struct Applier {
 /// A snapshot in use.
 #[derive(Debug, Clone)]
 pub(crate) struct InUse {
+    pub(crate) id: SnapshotId,
     pub(crate) serving: Arc<Serving>,
     /// Ordered by name.
     pub(crate) listeners: Vec<BoundListener>,
@@ -58,6 +63,8 @@ pub(crate) struct InUse {
 struct BoundPort {
     address: SocketAddr,
     stop: CancellationToken,
+    /// Ends when every thread has closed its socket.
+    sockets: mpsc::Receiver<()>,
 }
 
 /// A port that is bound but not yet served.
@@ -94,13 +101,17 @@ impl Applier {
         self.in_use.borrow().clone()
     }
 
-    /// Takes a snapshot into use on every thread; where that fails, the one before stays.
+    /// Takes the snapshot with that id into use on every thread; where that fails, the one before stays.
     ///
     /// # Errors
     /// When the snapshot cannot be built or one of its ports cannot be bound.
-    pub(crate) async fn apply(&mut self, snapshot: Snapshot) -> Result<InUse, Refusal> {
+    pub(crate) async fn apply(
+        &mut self,
+        snapshot: Snapshot,
+        id: SnapshotId,
+    ) -> Result<InUse, Refusal> {
         let started = Instant::now();
-        let applied = self.try_apply(snapshot).await;
+        let applied = self.try_apply(snapshot, id).await;
         match &applied {
             Ok(used) => {
                 let snapshot = &used.serving.snapshot;
@@ -112,16 +123,17 @@ impl Applier {
         applied
     }
 
-    async fn try_apply(&mut self, snapshot: Snapshot) -> Result<InUse, Refusal> {
+    async fn try_apply(&mut self, snapshot: Snapshot, id: SnapshotId) -> Result<InUse, Refusal> {
         let serving = Arc::new(self.build(snapshot).await?);
         let new = self.bind_new(&serving.snapshot)?;
         self.swap(&serving).await;
         self.serve(new).await;
         let in_use = InUse {
+            id,
             listeners: self.bound_listeners(&serving.snapshot),
             serving,
         };
-        self.stop_unused(&in_use.serving.snapshot);
+        self.stop_unused(&in_use.serving.snapshot).await;
         self.in_use.send_replace(Some(in_use.clone()));
         Ok(in_use)
     }
@@ -191,30 +203,47 @@ impl Applier {
         } in new
         {
             let stop = self.accepting.child_token();
+            let (socket, sockets) = mpsc::channel(1);
             for (thread, listener) in self.threads.iter().zip(listeners) {
-                let stop = stop.clone();
+                let (stop, socket) = (stop.clone(), socket.clone());
                 let command = Command::Listen {
                     bind_port: port,
                     listener,
                     stop,
+                    socket,
                 };
                 // As above: only a shutdown ends threads.
                 let _ = thread.send(command).await;
             }
-            self.bound.insert(port, BoundPort { address, stop });
+            self.bound.insert(
+                port,
+                BoundPort {
+                    address,
+                    stop,
+                    sockets,
+                },
+            );
         }
     }
 
-    fn stop_unused(&mut self, snapshot: &Snapshot) {
+    /// Closes the ports that no listener asks for any more; open connections go on until they end. Waits
+    /// for the sockets, so that a snapshot that asks for the port again finds it free.
+    async fn stop_unused(&mut self, snapshot: &Snapshot) {
         let used = ports(snapshot);
-        self.bound.retain(|port, bound| {
-            let keep = used.contains(port);
-            if !keep {
-                tracing::info!(port, address = %bound.address, "closing a port without listeners");
-                bound.stop.cancel();
+        let unused = self.bound.extract_if(.., |port, _| !used.contains(port));
+        let mut unused: Vec<_> = unused.collect();
+        for (port, bound) in &unused {
+            tracing::info!(port, address = %bound.address, "closing a port without listeners");
+            bound.stop.cancel();
+        }
+        for (port, bound) in &mut unused {
+            if tokio::time::timeout(CLOSE_TIMEOUT, bound.sockets.recv())
+                .await
+                .is_err()
+            {
+                tracing::warn!(port, "a thread has not closed its socket yet");
             }
-            keep
-        });
+        }
     }
 
     fn bound_listeners(&self, snapshot: &Snapshot) -> Vec<BoundListener> {

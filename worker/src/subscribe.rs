@@ -8,7 +8,8 @@ use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClien
 use tidegate_proto::snapshots::v1::subscribe_request::Message as Say;
 use tidegate_proto::snapshots::v1::subscribe_response::Message as Hear;
 use tidegate_proto::snapshots::v1::{
-    Ack, BoundListener, Hello, Nack, Problem, SubscribeRequest, SubscribeResponse, Update,
+    Ack, BoundListener, Hello, Nack, Problem, SnapshotId, SubscribeRequest, SubscribeResponse,
+    Update,
 };
 use tidegate_runtime::backoff::{Backoff, SplitMix64};
 use tokio::sync::mpsc;
@@ -92,11 +93,14 @@ impl Subscription {
             };
             match message {
                 Some(Hear::Update(piece)) => {
-                    let update = pieces
-                        .add(piece, &self.limits)
-                        .map_err(SessionError::Pieces)?;
-                    if let Some(update) = update {
-                        take(update, applier, &answers).await?;
+                    let id = update::id_of(&piece);
+                    match pieces.add(piece, &self.limits) {
+                        Ok(Some(update)) => take(update, applier, &answers).await?,
+                        Ok(None) => {}
+                        Err(error) => {
+                            say(&answers, Say::Nack(nack(id, &error.to_string()))).await?;
+                            return Err(SessionError::Pieces(error));
+                        }
                     }
                 }
                 Some(Hear::Resync(resync)) => {
@@ -112,9 +116,7 @@ impl Subscription {
         Hello {
             pool: self.pool.to_string(),
             worker: self.worker.to_string(),
-            have: applier
-                .in_use()
-                .map(|used| update::snapshot_id(&used.serving.snapshot)),
+            have: applier.in_use().map(|used| used.id),
         }
     }
 }
@@ -127,15 +129,15 @@ async fn take(
 ) -> Result<(), SessionError> {
     let started = Instant::now();
     let id = update::id_of(&update);
-    let in_use = applier.in_use();
-    let current = in_use.as_ref().map(|used| &used.serving.snapshot);
-    let outcome = if current.is_some_and(|current| update::snapshot_id(current) == id) {
+    let outcome = match applier.in_use() {
         // Sent again after a reconnect that lost our ack.
-        in_use.ok_or(Refusal::Problems(vec![]))
-    } else {
-        match update::snapshot(update, current) {
-            Ok(snapshot) => applier.apply(snapshot).await,
-            Err(refusal) => Err(refusal),
+        Some(used) if used.id == id => Ok(used),
+        used => {
+            let current = used.as_ref().map(|used| &used.serving.snapshot);
+            match update::snapshot(update, current) {
+                Ok(snapshot) => applier.apply(snapshot, id.clone()).await,
+                Err(refusal) => Err(refusal),
+            }
         }
     };
     match outcome {
@@ -193,15 +195,25 @@ fn bound(used: &InUse) -> Vec<BoundListener> {
 }
 
 fn problems(refusal: &Refusal) -> Vec<Problem> {
-    let wire = |problem: &PartProblem| Problem {
+    match refusal {
+        Refusal::Problems(problems) => problems.iter().take(100).map(wire_problem).collect(),
+        other => vec![wire_problem(&PartProblem::of_whole(other.to_string()))],
+    }
+}
+
+fn nack(id: SnapshotId, message: &str) -> Nack {
+    Nack {
+        id: Some(id),
+        problems: vec![wire_problem(&PartProblem::of_whole(message))],
+    }
+}
+
+fn wire_problem(problem: &PartProblem) -> Problem {
+    Problem {
         part: problem.part.as_ref().map(|part| ir::PartKey {
             kind: part.kind.number(),
             name: part.name.to_string(),
         }),
         message: problem.message.clone(),
-    };
-    match refusal {
-        Refusal::Problems(problems) => problems.iter().take(100).map(wire).collect(),
-        other => vec![wire(&PartProblem::of_whole(other.to_string()))],
     }
 }

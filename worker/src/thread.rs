@@ -36,6 +36,8 @@ pub(crate) enum Command {
         bind_port: u16,
         listener: TcpListener,
         stop: CancellationToken,
+        /// Dropped when the socket is closed.
+        socket: mpsc::Sender<()>,
     },
 }
 
@@ -195,9 +197,14 @@ impl Thread {
                 bind_port,
                 listener,
                 stop,
+                socket,
             } => {
-                let accepting = accept(self.clone(), bind_port, listener, stop, self.open());
-                tokio::task::spawn_local(accepting);
+                let accepting = accept(self.clone(), bind_port, listener, stop);
+                let open = self.open();
+                tokio::task::spawn_local(async move {
+                    accepting.await;
+                    drop((socket, open));
+                });
             }
         }
     }

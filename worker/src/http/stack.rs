@@ -150,10 +150,12 @@ async fn handle(
         return Err(ProxyError::Connect);
     }
     let authority = authority(&request)?;
-    let host = host_of(authority.to_str().map_err(|_| ProxyError::BadHost)?).into_owned();
-    request
-        .headers_mut()
-        .insert(header::HOST, authority.clone());
+    let host = host_of(authority.to_str().map_err(|_| ProxyError::BadHost)?);
+    if request.uri().authority().is_some() {
+        request
+            .headers_mut()
+            .insert(header::HOST, authority.clone());
+    }
     let serving = exchange.serving();
     let head = RequestHead {
         method: request.method(),

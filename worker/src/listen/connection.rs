@@ -52,7 +52,6 @@ pub(crate) async fn accept(
     bind_port: u16,
     listener: std::net::TcpListener,
     stop: CancellationToken,
-    _open: Open,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
