@@ -60,7 +60,11 @@ impl ServerArgs {
 }
 
 fn with_scheme(server: &str) -> String {
-    if server.contains("://") { server.to_owned() } else { format!("http://{server}") }
+    if server.contains("://") {
+        server.to_owned()
+    } else {
+        format!("http://{server}")
+    }
 }
 
 fn discovered(folder: &Path) -> anyhow::Result<String> {
@@ -104,10 +108,17 @@ impl Api {
         filter: ListObjectsRequest,
     ) -> anyhow::Result<Vec<StoredObject>> {
         let mut client = self.objects.clone();
-        let mut request = ListObjectsRequest { page_size: PAGE_SIZE, ..filter };
+        let mut request = ListObjectsRequest {
+            page_size: PAGE_SIZE,
+            ..filter
+        };
         let mut objects = Vec::new();
         loop {
-            let page = client.list_objects(request.clone()).await.map_err(failure)?.into_inner();
+            let page = client
+                .list_objects(request.clone())
+                .await
+                .map_err(failure)?
+                .into_inner();
             objects.extend(page.objects);
             if page.next_page_token.is_empty() {
                 return Ok(objects);
@@ -122,14 +133,25 @@ impl Api {
         filter: ListStatusesRequest,
     ) -> anyhow::Result<ListStatusesResponse> {
         let mut client = self.statuses.clone();
-        Ok(client.list_statuses(filter).await.map_err(failure)?.into_inner())
+        Ok(client
+            .list_statuses(filter)
+            .await
+            .map_err(failure)?
+            .into_inner())
     }
 
     /// The workers that are connected.
     pub(crate) async fn list_workers(&self) -> anyhow::Result<Vec<Worker>> {
         let mut client = self.snapshots.clone();
-        let request = ListWorkersRequest { pool: String::new() };
-        Ok(client.list_workers(request).await.map_err(failure)?.into_inner().workers)
+        let request = ListWorkersRequest {
+            pool: String::new(),
+        };
+        Ok(client
+            .list_workers(request)
+            .await
+            .map_err(failure)?
+            .into_inner()
+            .workers)
     }
 
     /// A whole snapshot without private keys; version 0 is the newest.
@@ -139,13 +161,25 @@ impl Api {
         version: u64,
     ) -> anyhow::Result<(SnapshotInfo, Snapshot)> {
         let mut client = self.snapshots.clone();
-        let request = GetSnapshotRequest { pool: pool.to_owned(), version };
-        let mut pieces = client.get_snapshot(request).await.map_err(failure)?.into_inner();
+        let request = GetSnapshotRequest {
+            pool: pool.to_owned(),
+            version,
+        };
+        let mut pieces = client
+            .get_snapshot(request)
+            .await
+            .map_err(failure)?
+            .into_inner();
         let (mut info, mut refs, mut blobs) = (None, Vec::new(), BTreeMap::new());
         while let Some(piece) = pieces.message().await.map_err(failure)? {
             info = info.or(piece.info);
             refs.extend(piece.parts);
-            blobs.extend(piece.blobs.into_iter().map(|blob| (blob.digest, blob.content)));
+            blobs.extend(
+                piece
+                    .blobs
+                    .into_iter()
+                    .map(|blob| (blob.digest, blob.content)),
+            );
         }
         let info = info.context("configd sent a snapshot without its name")?;
         let mut parts = Vec::new();
@@ -153,8 +187,10 @@ impl Api {
             let kind = PartKind::from_number(part.kind)
                 .with_context(|| format!("part {} has an unknown kind", part.name))?;
             // Keys stay with configd; nothing that is shown needs them.
-            let Some(bytes) = blobs.get(&part.digest) else { continue };
-            let decoded = EncodedPart::decode(kind, bytes.clone().into())
+            let Some(bytes) = blobs.get(&part.digest) else {
+                continue;
+            };
+            let decoded = EncodedPart::decode(kind, bytes.clone())
                 .with_context(|| format!("part {} cannot be read", part.name))?;
             parts.push(decoded);
         }

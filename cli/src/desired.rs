@@ -87,8 +87,13 @@ fn slice_owner(slice: &SourceObject) -> Option<String> {
 fn service_ports(service: &Value) -> Vec<ServicePort> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
     let port = |value: &Value| {
-        let port = value["port"].as_u64().and_then(|port| u16::try_from(port).ok())?;
-        Some(ServicePort { name: value["name"].as_str().unwrap_or_default().to_owned(), port })
+        let port = value["port"]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok())?;
+        Some(ServicePort {
+            name: value["name"].as_str().unwrap_or_default().to_owned(),
+            port,
+        })
     };
     ports.filter_map(port).collect()
 }
@@ -108,8 +113,14 @@ impl SetBuilder {
             created_at_unix_s: object.created_at_unix_s,
             content: object.content.clone(),
         };
-        let set = objects.iter().map(|(key, object)| (key.clone(), desired(object))).collect();
-        let mut builder = Self { set, notes: Vec::new() };
+        let set = objects
+            .iter()
+            .map(|(key, object)| (key.clone(), desired(object)))
+            .collect();
+        let mut builder = Self {
+            set,
+            notes: Vec::new(),
+        };
         builder.add_namespaces(objects);
         builder.add_classes(objects);
         builder
@@ -117,8 +128,14 @@ impl SetBuilder {
 
     /// Gives every namespace the label that a cluster gives it; routes may be selected by it.
     fn add_namespaces(&mut self, objects: &BTreeMap<FileKey, SourceObject>) {
-        let used = objects.keys().map(|key| key.namespace.clone()).filter(|ns| !ns.is_empty());
-        let named = objects.keys().filter(|key| key.kind == "Namespace").map(|k| k.name.clone());
+        let used = objects
+            .keys()
+            .map(|key| key.namespace.clone())
+            .filter(|ns| !ns.is_empty());
+        let named = objects
+            .keys()
+            .filter(|key| key.kind == "Namespace")
+            .map(|k| k.name.clone());
         for namespace in used.chain(named).collect::<BTreeSet<String>>() {
             let key = key("", "Namespace", "", &namespace);
             let mut value = objects.get(&key).map_or_else(
@@ -139,7 +156,9 @@ impl SetBuilder {
     fn add_classes(&mut self, objects: &BTreeMap<FileKey, SourceObject>) {
         for (gateway, object) in objects.iter().filter(|(key, _)| key.kind == "Gateway") {
             let spec = &object.object.value["spec"];
-            let Some(class) = spec["gatewayClassName"].as_str().filter(|name| !name.is_empty())
+            let Some(class) = spec["gatewayClassName"]
+                .as_str()
+                .filter(|name| !name.is_empty())
             else {
                 continue;
             };
@@ -169,7 +188,12 @@ impl SetBuilder {
             for (index, address) in to.iter().enumerate() {
                 let name = format!("{}-{}-{index}", service.name, service_port.port);
                 self.add(
-                    key("discovery.k8s.io", "EndpointSlice", &service.namespace, &name),
+                    key(
+                        "discovery.k8s.io",
+                        "EndpointSlice",
+                        &service.namespace,
+                        &name,
+                    ),
                     &json!({
                         "apiVersion": "discovery.k8s.io/v1",
                         "kind": "EndpointSlice",
@@ -241,7 +265,10 @@ fn key(group: &str, kind: &str, namespace: &str, name: &str) -> FileKey {
 /// The set that offline tools look at: every Service without endpoints has one.
 pub(crate) fn offline_set(objects: &BTreeMap<FileKey, SourceObject>) -> (DesiredSet, Vec<String>) {
     let mut builder = SetBuilder::new(objects);
-    for service in services(objects).iter().filter(|service| !service.has_endpoints) {
+    for service in services(objects)
+        .iter()
+        .filter(|service| !service.has_endpoints)
+    {
         builder.add_endpoints(service, 0, &[ECHO_PLACEHOLDER]);
     }
     builder.finish()

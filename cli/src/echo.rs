@@ -109,7 +109,12 @@ async fn answer(
 fn headers_json(headers: &HeaderMap) -> Map<String, Value> {
     let join = |name: &header::HeaderName| {
         let values = headers.get_all(name).iter();
-        values.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).collect::<Vec<_>>()
+        values
+            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+            .collect::<Vec<_>>()
     };
-    headers.keys().map(|name| (name.to_string(), join(name).join(", ").into())).collect()
+    headers
+        .keys()
+        .map(|name| (name.to_string(), join(name).join(", ").into()))
+        .collect()
 }

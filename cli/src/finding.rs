@@ -37,14 +37,18 @@ pub(crate) struct Place {
 impl Place {
     /// A place in a file.
     pub(crate) fn new(file: &Arc<Path>, position: Option<Position>) -> Self {
-        Self { file: Arc::clone(file), at: position.map(|p| (p.line, p.column)) }
+        Self {
+            file: Arc::clone(file),
+            at: position.map(|p| (p.line, p.column)),
+        }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
-        self.at.map_or(Ok(()), |(line, column)| write!(f, ":{line}:{column}"))
+        self.at
+            .map_or(Ok(()), |(line, column)| write!(f, ":{line}:{column}"))
     }
 }
 

@@ -90,7 +90,10 @@ fn main() -> ExitCode {
         Ok(Outcome::FoundSomething) => ExitCode::from(3),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{} {error:#}", Style::stderr().severity(finding::Severity::Error, "error:"));
+            eprintln!(
+                "{} {error:#}",
+                Style::stderr().severity(finding::Severity::Error, "error:")
+            );
             ExitCode::FAILURE
         }
     }
@@ -116,17 +119,23 @@ async fn run_async(command: Command) -> anyhow::Result<()> {
         Command::Snapshots(command) => snapshots::run(command).await,
         Command::Configd(args) => args.run().await,
         Command::Worker(args) => args.run().await,
-        Command::Lint(_)
-        | Command::ExplainCode(_)
-        | Command::Completion(_)
-        | Command::Version => Ok(()),
+        Command::Lint(_) | Command::ExplainCode(_) | Command::Completion(_) | Command::Version => {
+            Ok(())
+        }
     }
 }
 
 /// The control side needs few threads; the worker's data threads are its own.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
-    let threads = if matches!(command, Command::Up(_) | Command::Configd(_)) { 2 } else { 1 };
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    let threads = if matches!(command, Command::Up(_) | Command::Configd(_)) {
+        2
+    } else {
+        1
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
 }
 
 /// `tidegate get … | head` is no failure.

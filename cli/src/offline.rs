@@ -28,8 +28,10 @@ pub(crate) fn settings() -> Settings {
 
 /// Opens the files behind paths; `-` is standard input.
 pub(crate) fn open_files(paths: &[PathBuf]) -> anyhow::Result<FileSet> {
-    let (stdin, roots): (Vec<_>, Vec<_>) =
-        paths.iter().cloned().partition(|path| path.as_os_str() == "-");
+    let (stdin, roots): (Vec<_>, Vec<_>) = paths
+        .iter()
+        .cloned()
+        .partition(|path| path.as_os_str() == "-");
     let mut files = FileSet::new(roots, COMPILER_SCHEMA);
     if !stdin.is_empty() {
         let mut text = String::new();
@@ -56,13 +58,21 @@ impl Offline {
         let contents = open_files(paths)?.contents();
         let (set, notes) = offline_set(&contents.objects);
         let compilation = tidegate_compiler::compile(compiler_objects(&set), &settings());
-        Ok(Self { contents, notes, compilation })
+        Ok(Self {
+            contents,
+            notes,
+            compilation,
+        })
     }
 
     /// The snapshot that a worker would serve; version 0, since nobody committed it.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let parts = self.compilation.pools.get(POOL);
-        Snapshot::new(POOL, 0, parts.into_iter().flat_map(|parts| parts.values().cloned()))
+        Snapshot::new(
+            POOL,
+            0,
+            parts.into_iter().flat_map(|parts| parts.values().cloned()),
+        )
     }
 
     /// Everything there is to say, from the files and from the compiler, in order.

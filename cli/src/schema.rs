@@ -4,13 +4,18 @@ use crate::source::object::FileKey;
 use crate::source::set::Schema;
 
 /// Checks objects as configd will.
-pub(crate) const COMPILER_SCHEMA: Schema =
-    Schema { is_known: tidegate_compiler::is_known, check: invalid_fields };
+pub(crate) const COMPILER_SCHEMA: Schema = Schema {
+    is_known: tidegate_compiler::is_known,
+    check: invalid_fields,
+};
 
 fn invalid_fields(key: &FileKey, content: &[u8]) -> Vec<(String, String)> {
     match tidegate_compiler::validate(&key.group, &key.kind, content) {
         Ok(()) => Vec::new(),
-        Err(fields) => fields.into_iter().map(|f| (f.path, with_suggestion(&f.message))).collect(),
+        Err(fields) => fields
+            .into_iter()
+            .map(|f| (f.path, with_suggestion(&f.message)))
+            .collect(),
     }
 }
 
@@ -18,8 +23,11 @@ fn invalid_fields(key: &FileKey, content: &[u8]) -> Vec<(String, String)> {
 /// expected names is close.
 fn with_suggestion(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
-    let is_about_name = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    let Some(unknown) = names.next().filter(|_| is_about_name) else { return message.to_owned() };
+    let is_about_name =
+        message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let Some(unknown) = names.next().filter(|_| is_about_name) else {
+        return message.to_owned();
+    };
     let nearest = names.map(|name| (distance(unknown, name), name)).min();
     match nearest {
         Some((edits, name)) if edits <= 1 + unknown.len() / 4 => {
@@ -53,7 +61,10 @@ mod tests {
     #[test]
     fn a_slip_of_the_pen_is_recognised() {
         let message = "unknown field `matchs`, expected one of `name`, `matches`, `filters`";
-        assert_eq!(with_suggestion(message), "unknown field \"matchs\"; did you mean \"matches\"?");
+        assert_eq!(
+            with_suggestion(message),
+            "unknown field \"matchs\"; did you mean \"matches\"?"
+        );
         let message = "unknown field `colour`, expected one of `name`, `matches`";
         assert_eq!(with_suggestion(message), message);
         assert_eq!(with_suggestion("must not be empty"), "must not be empty");

@@ -13,12 +13,16 @@ pub(crate) struct Style {
 impl Style {
     /// For standard output.
     pub(crate) fn stdout() -> Self {
-        Self { colours: std::io::stdout().is_terminal() && allowed() }
+        Self {
+            colours: std::io::stdout().is_terminal() && allowed(),
+        }
     }
 
     /// For standard error.
     pub(crate) fn stderr() -> Self {
-        Self { colours: std::io::stderr().is_terminal() && allowed() }
+        Self {
+            colours: std::io::stderr().is_terminal() && allowed(),
+        }
     }
 
     /// Stands out.
@@ -42,7 +46,11 @@ impl Style {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 

@@ -10,13 +10,21 @@ pub(crate) struct Table {
 impl Table {
     /// A table with the titles of its columns.
     pub(crate) fn new(titles: &[&str]) -> Self {
-        Self { rows: vec![titles.iter().map(|title| (*title).to_owned()).collect()] }
+        Self {
+            rows: vec![titles.iter().map(|title| (*title).to_owned()).collect()],
+        }
     }
 
     /// Adds a row with a cell for each column. Empty cells read `<none>`.
     pub(crate) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells = cells.into_iter().map(Into::into);
-        let shown = |cell: String| if cell.is_empty() { "<none>".to_owned() } else { cell };
+        let shown = |cell: String| {
+            if cell.is_empty() {
+                "<none>".to_owned()
+            } else {
+                cell
+            }
+        };
         self.rows.push(cells.map(shown).collect());
     }
 
@@ -29,7 +37,11 @@ impl Table {
     pub(crate) fn render(&self) -> String {
         let columns = self.rows[0].len();
         let width = |column: usize| {
-            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or_default()
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();

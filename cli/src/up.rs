@@ -2,15 +2,16 @@
 //! compiler, the stream and the data plane are those of production; only the connection stays inside.
 
 mod args;
+mod data_dir;
 mod feed;
 mod screen;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions};
 use tidegate_proto::snapshots::v1::{
     DiffSnapshotsRequest, WatchSnapshotsRequest, WatchSnapshotsResponse,
@@ -27,9 +28,10 @@ use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 pub(crate) use self::args::UpArgs;
+use self::data_dir::DataDir;
 use self::feed::{Fed, Feed};
 use self::screen::Screen;
-use crate::api::{Api, DISCOVERY_FILE, failure};
+use crate::api::{Api, failure};
 use crate::commands::snapshots::change_lines;
 use crate::finding::{Finding, Severity};
 use crate::offline::{POOL, open_files, place_finding, settings};
@@ -44,7 +46,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How many ports above the usual one are tried where that is taken.
 const PORTS_TRIED: u16 = 100;
 /// Time that the first snapshot may take before the user is told to wait.
-const FIRST_SNAPSHOT: Duration = Duration::from_secs(10);
+const FIRST_SNAPSHOT: Duration = Duration::from_secs(3);
 /// Time that a later snapshot may take to be served.
 const LATER_SNAPSHOT: Duration = Duration::from_secs(3);
 /// Time between two looks at the statuses while they lag behind the objects.
@@ -55,7 +57,8 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
     let telemetry = Telemetry::init(&TelemetryOptions {
         service_name: "tidegate".to_owned(),
         log_format: LogFormat::default(),
-        default_filter: "warn".to_owned(),
+        // An election of one is no news.
+        default_filter: "warn,openraft=error".to_owned(),
     })?;
     let drain = Drain::new(DRAIN_DEADLINE);
     drain.listen_for_signals()?;
@@ -68,7 +71,10 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
     let admin_address = admin.local_addr();
     let end = drain.clone();
     // Outside of the drain's tasks: it answers until they have ended.
-    Tasks::new().spawn("admin port", admin.serve(async move { end.shut_down().await }));
+    Tasks::new().spawn(
+        "admin port",
+        admin.serve(async move { end.shut_down().await }),
+    );
 
     let configd = Configd::start(ConfigdOptions {
         data_dir: folder.path().join("configd"),
@@ -87,7 +93,14 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
     let worker = Worker::start(worker, &metrics, &readiness, &drain).await?;
 
     let screen = Screen::new(args.any_ports);
-    let session = Session { api, feed, worker, screen, version: 0, server };
+    let session = Session {
+        api,
+        feed,
+        worker,
+        screen,
+        version: 0,
+        server,
+    };
     let served = session.serve(watch, admin_address, &drain).await;
     drain.start("tidegate up ends");
     drain.finish().await;
@@ -98,6 +111,10 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
 
 fn open_source(paths: &[PathBuf]) -> anyhow::Result<FileSet> {
     if !paths.is_empty() {
+        let is_there = |path: &&PathBuf| path.as_os_str() == "-" || path.exists();
+        if let Some(missing) = paths.iter().find(|path| !is_there(path)) {
+            bail!("{}: there is no such file or folder", missing.display());
+        }
         return open_files(paths);
     }
     let mut files = FileSet::new(Vec::new(), COMPILER_SCHEMA);
@@ -112,7 +129,11 @@ fn worker_options(
     folder: &DataDir,
     telemetry: &Telemetry,
 ) -> WorkerOptions {
-    let policy = if args.any_ports { BindPolicy::Any } else { BindPolicy::NextFree };
+    let policy = if args.any_ports {
+        BindPolicy::Any
+    } else {
+        BindPolicy::NextFree
+    };
     WorkerOptions {
         channel: configd.channel(),
         pool: POOL.into(),
@@ -143,48 +164,10 @@ async fn bind_admin(
     given: Option<SocketAddr>,
 ) -> anyhow::Result<BoundAdminServer> {
     let address = given.unwrap_or_else(|| next_free(15_000));
-    server.bind(address).await.context("cannot start the admin port; choose another with --admin")
-}
-
-/// The folder of the store and of the last good snapshot.
-struct DataDir {
-    path: PathBuf,
-    // Removes the folder when it is dropped.
-    _temporary: Option<tempfile::TempDir>,
-}
-
-impl DataDir {
-    fn open(given: Option<&Path>) -> anyhow::Result<Self> {
-        if let Some(path) = given {
-            std::fs::create_dir_all(path)
-                .with_context(|| format!("cannot make the data directory {}", path.display()))?;
-            return Ok(Self { path: path.to_owned(), _temporary: None });
-        }
-        let temporary = tempfile::Builder::new()
-            .prefix("tidegate-")
-            .tempdir()
-            .context("cannot make a temporary data directory; name one with --data-dir")?;
-        Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Writes down where the services listen, for commands that are given the folder.
-    fn announce(&self, address: Option<SocketAddr>) -> anyhow::Result<String> {
-        let address = address.context("the services listen nowhere")?;
-        let url = format!("http://{address}");
-        let path = self.path.join(DISCOVERY_FILE);
-        std::fs::write(&path, &url)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(url)
-    }
-
-    fn withdraw(&self) {
-        // Whoever finds a stale file is told that nobody answers there.
-        let _ = std::fs::remove_file(self.path.join(DISCOVERY_FILE));
-    }
+    server
+        .bind(address)
+        .await
+        .context("cannot start the admin port; choose another with --admin")
 }
 
 /// A running `tidegate up`.
@@ -234,21 +217,34 @@ impl Session {
         let served = timeout(FIRST_SNAPSHOT, self.worker.serves(1)).await;
         if served.is_err() {
             self.nacks().await?;
-            self.screen.say("nothing is served yet; waiting for a Gateway that can be");
+            self.screen
+                .say("nothing is served yet; waiting for a Gateway that can be");
         }
         self.version = self.worker.version();
         if self.version > 0 {
             let (_, snapshot) = self.api.snapshot(POOL, 0).await?;
-            self.screen.listeners(&self.worker.listeners(), Some(&snapshot));
+            self.screen
+                .listeners(&self.worker.listeners(), Some(&snapshot));
             self.screen.suggestions(&snapshot, &self.server);
         }
-        self.screen.say(&format!("api        {}   admin http://{admin}", self.server));
+        self.screen.say(&format!(
+            "api        {}   admin http://{admin}",
+            self.server
+        ));
         Ok(())
     }
 
     async fn watch_snapshots(&mut self) -> anyhow::Result<Streaming<WatchSnapshotsResponse>> {
-        let request = WatchSnapshotsRequest { pool: POOL.to_owned() };
-        Ok(self.api.snapshots.watch_snapshots(request).await.map_err(failure)?.into_inner())
+        let request = WatchSnapshotsRequest {
+            pool: POOL.to_owned(),
+        };
+        Ok(self
+            .api
+            .snapshots
+            .watch_snapshots(request)
+            .await
+            .map_err(failure)?
+            .into_inner())
     }
 
     /// Says what a look at the files brought, with what the compiler says about it.
@@ -269,14 +265,19 @@ impl Session {
     ) -> anyhow::Result<Vec<Finding>> {
         let compiled = async {
             loop {
-                let answer = self.api.list_statuses(ListStatusesRequest::default()).await?;
+                let answer = self
+                    .api
+                    .list_statuses(ListStatusesRequest::default())
+                    .await?;
                 if answer.revision >= revision {
                     return Ok::<_, anyhow::Error>(answer);
                 }
                 sleep(STATUS_POLL).await;
             }
         };
-        let Ok(answer) = timeout(LATER_SNAPSHOT, compiled).await else { return Ok(Vec::new()) };
+        let Ok(answer) = timeout(LATER_SNAPSHOT, compiled).await else {
+            return Ok(Vec::new());
+        };
         let finding = |d: tidegate_proto::statuses::v1::Diagnostic| {
             let severity = match d.severity() {
                 WireSeverity::Error => Severity::Error,
@@ -298,36 +299,72 @@ impl Session {
 
     /// Waits until a new snapshot is served, then says what it changed.
     async fn follow(&mut self, snapshot: &WatchSnapshotsResponse) -> anyhow::Result<()> {
-        let id = snapshot.info.as_ref().and_then(|info| info.id.clone()).unwrap_or_default();
+        let id = snapshot
+            .info
+            .as_ref()
+            .and_then(|info| info.id.clone())
+            .unwrap_or_default();
         if id.version <= self.version {
             return Ok(());
         }
-        if timeout(LATER_SNAPSHOT, self.worker.serves(id.version)).await.is_err() {
+        if timeout(LATER_SNAPSHOT, self.worker.serves(id.version))
+            .await
+            .is_err()
+        {
             return self.nacks().await;
         }
-        let request = DiffSnapshotsRequest {
-            pool: POOL.to_owned(),
-            from_version: self.version,
-            to_version: id.version,
-        };
-        if self.version > 0 {
-            let diff = self.api.snapshots.diff_snapshots(request).await.map_err(failure)?;
-            let lines: Vec<_> = diff.into_inner().changes.iter().flat_map(change_lines).collect();
+        let (_, served) = self.api.snapshot(POOL, id.version).await?;
+        if self.version == 0 {
+            self.screen
+                .listeners(&self.worker.listeners(), Some(&served));
+            self.screen.suggestions(&served, &self.server);
+        } else {
+            let lines = self.changes_to(id.version).await;
             self.screen.changes(id.version, &lines);
+            self.screen
+                .listeners(&self.worker.listeners(), Some(&served));
         }
         self.version = id.version;
-        let (_, snapshot) = self.api.snapshot(POOL, id.version).await?;
-        self.screen.listeners(&self.worker.listeners(), Some(&snapshot));
         Ok(())
     }
 
+    /// What the user sees for the way from the version that was told last; versions that configd has
+    /// meanwhile dropped from its history are no reason to stop.
+    async fn changes_to(&mut self, version: u64) -> Vec<String> {
+        let request = DiffSnapshotsRequest {
+            pool: POOL.to_owned(),
+            from_version: self.version,
+            to_version: version,
+        };
+        match self.api.snapshots.diff_snapshots(request).await {
+            Ok(diff) => diff
+                .into_inner()
+                .changes
+                .iter()
+                .flat_map(change_lines)
+                .collect(),
+            Err(status) => vec![status.message().to_owned()],
+        }
+    }
+
     /// Says why the worker refuses a snapshot, if it does.
-    async fn nacks(&mut self) -> anyhow::Result<()> {
-        let nacks = self.api.list_workers().await?.into_iter().filter_map(|w| w.last_nack);
+    async fn nacks(&self) -> anyhow::Result<()> {
+        let nacks = self
+            .api
+            .list_workers()
+            .await?
+            .into_iter()
+            .filter_map(|w| w.last_nack);
         for problem in nacks.flat_map(|nack| nack.problems) {
-            let part = problem.part.map(|part| format!("{}: ", part.name)).unwrap_or_default();
+            let part = problem
+                .part
+                .map(|part| format!("{}: ", part.name))
+                .unwrap_or_default();
             let kept = self.version;
-            self.screen.trouble(&format!("{part}{} (still serving snapshot {kept})", problem.message));
+            self.screen.trouble(&format!(
+                "{part}{} (still serving snapshot {kept})",
+                problem.message
+            ));
         }
         Ok(())
     }

@@ -19,5 +19,10 @@ pub(crate) struct CompletionArgs {
 
 /// Writes the completions.
 pub(crate) fn run<C: CommandFactory>(args: &CompletionArgs) {
-    clap_complete::generate(args.shell, &mut C::command(), "tidegate", &mut std::io::stdout());
+    clap_complete::generate(
+        args.shell,
+        &mut C::command(),
+        "tidegate",
+        &mut std::io::stdout(),
+    );
 }

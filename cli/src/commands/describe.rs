@@ -37,15 +37,24 @@ pub(crate) struct DescribeArgs {
 pub(crate) async fn run(args: DescribeArgs) -> anyhow::Result<()> {
     let (kind, name) = match args.object.as_slice() {
         [kind, name] => (kind.as_str(), name.as_str()),
-        [both] => both.split_once('/').context("name it as KIND/NAME, such as httproute/cart")?,
+        [both] => both
+            .split_once('/')
+            .context("name it as KIND/NAME, such as httproute/cart")?,
         _ => bail!("name it as KIND/NAME, such as httproute/cart"),
     };
     let kind = find_kind(kind)?;
-    let namespace = if kind.is_namespaced { args.namespace.as_str() } else { "" };
+    let namespace = if kind.is_namespaced {
+        args.namespace.as_str()
+    } else {
+        ""
+    };
     let api = args.server.connect().await?;
     let objects = fetch(&api, kind, namespace).await?;
     let Some(object) = objects.iter().find(|object| object.key().1 == name) else {
-        bail!("{} {name} does not exist in namespace {namespace}; -n names another", kind.kind);
+        bail!(
+            "{} {name} does not exist in namespace {namespace}; -n names another",
+            kind.kind
+        );
     };
     let statuses = api
         .list_statuses(ListStatusesRequest {
@@ -71,11 +80,23 @@ fn head(object: &Shown) -> anyhow::Result<String> {
     if !object.key().0.is_empty() {
         let _ = writeln!(text, "Namespace:   {}", object.key().0);
     }
-    let _ = writeln!(text, "Kind:        {}", value["kind"].as_str().unwrap_or_default());
+    let _ = writeln!(
+        text,
+        "Kind:        {}",
+        value["kind"].as_str().unwrap_or_default()
+    );
     let _ = writeln!(text, "Generation:  {}", value["metadata"]["generation"]);
     let _ = writeln!(text, "Revision:    {}", object.stored.revision);
-    for (name, label) in value["metadata"]["labels"].as_object().into_iter().flatten() {
-        let _ = writeln!(text, "Label:       {name}={}", label.as_str().unwrap_or_default());
+    for (name, label) in value["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        let _ = writeln!(
+            text,
+            "Label:       {name}={}",
+            label.as_str().unwrap_or_default()
+        );
     }
     if value["spec"].is_object() {
         let _ = writeln!(text, "Spec:");
@@ -115,7 +136,13 @@ fn conditions(text: &mut String, status: &Value) {
 fn add_conditions(table: &mut Table, of: &str, conditions: &Value) {
     for condition in conditions.as_array().into_iter().flatten() {
         let field = |name: &str| condition[name].as_str().unwrap_or_default().to_owned();
-        table.row([of.to_owned(), field("type"), field("status"), field("reason"), field("message")]);
+        table.row([
+            of.to_owned(),
+            field("type"),
+            field("status"),
+            field("reason"),
+            field("message"),
+        ]);
     }
 }
 
@@ -127,12 +154,23 @@ async fn attached_routes(
     let mut table = Table::new(&["ROUTE", "LISTENER", "HOSTNAMES"]);
     for route in fetch(api, find_kind("HTTPRoute")?, "").await? {
         let (namespace, name) = route.key();
-        let hostnames = route.value["spec"]["hostnames"].as_array().into_iter().flatten();
+        let hostnames = route.value["spec"]["hostnames"]
+            .as_array()
+            .into_iter()
+            .flatten();
         let hostnames: Vec<_> = hostnames.filter_map(Value::as_str).collect();
-        for parent in route.value["status"]["parents"].as_array().into_iter().flatten() {
+        for parent in route.value["status"]["parents"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             let parent_ref = &parent["parentRef"];
             let parent_namespace = parent_ref["namespace"].as_str().unwrap_or(namespace);
-            if (parent_namespace, parent_ref["name"].as_str().unwrap_or_default()) == gateway {
+            if (
+                parent_namespace,
+                parent_ref["name"].as_str().unwrap_or_default(),
+            ) == gateway
+            {
                 let section = parent_ref["sectionName"].as_str().unwrap_or("*").to_owned();
                 table.row([format!("{namespace}/{name}"), section, hostnames.join(",")]);
             }
@@ -156,7 +194,12 @@ fn problems(text: &mut String, diagnostics: &[Diagnostic]) {
             Severity::Warning => "warning",
             Severity::Info | Severity::Unspecified => "info",
         };
-        let Diagnostic { code, field, message, .. } = diagnostic;
+        let Diagnostic {
+            code,
+            field,
+            message,
+            ..
+        } = diagnostic;
         let colon = if field.is_empty() { "" } else { ": " };
         let _ = writeln!(text, "  {severity} {code} {field}{colon}{message}");
     }

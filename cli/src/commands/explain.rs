@@ -64,13 +64,21 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
         let (info, snapshot) = api.snapshot(&args.pool, args.version).await?;
         let version = info.id.map_or(0, |id| id.version);
         let bound = bound_ports(&api.list_workers().await?);
-        (snapshot, format!("snapshot {version}, {}", info.cause), bound)
+        (
+            snapshot,
+            format!("snapshot {version}, {}", info.cause),
+            bound,
+        )
     } else {
         let offline = Offline::load(&args.files)?;
         for finding in &offline.contents.findings {
             eprintln!("{}", super::lint::line(finding, Style::stderr()));
         }
-        (offline.snapshot(), "the files as they are now".to_owned(), Vec::new())
+        (
+            offline.snapshot(),
+            "the files as they are now".to_owned(),
+            Vec::new(),
+        )
     };
     let bind_port = bind_port(&snapshot, &bound, request.port)?;
     let table = Table::build(&snapshot, None);
@@ -83,7 +91,10 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
     };
     let explanation = explain(&table, bind_port, &head);
     let title = format!("{} {}", args.method, args.url);
-    let report = report::Report { snapshot: &snapshot, explanation: &explanation };
+    let report = report::Report {
+        snapshot: &snapshot,
+        explanation: &explanation,
+    };
     Ok(write_out(&report.text(&title, &origin, Style::stdout()))?)
 }
 
@@ -98,14 +109,22 @@ impl Request {
             let (name, value) = header
                 .split_once(':')
                 .with_context(|| format!("header \"{header}\" has no colon: NAME: VALUE"))?;
-            let name: HeaderName =
-                name.trim().parse().with_context(|| format!("\"{name}\" is no header name"))?;
+            let name: HeaderName = name
+                .trim()
+                .parse()
+                .with_context(|| format!("\"{name}\" is no header name"))?;
             let value = HeaderValue::from_str(value.trim())
                 .with_context(|| format!("\"{value}\" is no header value"))?;
             headers.append(name, value);
         }
-        let given_host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let default_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
+        let given_host = headers
+            .get(http::header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let default_port = if url.scheme_str() == Some("https") {
+            443
+        } else {
+            80
+        };
         Ok(Self {
             method: args.method.clone(),
             host: host_of(given_host.unwrap_or(authority.as_str())).into_owned(),
@@ -131,9 +150,14 @@ fn bound_ports(workers: &[tidegate_proto::snapshots::v1::Worker]) -> Vec<(String
 /// The port by which the snapshot knows the port of the URL: what a worker really bound counts before
 /// what the Gateway asks for.
 fn bind_port(snapshot: &Snapshot, bound: &[(String, u16)], port: u16) -> anyhow::Result<u16> {
-    let by_socket = bound.iter().find(|(_, socket)| *socket == port).and_then(|(name, _)| {
-        snapshot.listeners().find(|listener| *listener.name == **name)
-    });
+    let by_socket = bound
+        .iter()
+        .find(|(_, socket)| *socket == port)
+        .and_then(|(name, _)| {
+            snapshot
+                .listeners()
+                .find(|listener| *listener.name == **name)
+        });
     let by_spec = || snapshot.listeners().find(|listener| listener.port == port);
     if let Some(listener) = by_socket.or_else(by_spec) {
         return Ok(listener.bind_port);
@@ -146,5 +170,8 @@ fn bind_port(snapshot: &Snapshot, bound: &[(String, u16)], port: u16) -> anyhow:
         bail!("there is no listener; `tidegate lint` says why, and a Gateway is what is needed");
     }
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
-    bail!("no listener has port {port}; there are {}: put one in the URL", ports.join(", "))
+    bail!(
+        "no listener has port {port}; there are {}: put one in the URL",
+        ports.join(", ")
+    )
 }

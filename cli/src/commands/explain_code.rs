@@ -29,7 +29,10 @@ pub(crate) fn run(args: &ExplainCodeArgs) -> anyhow::Result<()> {
     let Some((severity, text)) = explanation(code) else {
         bail!("there is no code {code}; `tidegate explain-code` lists them all");
     };
-    Ok(write_out(&format!("{} ({severity})\n{text}\n", code.to_uppercase()))?)
+    Ok(write_out(&format!(
+        "{} ({severity})\n{text}\n",
+        code.to_uppercase()
+    ))?)
 }
 
 /// Severity and explanation of a code.
@@ -37,8 +40,13 @@ pub(crate) fn explanation(id: &str) -> Option<(&'static str, String)> {
     if let Some(code) = tidegate_compiler::explain_code(id) {
         return Some((code.severity.as_str(), code.explanation.to_owned()));
     }
-    let code = FILE_CODES.iter().find(|code| code.code.eq_ignore_ascii_case(id))?;
-    Some((code.severity, format!("{}: {}", code.title, code.explanation)))
+    let code = FILE_CODES
+        .iter()
+        .find(|code| code.code.eq_ignore_ascii_case(id))?;
+    Some((
+        code.severity,
+        format!("{}: {}", code.title, code.explanation),
+    ))
 }
 
 fn all() -> String {

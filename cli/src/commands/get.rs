@@ -59,7 +59,11 @@ pub(crate) struct Shown {
 impl Shown {
     /// Namespace and name.
     pub(crate) fn key(&self) -> (&str, &str) {
-        let key = self.stored.object.as_ref().and_then(|object| object.key.as_ref());
+        let key = self
+            .stored
+            .object
+            .as_ref()
+            .and_then(|object| object.key.as_ref());
         key.map_or(("", ""), |key| (&key.namespace, &key.name))
     }
 }
@@ -68,8 +72,11 @@ impl Shown {
 pub(crate) async fn run(args: GetArgs) -> anyhow::Result<()> {
     let kind = find_kind(&args.kind)?;
     let api = args.server.connect().await?;
-    let namespace =
-        if args.all_namespaces || !kind.is_namespaced { "" } else { args.namespace.as_str() };
+    let namespace = if args.all_namespaces || !kind.is_namespaced {
+        ""
+    } else {
+        args.namespace.as_str()
+    };
     let mut objects = fetch(&api, kind, namespace).await?;
     if let Some(name) = &args.name {
         objects.retain(|object| object.key().1 == name);
@@ -129,7 +136,10 @@ pub(crate) async fn fetch(api: &Api, kind: &Kind, namespace: &str) -> anyhow::Re
         .collect();
     let mut shown = Vec::new();
     for stored in objects {
-        let object = stored.object.as_ref().context("configd sent an empty object")?;
+        let object = stored
+            .object
+            .as_ref()
+            .context("configd sent an empty object")?;
         let key = object.key.clone().unwrap_or_default();
         let mut value: Value = serde_json::from_slice(&object.content)
             .with_context(|| format!("{} {} is no JSON", key.kind, key.name))?;
@@ -162,7 +172,11 @@ pub(crate) fn yaml(value: &Value) -> anyhow::Result<String> {
 
 fn table(kind: &Kind, objects: &[Shown], all_namespaces: bool, wide: bool) -> String {
     let with_namespace = all_namespaces && kind.is_namespaced;
-    let mut titles = if with_namespace { vec!["NAMESPACE", "NAME"] } else { vec!["NAME"] };
+    let mut titles = if with_namespace {
+        vec!["NAMESPACE", "NAME"]
+    } else {
+        vec!["NAME"]
+    };
     titles.extend(columns(kind));
     titles.push("AGE");
     if wide {
@@ -171,10 +185,17 @@ fn table(kind: &Kind, objects: &[Shown], all_namespaces: bool, wide: bool) -> St
     let mut table = Table::new(&titles);
     for object in objects {
         let (namespace, name) = object.key();
-        let mut cells =
-            if with_namespace { vec![namespace.to_owned()] } else { Vec::new() };
+        let mut cells = if with_namespace {
+            vec![namespace.to_owned()]
+        } else {
+            Vec::new()
+        };
         cells.push(name.to_owned());
-        cells.extend(columns(kind).iter().map(|column| cell(column, &object.value)));
+        cells.extend(
+            columns(kind)
+                .iter()
+                .map(|column| cell(column, &object.value)),
+        );
         cells.push(age(object));
         if wide {
             let stored = object.stored.object.clone().unwrap_or_default();
@@ -211,10 +232,18 @@ fn cell(column: &str, value: &Value) -> String {
         "RESOLVED" => all_parents(parents, "ResolvedRefs"),
         "HOSTNAMES" => join(&spec["hostnames"], text),
         "PARENTS" => join(&spec["parentRefs"], |parent| text(&parent["name"])),
-        "LISTENERS" => join(&spec["listeners"], |l| format!("{}:{}", text(&l["name"]), l["port"])),
+        "LISTENERS" => join(&spec["listeners"], |l| {
+            format!("{}:{}", text(&l["name"]), l["port"])
+        }),
         "ROUTES" => {
-            let listeners = value["status"]["listeners"].as_array().into_iter().flatten();
-            listeners.filter_map(|l| l["attachedRoutes"].as_u64()).sum::<u64>().to_string()
+            let listeners = value["status"]["listeners"]
+                .as_array()
+                .into_iter()
+                .flatten();
+            listeners
+                .filter_map(|l| l["attachedRoutes"].as_u64())
+                .sum::<u64>()
+                .to_string()
         }
         "PORTS" => join(&spec["ports"], |port| format!("{}/TCP", port["port"])),
         _ => String::new(),
@@ -236,7 +265,10 @@ fn condition(conditions: &Value, name: &str) -> String {
     let Some(found) = conditions.find(|condition| condition["type"] == name) else {
         return "Unknown".to_owned();
     };
-    match (text(&found["status"]).as_str(), text(&found["reason"]).as_str()) {
+    match (
+        text(&found["status"]).as_str(),
+        text(&found["reason"]).as_str(),
+    ) {
         ("True", _) => "True".to_owned(),
         (status, reason) => format!("{status} ({reason})"),
     }
@@ -244,27 +276,43 @@ fn condition(conditions: &Value, name: &str) -> String {
 
 fn all_parents(parents: &Value, name: &str) -> String {
     let parents = parents.as_array().map(Vec::as_slice).unwrap_or_default();
-    let states = parents.iter().map(|parent| condition(&parent["conditions"], name));
+    let states = parents
+        .iter()
+        .map(|parent| condition(&parent["conditions"], name));
     let not_true = states.clone().find(|state| state != "True");
-    not_true.unwrap_or_else(|| if parents.is_empty() { "Unknown" } else { "True" }.to_owned())
+    not_true.unwrap_or_else(|| {
+        if parents.is_empty() {
+            "Unknown"
+        } else {
+            "True"
+        }
+        .to_owned()
+    })
 }
 
 fn age(object: &Shown) -> String {
-    let created = object.stored.object.as_ref().map_or(0, |object| object.created_at_unix_s);
+    let created = object
+        .stored
+        .object
+        .as_ref()
+        .map_or(0, |object| object.created_at_unix_s);
     // Files without a creation time get a place in the order instead: see the file source.
     if created < 1_000_000_000 {
         return "<unknown>".to_owned();
     }
-    let seconds = jiff::Timestamp::now().as_second().saturating_sub(created).max(0);
+    let seconds = jiff::Timestamp::now()
+        .as_second()
+        .saturating_sub(created)
+        .max(0);
     short_duration(seconds)
 }
 
 /// "42s", "5m", "3h", "12d".
 pub(crate) fn short_duration(seconds: i64) -> String {
     match seconds {
-        ..120 => format!("{seconds}s"),
-        ..7_200 => format!("{}m", seconds / 60),
-        ..172_800 => format!("{}h", seconds / 3_600),
+        ..=119 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
 }
@@ -279,7 +327,10 @@ mod tests {
             {"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted"}]},
             {"conditions": [{"type": "Accepted", "status": "False", "reason": "NoMatchingParent"}]},
         ]);
-        assert_eq!(all_parents(&parents, "Accepted"), "False (NoMatchingParent)");
+        assert_eq!(
+            all_parents(&parents, "Accepted"),
+            "False (NoMatchingParent)"
+        );
         assert_eq!(all_parents(&json!([]), "Accepted"), "Unknown");
     }
 

@@ -19,11 +19,23 @@ pub(crate) const KINDS: &[Kind] = &[
     kind(GATEWAY, "GatewayClass", "gatewayclasses", "gc", false),
     kind(GATEWAY, "Gateway", "gateways", "gtw", true),
     kind(GATEWAY, "HTTPRoute", "httproutes", "hr", true),
-    kind(GATEWAY, "ReferenceGrant", "referencegrants", "refgrant", true),
+    kind(
+        GATEWAY,
+        "ReferenceGrant",
+        "referencegrants",
+        "refgrant",
+        true,
+    ),
     kind("", "Namespace", "namespaces", "ns", false),
     kind("", "Service", "services", "svc", true),
     kind("", "Secret", "secrets", "", true),
-    kind("discovery.k8s.io", "EndpointSlice", "endpointslices", "eps", true),
+    kind(
+        "discovery.k8s.io",
+        "EndpointSlice",
+        "endpointslices",
+        "eps",
+        true,
+    ),
 ];
 
 const fn kind(
@@ -33,7 +45,13 @@ const fn kind(
     short: &'static str,
     is_namespaced: bool,
 ) -> Kind {
-    Kind { group, kind, plural, short, is_namespaced }
+    Kind {
+        group,
+        kind,
+        plural,
+        short,
+        is_namespaced,
+    }
 }
 
 /// The kind of that name: singular, plural or short, in any case.
@@ -46,7 +64,10 @@ pub(crate) fn find_kind(name: &str) -> anyhow::Result<&'static Kind> {
     };
     let Some(kind) = KINDS.iter().find(is_it) else {
         let known: Vec<_> = KINDS.iter().map(|kind| kind.plural).collect();
-        bail!("there is no kind \"{name}\"; there are {}", known.join(", "));
+        bail!(
+            "there is no kind \"{name}\"; there are {}",
+            known.join(", ")
+        );
     };
     Ok(kind)
 }

@@ -80,22 +80,37 @@ pub(crate) fn run(args: &LintArgs) -> anyhow::Result<Outcome> {
         }
         Output::Json => write_out(&format!("{:#}\n", report(&findings)))?,
     }
-    let failed = findings.iter().any(|finding| args.fail_on.is_met_by(finding.severity));
-    Ok(if failed { Outcome::FoundSomething } else { Outcome::Done })
+    let failed = findings
+        .iter()
+        .any(|finding| args.fail_on.is_met_by(finding.severity));
+    Ok(if failed {
+        Outcome::FoundSomething
+    } else {
+        Outcome::Done
+    })
 }
 
 fn table(findings: &[Finding]) -> String {
-    findings.iter().map(|finding| line(finding, Style::stdout()) + "\n").collect()
+    findings
+        .iter()
+        .map(|finding| line(finding, Style::stdout()) + "\n")
+        .collect()
 }
 
 /// `error    shop.yaml:12:7: HTTPRoute shop/cart spec.rules[0].matchs: unknown field  [TG9007]`
 pub(crate) fn line(finding: &Finding, style: Style) -> String {
     let severity = style.severity(finding.severity, &format!("{:<8}", finding.severity));
-    format!("{severity} {finding}  {}", style.dim(&format!("[{}]", finding.code)))
+    format!(
+        "{severity} {finding}  {}",
+        style.dim(&format!("[{}]", finding.code))
+    )
 }
 
 fn count(findings: &[Finding], severity: Severity) -> usize {
-    findings.iter().filter(|finding| finding.severity == severity).count()
+    findings
+        .iter()
+        .filter(|finding| finding.severity == severity)
+        .count()
 }
 
 fn summary(findings: &[Finding], objects: usize) -> String {

@@ -21,7 +21,9 @@ pub(crate) enum SnapshotsCommand {
     /// Show what is in a snapshot
     Show(ShowArgs),
     /// Show what differs between two snapshots
-    #[command(before_help = "Examples:\n  tidegate snapshots diff        the last change\n  tidegate snapshots diff 3 7\n")]
+    #[command(
+        before_help = "Examples:\n  tidegate snapshots diff        the last change\n  tidegate snapshots diff 3 7\n"
+    )]
     Diff(DiffArgs),
 }
 
@@ -84,9 +86,15 @@ async fn list(args: ListArgs) -> anyhow::Result<String> {
         page_size: args.limit,
         page_token: String::new(),
     };
-    let page = api.snapshots.list_snapshots(request).await.map_err(failure)?.into_inner();
-    let mut table =
-        Table::new(&["POOL", "VERSION", "PARENT", "REVISION", "PARTS", "AGE", "CAUSE"]);
+    let page = api
+        .snapshots
+        .list_snapshots(request)
+        .await
+        .map_err(failure)?
+        .into_inner();
+    let mut table = Table::new(&[
+        "POOL", "VERSION", "PARENT", "REVISION", "PARTS", "AGE", "CAUSE",
+    ]);
     for info in page.snapshots {
         let id = info.id.clone().unwrap_or_default();
         table.row([
@@ -138,11 +146,22 @@ async fn diff(args: DiffArgs) -> anyhow::Result<String> {
         from_version: args.from,
         to_version: args.to,
     };
-    let answer = api.snapshots.diff_snapshots(request).await.map_err(failure)?.into_inner();
+    let answer = api
+        .snapshots
+        .diff_snapshots(request)
+        .await
+        .map_err(failure)?
+        .into_inner();
     let version = |info: &Option<SnapshotInfo>| {
-        info.as_ref().and_then(|info| info.id.as_ref()).map_or(0, |id| id.version)
+        info.as_ref()
+            .and_then(|info| info.id.as_ref())
+            .map_or(0, |id| id.version)
     };
-    let mut text = format!("snapshot {} → {}\n", version(&answer.from), version(&answer.to));
+    let mut text = format!(
+        "snapshot {} → {}\n",
+        version(&answer.from),
+        version(&answer.to)
+    );
     for change in &answer.changes {
         for line in change_lines(change) {
             let _ = writeln!(text, "{line}");
@@ -164,11 +183,13 @@ pub(crate) fn change_lines(change: &PartChange) -> Vec<String> {
         ChangeType::Modified | ChangeType::Unspecified => change
             .fields
             .iter()
-            .map(|field| match (field.before.as_str(), field.after.as_str()) {
-                ("", after) => format!("{title}  {} {after}", field.field),
-                (before, "") => format!("{title}  {} {before} → none", field.field),
-                (before, after) => format!("{title}  {} {before} → {after}", field.field),
-            })
+            .map(
+                |field| match (field.before.as_str(), field.after.as_str()) {
+                    ("", after) => format!("{title}  {} {after}", field.field),
+                    (before, "") => format!("{title}  {} {before} → none", field.field),
+                    (before, after) => format!("{title}  {} {before} → {after}", field.field),
+                },
+            )
             .collect(),
     }
 }
@@ -192,7 +213,10 @@ mod tests {
     #[test]
     fn a_shifted_weight_is_one_line() {
         let change = PartChange {
-            part: Some(PartKey { kind: 2, name: "HTTPRoute/shop/cart".to_owned() }),
+            part: Some(PartKey {
+                kind: 2,
+                name: "HTTPRoute/shop/cart".to_owned(),
+            }),
             r#type: ChangeType::Modified.into(),
             fields: vec![FieldChange {
                 field: "weight".to_owned(),
@@ -200,6 +224,9 @@ mod tests {
                 after: "50/50".to_owned(),
             }],
         };
-        assert_eq!(change_lines(&change), ["HTTPRoute shop/cart  weight 90/10 → 50/50"]);
+        assert_eq!(
+            change_lines(&change),
+            ["HTTPRoute shop/cart  weight 90/10 → 50/50"]
+        );
     }
 }

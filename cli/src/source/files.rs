@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::codes;
-use super::yaml::{Document, parse_json, parse_yaml};
+use super::yaml::{Document, InvalidYaml, parse_json, parse_yaml};
 use crate::finding::{Finding, Place, Severity};
 
 /// Largest file, in bytes.
@@ -82,41 +82,54 @@ fn list_folder(
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json")
+    path.extension()
+        .is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json")
 }
 
 /// Reads the documents of a file, or says why not.
-pub(crate) fn read_file(path: &Arc<Path>) -> Result<Vec<Document>, Finding> {
+pub(crate) fn read_file(path: &Arc<Path>) -> Result<Vec<Document>, Box<Finding>> {
     let text = read_text(path)?;
     parse_text(path, &text)
 }
 
 /// Reads the documents of a text that stands for a file.
-pub(crate) fn parse_text(path: &Arc<Path>, text: &str) -> Result<Vec<Document>, Finding> {
+pub(crate) fn parse_text(path: &Arc<Path>, text: &str) -> Result<Vec<Document>, Box<Finding>> {
     let is_json = path.extension().is_some_and(|ext| ext == "json");
-    let documents = if is_json { parse_json(text) } else { parse_yaml(text) };
-    documents.map_err(|error| Finding {
+    let documents = if is_json {
+        parse_json(text)
+    } else {
+        parse_yaml(text)
+    };
+    let finding = |error: InvalidYaml| Finding {
         place: Some(Place::new(path, Some(error.position))),
         severity: Severity::Error,
         code: codes::NOT_YAML.to_owned(),
         object: String::new(),
         field: String::new(),
-        message: format!("not valid {}: {error}", if is_json { "JSON" } else { "YAML" }),
-    })
+        message: format!(
+            "not valid {}: {error}",
+            if is_json { "JSON" } else { "YAML" }
+        ),
+    };
+    documents.map_err(|error| Box::new(finding(error)))
 }
 
-fn read_text(path: &Path) -> Result<String, Finding> {
-    let failed = |e: std::io::Error| unreadable(path, format!("cannot be read: {e}"));
+fn read_text(path: &Path) -> Result<String, Box<Finding>> {
+    let failed = |e: std::io::Error| Box::new(unreadable(path, format!("cannot be read: {e}")));
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes))
         .map_err(failed)?;
     if bytes.len() as u64 > FILE_LEN_MAX {
         let message = "larger than 64 MiB; split it into several files".to_owned();
-        return Err(Finding { code: codes::TOO_LARGE.to_owned(), ..unreadable(path, message) });
+        return Err(Box::new(Finding {
+            code: codes::TOO_LARGE.to_owned(),
+            ..unreadable(path, message)
+        }));
     }
-    String::from_utf8(bytes)
-        .map_err(|_| unreadable(path, "not text in UTF-8; is this a binary file?".to_owned()))
+    String::from_utf8(bytes).map_err(|_| {
+        unreadable(path, "not text in UTF-8; is this a binary file?".to_owned()).into()
+    })
 }
 
 fn unreadable(path: &Path, message: String) -> Finding {

@@ -118,7 +118,9 @@ impl DocumentReader<'_> {
             Value::Object(fields) => fields,
             _ => return self.refuse(prefix, "", "expected an object, with apiVersion and kind"),
         };
-        let Some((group, kind)) = self.type_of(&fields, prefix) else { return };
+        let Some((group, kind)) = self.type_of(&fields, prefix) else {
+            return;
+        };
         if kind.ends_with("List") && fields.get("items").is_some_and(Value::is_array) {
             if let Some(Value::Array(items)) = fields.remove("items") {
                 for (index, item) in items.into_iter().enumerate() {
@@ -128,7 +130,9 @@ impl DocumentReader<'_> {
             }
             return;
         }
-        let Some(key) = self.key_of(&mut fields, prefix, group, kind) else { return };
+        let Some(key) = self.key_of(&mut fields, prefix, group, kind) else {
+            return;
+        };
         if !(self.is_known)(&key.group, &key.kind) {
             let message = format!("ignored: {}: Tidegate does not read this kind", key.title());
             self.find(Severity::Info, codes::IGNORED_KIND, prefix, "", message);
@@ -138,9 +142,18 @@ impl DocumentReader<'_> {
     }
 
     fn type_of(&mut self, fields: &Map<String, Value>, prefix: &str) -> Option<(String, String)> {
-        let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
+        let text = |name: &str| {
+            fields
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|t| !t.is_empty())
+        };
         let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else {
-            let missing = if text("kind").is_none() { "kind" } else { "apiVersion" };
+            let missing = if text("kind").is_none() {
+                "kind"
+            } else {
+                "apiVersion"
+            };
             let message = format!("{missing} is missing; every object states apiVersion and kind");
             self.refuse(prefix, missing, &message);
             return None;
@@ -157,7 +170,10 @@ impl DocumentReader<'_> {
         kind: String,
     ) -> Option<FileKey> {
         let metadata = fields.get_mut("metadata").and_then(Value::as_object_mut);
-        let name = metadata.as_ref().and_then(|m| m.get("name")).and_then(Value::as_str);
+        let name = metadata
+            .as_ref()
+            .and_then(|m| m.get("name"))
+            .and_then(Value::as_str);
         let Some(name) = name.filter(|name| !name.is_empty()).map(str::to_owned) else {
             let message = format!("{kind} has no metadata.name; give it one");
             self.refuse(prefix, "metadata.name", &message);
@@ -169,12 +185,20 @@ impl DocumentReader<'_> {
             metadata.remove("namespace");
             String::new()
         } else {
-            let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
+            let given = metadata
+                .get("namespace")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             let namespace = if given.is_empty() { "default" } else { given }.to_owned();
             metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
             namespace
         };
-        Some(FileKey { group, kind, namespace, name })
+        Some(FileKey {
+            group,
+            kind,
+            namespace,
+            name,
+        })
     }
 
     fn keep(&mut self, key: FileKey, mut fields: Map<String, Value>, prefix: &str) {
@@ -207,18 +231,21 @@ impl DocumentReader<'_> {
     }
 
     fn refuse(&mut self, prefix: &str, field: &str, message: &str) {
-        self.find(Severity::Error, codes::NOT_AN_OBJECT, prefix, field, message.to_owned());
+        self.find(
+            Severity::Error,
+            codes::NOT_AN_OBJECT,
+            prefix,
+            field,
+            message.to_owned(),
+        );
     }
 
-    fn find(
-        &mut self,
-        severity: Severity,
-        code: &str,
-        prefix: &str,
-        field: &str,
-        message: String,
-    ) {
-        let path = if field.is_empty() { prefix.to_owned() } else { field_path(prefix, field) };
+    fn find(&mut self, severity: Severity, code: &str, prefix: &str, field: &str, message: String) {
+        let path = if field.is_empty() {
+            prefix.to_owned()
+        } else {
+            field_path(prefix, field)
+        };
         self.findings.push(Finding {
             place: Some(Place::new(self.file, self.positions.nearest(&path))),
             severity,
@@ -232,9 +259,15 @@ impl DocumentReader<'_> {
 
 /// Does what the API server does with the texts of a Secret.
 fn encode_string_data(fields: &mut Map<String, Value>) {
-    let Some(Value::Object(texts)) = fields.remove("stringData") else { return };
-    let data = fields.entry("data").or_insert_with(|| Value::Object(Map::new()));
-    let Some(data) = data.as_object_mut() else { return };
+    let Some(Value::Object(texts)) = fields.remove("stringData") else {
+        return;
+    };
+    let data = fields
+        .entry("data")
+        .or_insert_with(|| Value::Object(Map::new()));
+    let Some(data) = data.as_object_mut() else {
+        return;
+    };
     for (name, text) in texts {
         if let Value::String(text) = text {
             data.insert(name, Value::String(STANDARD.encode(text)));

@@ -67,6 +67,9 @@ mod tests {
             positions.nearest("spec.rules[0].backendRefs[1].name"),
             Some(Position { line: 7, column: 5 })
         );
-        assert_eq!(positions.nearest("metadata"), Some(Position { line: 1, column: 1 }));
+        assert_eq!(
+            positions.nearest("metadata"),
+            Some(Position { line: 1, column: 1 })
+        );
     }
 }

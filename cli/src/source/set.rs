@@ -15,13 +15,16 @@ use super::object::{FileKey, FileObject, read_document};
 use super::yaml::Document;
 use crate::finding::{Finding, Severity};
 
+/// A field and what is wrong with it.
+pub(crate) type FieldProblem = (String, String);
+
 /// What is known about kinds; the compiler's answers, as functions so that tests can give others.
 #[derive(Clone, Copy)]
 pub(crate) struct Schema {
     /// Whether Tidegate reads a kind, by group and kind.
     pub(crate) is_known: fn(&str, &str) -> bool,
-    /// What is wrong inside of an object, as pairs of field and message.
-    pub(crate) check: fn(&FileKey, &[u8]) -> Vec<(String, String)>,
+    /// What is wrong inside of an object.
+    pub(crate) check: fn(&FileKey, &[u8]) -> Vec<FieldProblem>,
 }
 
 /// An object as the file source sees it.
@@ -102,7 +105,10 @@ impl FileSet {
         for path in paths {
             let signature = Signature::of(&path);
             let is_touched = path.file_name().is_some_and(|name| touched.contains(name));
-            let is_current = self.files.get(&path).is_some_and(|f| f.signature == signature);
+            let is_current = self
+                .files
+                .get(&path)
+                .is_some_and(|f| f.signature == signature);
             if is_touched || !is_current {
                 self.read(path, signature);
             }
@@ -115,10 +121,18 @@ impl FileSet {
             Some(text) => parse_text(&shared, text),
             None => read_file(&shared),
         };
-        let before = self.files.remove(&path).map(|file| file.objects).unwrap_or_default();
+        let before = self
+            .files
+            .remove(&path)
+            .map(|file| file.objects)
+            .unwrap_or_default();
         let file = match documents {
             Ok(documents) => self.check(&shared, documents, before, signature),
-            Err(finding) => LoadedFile { signature, objects: before, findings: vec![finding] },
+            Err(finding) => LoadedFile {
+                signature,
+                objects: before,
+                findings: vec![*finding],
+            },
         };
         self.files.insert(path, file);
     }
@@ -152,12 +166,19 @@ impl FileSet {
                 }
             }
         }
-        LoadedFile { signature, objects, findings }
+        LoadedFile {
+            signature,
+            objects,
+            findings,
+        }
     }
 
     /// The objects of all files together, and everything there is to say about them.
     pub(crate) fn contents(&mut self) -> Contents {
-        let mut contents = Contents { findings: self.root_findings.clone(), ..Contents::default() };
+        let mut contents = Contents {
+            findings: self.root_findings.clone(),
+            ..Contents::default()
+        };
         for file in self.files.values() {
             contents.findings.extend(file.findings.iter().cloned());
             for object in &file.objects {
@@ -166,7 +187,9 @@ impl FileSet {
                     continue;
                 }
                 let seen = see(&mut self.seen, object);
-                contents.objects.insert(object.key.clone(), source_object(object, seen));
+                contents
+                    .objects
+                    .insert(object.key.clone(), source_object(object, seen));
             }
         }
         contents.findings.sort();
@@ -178,7 +201,11 @@ impl FileSet {
 fn see<'a>(seen: &'a mut HashMap<FileKey, Seen>, object: &FileObject) -> &'a Seen {
     let digest = digest_without_metadata(&object.value);
     let order = seen.len() as i64 + 1;
-    let entry = seen.entry(object.key.clone()).or_insert(Seen { order, generation: 1, digest });
+    let entry = seen.entry(object.key.clone()).or_insert(Seen {
+        order,
+        generation: 1,
+        digest,
+    });
     if entry.digest != digest {
         entry.digest = digest;
         entry.generation += 1;
@@ -216,8 +243,18 @@ fn digest_without_metadata(value: &Value) -> [u8; 32] {
 pub(crate) fn uid_of(key: &FileKey) -> String {
     let name = format!("{}/{}/{}/{}", key.group, key.kind, key.namespace, key.name);
     let digest = Sha256::digest(name.as_bytes());
-    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let hex: String = digest[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 #[cfg(test)]

@@ -48,7 +48,11 @@ impl FileWatch {
             }
             watcher
         });
-        Self { _watcher: watcher, events, touched: BTreeSet::new() }
+        Self {
+            _watcher: watcher,
+            events,
+            touched: BTreeSet::new(),
+        }
     }
 
     /// Waits until files may have changed, and returns the names of those that certainly did.
@@ -100,14 +104,21 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("shop.yaml");
         fs::write(&path, "a: 1").expect("written");
-        let mut watch = FileWatch::start(&[path.clone()]);
+        let mut watch = FileWatch::start(std::slice::from_ref(&path));
         let saved = Instant::now();
         // As editors save: write beside, then rename.
         fs::write(folder.path().join("shop.yaml~"), "a: 2").expect("written");
         fs::rename(folder.path().join("shop.yaml~"), &path).expect("renamed");
         let touched = watch.next().await;
-        assert!(touched.contains(&OsString::from("shop.yaml")), "{touched:?}");
-        assert!(saved.elapsed() < Duration::from_millis(200), "{:?}", saved.elapsed());
+        assert!(
+            touched.contains(&OsString::from("shop.yaml")),
+            "{touched:?}"
+        );
+        assert!(
+            saved.elapsed() < Duration::from_millis(200),
+            "{:?}",
+            saved.elapsed()
+        );
     }
 
     #[tokio::test]

@@ -56,8 +56,16 @@ pub(crate) fn parse_yaml(text: &str) -> Result<Vec<Document>, InvalidYaml> {
 /// When the text is not JSON.
 pub(crate) fn parse_json(text: &str) -> Result<Vec<Document>, InvalidYaml> {
     let value: Value = serde_json::from_str(text).map_err(|e| InvalidYaml {
-        position: Position { line: e.line().max(1), column: e.column().max(1) },
-        message: e.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
+        position: Position {
+            line: e.line().max(1),
+            column: e.column().max(1),
+        },
+        message: e
+            .to_string()
+            .split(" at line ")
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
     })?;
     // JSON is YAML too, and only that reader knows where fields stand. Where the two differ the
     // strict reading above counts, and messages name the file alone.
@@ -90,12 +98,16 @@ impl<'input> Reader<'input> {
     }
 
     fn next(&mut self) -> Result<Option<(Event<'input>, Span)>, InvalidYaml> {
-        self.parser.next_event().transpose().map_err(|e| scan_error(&e))
+        self.parser
+            .next_event()
+            .transpose()
+            .map_err(|e| scan_error(&e))
     }
 
     /// The next event of an open document.
     fn expect_next(&mut self, within: &Span) -> Result<(Event<'input>, Span), InvalidYaml> {
-        self.next()?.ok_or_else(|| invalid(within, "the document ends too early"))
+        self.next()?
+            .ok_or_else(|| invalid(within, "the document ends too early"))
     }
 
     fn document(&mut self, start: &Span) -> Result<Document, InvalidYaml> {
@@ -103,7 +115,10 @@ impl<'input> Reader<'input> {
         self.positions = Positions::default();
         let (event, span) = self.expect_next(start)?;
         let value = self.value(event, &span, "")?;
-        Ok(Document { value, positions: std::mem::take(&mut self.positions) })
+        Ok(Document {
+            value,
+            positions: std::mem::take(&mut self.positions),
+        })
     }
 
     fn value(
@@ -125,14 +140,18 @@ impl<'input> Reader<'input> {
             _ => return Err(invalid(span, "expected a value")),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), self.nodes - before));
+            self.anchors
+                .insert(anchor, (value.clone(), self.nodes - before));
         }
         Ok(value)
     }
 
     fn alias(&mut self, anchor: usize, span: &Span) -> Result<Value, InvalidYaml> {
         let Some((value, nodes)) = self.anchors.get(&anchor).cloned() else {
-            return Err(invalid(span, "an alias may not stand inside of what it names"));
+            return Err(invalid(
+                span,
+                "an alias may not stand inside of what it names",
+            ));
         };
         self.count(nodes, span)?;
         Ok(value)
@@ -179,7 +198,10 @@ impl<'input> Reader<'input> {
     fn enter(&mut self, span: &Span) -> Result<(), InvalidYaml> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(invalid(span, format!("nested deeper than {DEPTH_MAX} levels")));
+            return Err(invalid(
+                span,
+                format!("nested deeper than {DEPTH_MAX} levels"),
+            ));
         }
         Ok(())
     }
@@ -210,9 +232,10 @@ fn scalar(
             "str" | "binary" => Ok(Value::String(text.to_owned())),
             _ => Ok(plain(text)),
         },
-        Some(tag) => {
-            Err(invalid(span, format!("tag \"{}{}\" is not supported", tag.handle, tag.suffix)))
-        }
+        Some(tag) => Err(invalid(
+            span,
+            format!("tag \"{}{}\" is not supported", tag.handle, tag.suffix),
+        )),
     }
 }
 
@@ -252,7 +275,10 @@ fn number(text: &str) -> Option<Number> {
     let float = digits > 0
         && unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && only(unsigned, |b| b.is_ascii_digit() || b".eE+-".contains(&b)).is_some();
-    float.then(|| text.parse::<f64>().ok()).flatten().and_then(Number::from_f64)
+    float
+        .then(|| text.parse::<f64>().ok())
+        .flatten()
+        .and_then(Number::from_f64)
 }
 
 fn only(text: &str, allowed: impl Fn(u8) -> bool) -> Option<&str> {
@@ -260,16 +286,25 @@ fn only(text: &str, allowed: impl Fn(u8) -> bool) -> Option<&str> {
 }
 
 fn position(span: &Span) -> Position {
-    Position { line: span.start.line(), column: span.start.col() + 1 }
+    Position {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+    }
 }
 
 fn invalid(span: &Span, message: impl Into<String>) -> InvalidYaml {
-    InvalidYaml { position: position(span), message: message.into() }
+    InvalidYaml {
+        position: position(span),
+        message: message.into(),
+    }
 }
 
 fn scan_error(error: &ScanError) -> InvalidYaml {
     InvalidYaml {
-        position: Position { line: error.marker().line(), column: error.marker().col() + 1 },
+        position: Position {
+            line: error.marker().line(),
+            column: error.marker().col() + 1,
+        },
         message: error.info().to_owned(),
     }
 }

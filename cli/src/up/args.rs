@@ -105,10 +105,22 @@ mod tests {
     #[test]
     fn a_backend_is_a_service_and_an_address() {
         let backend: GivenBackend = "shop/cart:80=127.0.0.1:3000".parse().expect("valid");
-        assert_eq!((backend.namespace.as_str(), backend.service.as_str()), ("shop", "cart"));
+        assert_eq!(
+            (backend.namespace.as_str(), backend.service.as_str()),
+            ("shop", "cart")
+        );
         assert_eq!((backend.port, backend.address.port()), (80, 3000));
-        assert_eq!("cart=127.0.0.1:1".parse::<GivenBackend>().expect("valid").namespace, "default");
-        assert_eq!("shop/cart".parse::<GivenBackend>(), Err(InvalidBackend::Form));
+        assert_eq!(
+            "cart=127.0.0.1:1"
+                .parse::<GivenBackend>()
+                .expect("valid")
+                .namespace,
+            "default"
+        );
+        assert_eq!(
+            "shop/cart".parse::<GivenBackend>(),
+            Err(InvalidBackend::Form)
+        );
         assert!("shop/cart=3000".parse::<GivenBackend>().is_err());
     }
 }

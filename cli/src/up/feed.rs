@@ -47,12 +47,7 @@ pub(super) struct Fed {
 
 impl Feed {
     /// A feed that has sent nothing yet.
-    pub(super) fn new(
-        files: FileSet,
-        given: Vec<GivenBackend>,
-        api: Api,
-        drain: Drain,
-    ) -> Self {
+    pub(super) fn new(files: FileSet, given: Vec<GivenBackend>, api: Api, drain: Drain) -> Self {
         Self {
             files,
             given,
@@ -78,9 +73,17 @@ impl Feed {
             last.objects.push(proto_object(key, object));
         }
         let mut client = self.api.objects.clone();
-        let answer = client.resync(iter(requests)).await.map_err(failure)?.into_inner();
+        let answer = client
+            .resync(iter(requests))
+            .await
+            .map_err(failure)?
+            .into_inner();
         self.sent = desired;
-        Ok(Fed { revision: answer.revision, contents, notes })
+        Ok(Fed {
+            revision: answer.revision,
+            contents,
+            notes,
+        })
     }
 
     /// Reads what changed and sends what differs.
@@ -97,17 +100,30 @@ impl Feed {
                 reason: "files changed".to_owned(),
             };
             let mut client = self.api.objects.clone();
-            revision = client.apply(request).await.map_err(failure)?.into_inner().revision;
+            revision = client
+                .apply(request)
+                .await
+                .map_err(failure)?
+                .into_inner()
+                .revision;
         }
         self.sent = desired;
-        Ok(Fed { revision, contents, notes })
+        Ok(Fed {
+            revision,
+            contents,
+            notes,
+        })
     }
 
     async fn desired(&mut self) -> anyhow::Result<(DesiredSet, Contents, Vec<String>)> {
         let contents = self.files.contents();
         let mut builder = SetBuilder::new(&contents.objects);
         for service in services(&contents.objects) {
-            let given: Vec<_> = self.given.iter().filter(|given| is_for(given, &service)).collect();
+            let given: Vec<_> = self
+                .given
+                .iter()
+                .filter(|given| is_for(given, &service))
+                .collect();
             if !given.is_empty() {
                 builder.drop_endpoints(&service, &contents.objects);
                 for given in given {
@@ -173,14 +189,19 @@ fn batches(sent: &DesiredSet, desired: &DesiredSet) -> Vec<Vec<Operation>> {
     let mut batches: Vec<Vec<Operation>> = Vec::new();
     let mut len = usize::MAX;
     for (content_len, change) in puts.chain(deletes) {
-        let is_full = batches.last().is_none_or(|batch| batch.len() >= OPERATIONS_MAX);
+        let is_full = batches
+            .last()
+            .is_none_or(|batch| batch.len() >= OPERATIONS_MAX);
         if is_full || len + content_len > BATCH_LEN_MAX {
             batches.push(Vec::new());
             len = 0;
         }
         len += content_len + 1_024;
         let batch = batches.last_mut().expect("a batch is open");
-        batch.push(Operation { operation: Some(change), precondition: None });
+        batch.push(Operation {
+            operation: Some(change),
+            precondition: None,
+        });
     }
     batches
 }

@@ -47,7 +47,9 @@ impl Screen {
             eprintln!("{}", line(finding, self.style));
         }
         let is_bad = |findings: &BTreeSet<Finding>| {
-            findings.iter().any(|finding| finding.severity < Severity::Info)
+            findings
+                .iter()
+                .any(|finding| finding.severity < Severity::Info)
         };
         if is_bad(&self.findings) && !is_bad(&findings) {
             eprintln!("{}  no problems left", self.style.bold("solved"));
@@ -57,7 +59,10 @@ impl Screen {
 
     /// Says which sockets are new, with the reason where a port is not the one asked for.
     pub(super) fn listeners(&mut self, bound: &[BoundListener], snapshot: Option<&Snapshot>) {
-        for listener in bound.iter().filter(|listener| !self.listeners.contains(listener)) {
+        for listener in bound
+            .iter()
+            .filter(|listener| !self.listeners.contains(listener))
+        {
             let mut parts = listener.listener.rsplitn(2, '/');
             let section = parts.next().unwrap_or_default();
             let gateway = parts.next().unwrap_or_default();
@@ -70,7 +75,11 @@ impl Screen {
                 "{}  {}  Gateway {gateway}, listener {section}{hosts}{}",
                 self.style.bold("listening"),
                 self.style.bold(&url(listener)),
-                if self.any_ports { String::new() } else { remap(listener) },
+                if self.any_ports {
+                    String::new()
+                } else {
+                    remap(listener)
+                },
             );
         }
         self.listeners = bound.to_vec();
@@ -85,7 +94,10 @@ impl Screen {
 
     /// Says what goes wrong here rather than in a file.
     pub(super) fn trouble(&self, message: &str) {
-        eprintln!("{} {message}", self.style.severity(Severity::Error, "error   "));
+        eprintln!(
+            "{} {message}",
+            self.style.severity(Severity::Error, "error   ")
+        );
     }
 
     /// Says something in passing.
@@ -96,14 +108,20 @@ impl Screen {
     /// Suggests commands to type.
     pub(super) fn suggestions(&self, snapshot: &Snapshot, server: &str) {
         let Some(try_it) = suggestion(snapshot, &self.listeners) else {
-            eprintln!("nothing is routed yet: add a Gateway and an HTTPRoute with a parentRef to it");
+            eprintln!(
+                "nothing is routed yet: add a Gateway and an HTTPRoute with a parentRef to it"
+            );
             return;
         };
         let header = match &try_it.host {
             Some(host) => format!(" -H 'Host: {host}'"),
             None => String::new(),
         };
-        let insecure = if try_it.url.starts_with("https") { " -k" } else { "" };
+        let insecure = if try_it.url.starts_with("https") {
+            " -k"
+        } else {
+            ""
+        };
         let curl = match &try_it.host {
             Some(host) if !insecure.is_empty() => {
                 let port = try_it.address.port();
@@ -118,7 +136,10 @@ impl Screen {
         } else {
             format!(" --server {server}")
         };
-        eprintln!("           tidegate explain GET {}{header}{server}", try_it.url);
+        eprintln!(
+            "           tidegate explain GET {}{header}{server}",
+            try_it.url
+        );
     }
 }
 
@@ -132,12 +153,18 @@ struct Suggestion {
 fn suggestion(snapshot: &Snapshot, bound: &[BoundListener]) -> Option<Suggestion> {
     for route in snapshot.routes() {
         for attachment in &route.attachments {
-            let listener = bound.iter().find(|bound| bound.listener == attachment.listener);
+            let listener = bound
+                .iter()
+                .find(|bound| bound.listener == attachment.listener);
             let (Some(listener), Some(claim)) = (listener, attachment.hosts.first()) else {
                 continue;
             };
             let forwards = |rule: &&Rule| matches!(rule.action, Action::Forward(_));
-            let conditions = route.rules.iter().filter(forwards).flat_map(|rule| &rule.matches);
+            let conditions = route
+                .rules
+                .iter()
+                .filter(forwards)
+                .flat_map(|rule| &rule.matches);
             let path = conditions.into_iter().find_map(|condition| {
                 let plain = condition.headers.is_empty() && condition.query_params.is_empty();
                 match &condition.path {
@@ -152,7 +179,11 @@ fn suggestion(snapshot: &Snapshot, bound: &[BoundListener]) -> Option<Suggestion
                 wildcard => Some(wildcard.to_string().replacen('*', "www", 1)),
             };
             let url = format!("{}{path}", url(listener));
-            return Some(Suggestion { url, host, address: listener.address });
+            return Some(Suggestion {
+                url,
+                host,
+                address: listener.address,
+            });
         }
     }
     None

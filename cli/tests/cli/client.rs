@@ -39,7 +39,9 @@ impl Answer {
 
     /// The Service that answered, or the status where none did.
     pub(crate) fn service(&self) -> String {
-        self.json()["service"].as_str().map_or_else(|| self.status.to_string(), str::to_owned)
+        self.json()["service"]
+            .as_str()
+            .map_or_else(|| self.status.to_string(), str::to_owned)
     }
 }
 
@@ -48,7 +50,9 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(Box::new(stream)) })
+        Ok(Self {
+            stream: BufReader::new(Box::new(stream)),
+        })
     }
 
     /// Connects with TLS, trusting only the certificate in the PEM.
@@ -66,7 +70,9 @@ impl Client {
         let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        Ok(Self { stream: BufReader::new(Box::new(StreamOwned::new(session, stream))) })
+        Ok(Self {
+            stream: BufReader::new(Box::new(StreamOwned::new(session, stream))),
+        })
     }
 
     pub(crate) fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
@@ -94,18 +100,30 @@ impl Client {
 
     fn answer(&mut self) -> io::Result<Answer> {
         let status_line = self.line()?;
-        let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status_line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("no status: {status_line}")))?;
         let mut headers = BTreeMap::new();
         loop {
             let line = self.line()?;
-            let Some((name, value)) = line.split_once(':') else { break };
+            let Some((name, value)) = line.split_once(':') else {
+                break;
+            };
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
-        let len = headers.get("content-length").and_then(|len| len.parse().ok()).unwrap_or(0);
+        let len = headers
+            .get("content-length")
+            .and_then(|len| len.parse().ok())
+            .unwrap_or(0);
         let mut body = vec![0; len];
         self.stream.read_exact(&mut body)?;
-        Ok(Answer { status, headers, body })
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 
     fn line(&mut self) -> io::Result<String> {

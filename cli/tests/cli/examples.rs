@@ -30,7 +30,10 @@ fn quickstart_routes_by_path() {
     let port = up.port("http");
     assert_eq!(get(port, "localhost", "/").service(), "shop/frontend");
     assert_eq!(get(port, "localhost", "/cart/items").service(), "shop/cart");
-    assert_eq!(get(port, "localhost", "/cartoon").service(), "shop/frontend");
+    assert_eq!(
+        get(port, "localhost", "/cartoon").service(),
+        "shop/frontend"
+    );
 }
 
 #[test]
@@ -39,7 +42,12 @@ fn advanced_matching_tells_requests_apart() {
     let mut client = Client::connect(up.port("http")).unwrap();
     for (method, path, header, service) in [
         ("GET", "/orders", None, "api/orders"),
-        ("GET", "/orders", Some(("x-release", "beta")), "api/orders-beta"),
+        (
+            "GET",
+            "/orders",
+            Some(("x-release", "beta")),
+            "api/orders-beta",
+        ),
         ("GET", "/orders?release=beta", None, "api/orders-beta"),
         ("POST", "/orders", None, "api/orders-writer"),
         ("DELETE", "/orders/7", None, "api/orders-writer"),
@@ -60,13 +68,19 @@ fn mirror_answers_from_the_primary_and_copies() {
     let answer = client.get("localhost", "/search?q=tide").unwrap();
     assert_eq!(answer.service(), "shop/search");
     let copy = copies.recv_timeout(Duration::from_secs(20)).unwrap();
-    assert!(copy.starts_with("GET /search?q=tide HTTP/1.1\r\n"), "{copy}");
+    assert!(
+        copy.starts_with("GET /search?q=tide HTTP/1.1\r\n"),
+        "{copy}"
+    );
 }
 
 /// A backend of the test's own: answers 203, and hands on what it received.
 fn recorder(service: &str) -> (String, Receiver<String>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let given = format!("{service}=127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let given = format!(
+        "{service}=127.0.0.1:{}",
+        listener.local_addr().unwrap().port()
+    );
     let (sender, requests) = sync_channel(16);
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
@@ -89,7 +103,9 @@ fn canary_gets_one_request_in_ten() {
     assert!((174..=186).contains(&counts["shop/cart-v1"]), "{counts:?}");
     let mut client = Client::connect(port).unwrap();
     for _ in 0..10 {
-        let answer = client.send("GET", "localhost", "/", &[("x-canary", "always")]).unwrap();
+        let answer = client
+            .send("GET", "localhost", "/", &[("x-canary", "always")])
+            .unwrap();
         assert_eq!(answer.service(), "shop/cart-v2");
     }
 }
@@ -100,7 +116,10 @@ fn gradual_migration_follows_its_weights() {
     let counts = count(up.port("http"), "/catalog", 200);
     assert!((40..=60).contains(&counts["shop/catalog"]), "{counts:?}");
     assert!((140..=160).contains(&counts["shop/monolith"]), "{counts:?}");
-    assert_eq!(count(up.port("http"), "/", 10), [("shop/monolith".into(), 10)].into());
+    assert_eq!(
+        count(up.port("http"), "/", 10),
+        [("shop/monolith".into(), 10)].into()
+    );
 }
 
 #[test]
@@ -110,7 +129,10 @@ fn cross_namespace_needs_the_grant() {
     assert_eq!(get(port, "localhost", "/pay").service(), "billing/payments");
     assert_eq!(get(port, "localhost", "/refund").status, 500);
     let said = std::mem::take(&mut up.process.lines).join("\n");
-    assert!(said.contains("shop.yaml:25:7: HTTPRoute shop/checkout spec.rules[1]"), "{said}");
+    assert!(
+        said.contains("shop.yaml:25:7: HTTPRoute shop/checkout spec.rules[1]"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -128,7 +150,8 @@ fn shared_gateway_admits_by_label() {
 #[test]
 fn secure_gateway_terminates_tls() {
     let up = up("secure-gateway");
-    let text = std::fs::read_to_string(example("secure-gateway").join("certificates.yaml")).unwrap();
+    let text =
+        std::fs::read_to_string(example("secure-gateway").join("certificates.yaml")).unwrap();
     let pem: String = text
         .lines()
         .map(str::trim)
@@ -144,7 +167,10 @@ fn secure_gateway_terminates_tls() {
 
     let answer = get(up.port("http"), "shop.example.com", "/basket");
     assert_eq!(answer.status, 301);
-    assert_eq!(answer.headers["location"], "https://shop.example.com:8443/basket");
+    assert_eq!(
+        answer.headers["location"],
+        "https://shop.example.com:8443/basket"
+    );
 }
 
 #[test]
@@ -152,7 +178,10 @@ fn every_example_is_tested_here() {
     let tested = include_str!("examples.rs");
     for entry in std::fs::read_dir(example("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(tested.contains(&format!("(\"{name}\")")), "{name} has no test");
+        assert!(
+            tested.contains(&format!("(\"{name}\")")),
+            "{name} has no test"
+        );
     }
 }
 
@@ -162,9 +191,24 @@ fn the_demo_needs_no_files() {
     let port = up.port("http");
     let counts = count(port, "/", 100);
     assert_eq!(counts.len(), 2, "{counts:?}");
-    assert_eq!(get(port, "localhost", "/old/page").headers["location"].split('/').next_back(), Some("page"));
-    assert!(up.process.lines.iter().any(|line| line.contains("GatewayClass tidegate is in none")));
-    assert!(up.process.lines.iter().any(|line| line.starts_with("try        curl ")));
+    assert_eq!(
+        get(port, "localhost", "/old/page").headers["location"]
+            .split('/')
+            .next_back(),
+        Some("page")
+    );
+    assert!(
+        up.process
+            .lines
+            .iter()
+            .any(|line| line.contains("GatewayClass tidegate is in none"))
+    );
+    assert!(
+        up.process
+            .lines
+            .iter()
+            .any(|line| line.starts_with("try        curl "))
+    );
     assert!(up.process.interrupt(), "Ctrl-C ends well");
 }
 
@@ -173,5 +217,8 @@ fn a_given_backend_replaces_the_echo() {
     let (given, _requests) = recorder("shop/cart");
     let up = Up::start(&[&example("quickstart")], &["--backend", &given]);
     assert_eq!(get(up.port("http"), "localhost", "/cart").status, 203);
-    assert_eq!(get(up.port("http"), "localhost", "/").service(), "shop/frontend");
+    assert_eq!(
+        get(up.port("http"), "localhost", "/").service(),
+        "shop/frontend"
+    );
 }

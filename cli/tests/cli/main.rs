@@ -1,5 +1,9 @@
 //! The binary from outside: started as a person starts it, asked over HTTP and gRPC.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails where something is missing")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails where something is missing"
+)]
 
 mod client;
 mod examples;

@@ -14,7 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn tidegate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     // The user's settings are not the test's.
-    command.env_remove("TIDEGATE_SERVER").env_remove("TIDEGATE_DATA_DIR").env_remove("RUST_LOG");
+    command
+        .env_remove("TIDEGATE_SERVER")
+        .env_remove("TIDEGATE_DATA_DIR")
+        .env_remove("RUST_LOG");
     command
 }
 
@@ -41,7 +44,11 @@ impl Process {
             .spawn()
             .unwrap();
         let stderr = lines_of(child.stderr.take().unwrap());
-        Self { child, stderr, lines: Vec::new() }
+        Self {
+            child,
+            stderr,
+            lines: Vec::new(),
+        }
     }
 
     /// The next line that has the text in it.
@@ -50,7 +57,10 @@ impl Process {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let Ok(line) = self.stderr.recv_timeout(left) else {
-                panic!("no line with \"{text}\" came; there were:\n{}", self.lines.join("\n"));
+                panic!(
+                    "no line with \"{text}\" came; there were:\n{}",
+                    self.lines.join("\n")
+                );
             };
             self.lines.push(line.clone());
             if line.contains(text) {
@@ -68,7 +78,13 @@ impl Process {
     /// SIGINT, as Ctrl-C sends it; returns whether the process ended well.
     pub(crate) fn interrupt(&mut self) -> bool {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.child.wait().unwrap().success()
     }
 }
@@ -98,40 +114,80 @@ pub(crate) struct Up {
     ports: Vec<(String, u16)>,
     /// URL of the gRPC services.
     pub(crate) server: String,
+    // Removed after the process, which is killed, has no chance to do it.
+    _data: tempfile::TempDir,
 }
 
 impl Up {
     pub(crate) fn start(paths: &[&Path], more: &[&str]) -> Self {
-        let fixed = ["up", "--any-ports", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let fixed = [
+            "up",
+            "--any-ports",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ];
         let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
-        let args = [&fixed[..], more, &paths].concat();
+        let data = tempfile::tempdir().unwrap();
+        let mut args = [&fixed[..], more, &paths].concat();
+        if !more.contains(&"--data-dir") {
+            args.extend(["--data-dir", data.path().to_str().unwrap()]);
+        }
         let mut process = Process::start(&args);
         let api = process.wait_for("api   ");
         let server = api.split_whitespace().nth(1).unwrap().to_owned();
-        let ports = process.lines.iter().filter_map(|line| listening(line)).collect();
-        Self { process, ports, server }
+        let ports = process
+            .lines
+            .iter()
+            .filter_map(|line| listening(line))
+            .collect();
+        Self {
+            process,
+            ports,
+            server,
+            _data: data,
+        }
     }
 
     pub(crate) fn port(&self, listener: &str) -> u16 {
         let found = self.ports.iter().find(|(name, _)| name == listener);
-        found.unwrap_or_else(|| panic!("no listener {listener}: {:#?}", self.process.lines)).1
+        found
+            .unwrap_or_else(|| panic!("no listener {listener}: {:#?}", self.process.lines))
+            .1
     }
 }
 
 /// `listening  http://localhost:8080  Gateway shop/web, listener http for *.example.com`
 fn listening(line: &str) -> Option<(String, u16)> {
     let rest = line.strip_prefix("listening")?;
-    let port = rest.split("localhost:").nth(1)?.split_whitespace().next()?.parse().ok()?;
-    let name = rest.split(", listener ").nth(1)?.split_whitespace().next()?;
+    let port = rest
+        .split("localhost:")
+        .nth(1)?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()?;
+    let name = rest
+        .split(", listener ")
+        .nth(1)?
+        .split_whitespace()
+        .next()?;
     Some((name.to_owned(), port))
 }
 
 /// The folder of an example.
 pub(crate) fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/examples")
+        .join(name)
 }
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::operation::Operation as Change;
-use tidegate_proto::objects::v1::{
-    ApplyRequest, ListObjectsRequest, Object, ObjectKey, Operation,
-};
+use tidegate_proto::objects::v1::{ApplyRequest, ListObjectsRequest, Object, ObjectKey, Operation};
 use tonic::transport::{Channel, Endpoint};
 
 use super::client::{Client, get};
@@ -21,7 +19,14 @@ fn configd(folder: &Path, port: u16) -> Process {
     let listen = format!("127.0.0.1:{port}");
     let folder = folder.to_str().unwrap();
     Process::start(&[
-        "configd", "--data-dir", folder, "--listen", &listen, "--admin", "127.0.0.1:0", "--pool",
+        "configd",
+        "--data-dir",
+        folder,
+        "--listen",
+        &listen,
+        "--admin",
+        "127.0.0.1:0",
+        "--pool",
         "default",
     ])
 }
@@ -38,7 +43,11 @@ async fn connect(port: u16) -> ObjectServiceClient<Channel> {
 }
 
 fn put(group: &str, kind: &str, namespace: &str, name: &str, more: serde_json::Value) -> Operation {
-    let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    let version = if group.is_empty() {
+        "v1".to_owned()
+    } else {
+        format!("{group}/v1")
+    };
     let mut content = more;
     content["apiVersion"] = version.into();
     content["kind"] = kind.into();
@@ -60,11 +69,18 @@ fn put(group: &str, kind: &str, namespace: &str, name: &str, more: serde_json::V
         created_at_unix_s: 1,
         content: content.to_string().into(),
     };
-    Operation { operation: Some(Change::Put(object)), precondition: None }
+    Operation {
+        operation: Some(Change::Put(object)),
+        precondition: None,
+    }
 }
 
 fn apply(operations: Vec<Operation>) -> ApplyRequest {
-    ApplyRequest { source: "test".to_owned(), operations, ..ApplyRequest::default() }
+    ApplyRequest {
+        source: "test".to_owned(),
+        operations,
+        ..ApplyRequest::default()
+    }
 }
 
 /// A number that each round of writes stores under a name of its own.
@@ -109,36 +125,82 @@ async fn what_configd_acknowledged_survives_kill_9() {
     let port = free_port();
     let _configd = configd(folder.path(), port);
     let mut client = connect(port).await;
-    let request = ListObjectsRequest { page_size: 5_000, ..ListObjectsRequest::default() };
-    let stored = client.list_objects(request).await.unwrap().into_inner().objects;
+    let request = ListObjectsRequest {
+        page_size: 5_000,
+        ..ListObjectsRequest::default()
+    };
+    let stored = client
+        .list_objects(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .objects;
     let names: std::collections::BTreeSet<_> = stored
         .into_iter()
         .filter_map(|stored| Some(stored.object?.key?.name))
         .collect();
-    let lost: Vec<_> = acknowledged.iter().filter(|name| !names.contains(*name)).collect();
-    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+    let lost: Vec<_> = acknowledged
+        .iter()
+        .filter(|name| !names.contains(*name))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} of {} are lost: {lost:?}",
+        lost.len(),
+        acknowledged.len()
+    );
 }
 
 fn gateway(port: u16, backend: u16) -> Vec<Operation> {
     vec![
-        put(GROUP, "GatewayClass", "", "tidegate", json!({
-            "spec": {"controllerName": "tidegate.dev/gateway-controller"},
-        })),
-        put(GROUP, "Gateway", "shop", "web", json!({"spec": {
-            "gatewayClassName": "tidegate",
-            "listeners": [{"name": "http", "port": port, "protocol": "HTTP"}],
-        }})),
-        put(GROUP, "HTTPRoute", "shop", "cart", json!({"spec": {
-            "parentRefs": [{"name": "web"}],
-            "rules": [{"backendRefs": [{"name": "cart", "port": 80}]}],
-        }})),
-        put("", "Service", "shop", "cart", json!({"spec": {"ports": [{"port": 80}]}})),
-        put("discovery.k8s.io", "EndpointSlice", "shop", "cart-1", json!({
-            "metadata": {"labels": {"kubernetes.io/service-name": "cart"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
-            "ports": [{"name": "", "port": backend, "protocol": "TCP"}],
-        })),
+        put(
+            GROUP,
+            "GatewayClass",
+            "",
+            "tidegate",
+            json!({
+                "spec": {"controllerName": "tidegate.dev/gateway-controller"},
+            }),
+        ),
+        put(
+            GROUP,
+            "Gateway",
+            "shop",
+            "web",
+            json!({"spec": {
+                "gatewayClassName": "tidegate",
+                "listeners": [{"name": "http", "port": port, "protocol": "HTTP"}],
+            }}),
+        ),
+        put(
+            GROUP,
+            "HTTPRoute",
+            "shop",
+            "cart",
+            json!({"spec": {
+                "parentRefs": [{"name": "web"}],
+                "rules": [{"backendRefs": [{"name": "cart", "port": 80}]}],
+            }}),
+        ),
+        put(
+            "",
+            "Service",
+            "shop",
+            "cart",
+            json!({"spec": {"ports": [{"port": 80}]}}),
+        ),
+        put(
+            "discovery.k8s.io",
+            "EndpointSlice",
+            "shop",
+            "cart-1",
+            json!({
+                "metadata": {"labels": {"kubernetes.io/service-name": "cart"}},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
+                "ports": [{"name": "", "port": backend, "protocol": "TCP"}],
+            }),
+        ),
     ]
 }
 
@@ -146,8 +208,21 @@ fn worker(folder: &Path, configd_port: u16) -> Process {
     let url = format!("http://127.0.0.1:{configd_port}");
     let folder = folder.to_str().unwrap();
     Process::start(&[
-        "worker", "--configd", &url, "--bind", "127.0.0.1", "--admin", "127.0.0.1:0", "--data-dir",
-        folder, "--threads", "1", "--name", "w1", "--drain-delay-s", "0",
+        "worker",
+        "--configd",
+        &url,
+        "--bind",
+        "127.0.0.1",
+        "--admin",
+        "127.0.0.1:0",
+        "--data-dir",
+        folder,
+        "--threads",
+        "1",
+        "--name",
+        "w1",
+        "--drain-delay-s",
+        "0",
     ])
 }
 
@@ -173,7 +248,10 @@ async fn a_worker_serves_its_last_good_snapshot_before_configd_is_up() {
     let store = folder.path().join("configd");
     let mut first = configd(&store, api);
     let mut client = connect(api).await;
-    client.apply(apply(gateway(port, backend.port("http")))).await.unwrap();
+    client
+        .apply(apply(gateway(port, backend.port("http"))))
+        .await
+        .unwrap();
     let mut serving = worker(&folder.path().join("worker"), api);
     tokio::task::block_in_place(|| until_status(port, 200));
     // The snapshot is on the disk a moment after it is served.
@@ -185,7 +263,11 @@ async fn a_worker_serves_its_last_good_snapshot_before_configd_is_up() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     first.kill();
-    assert_eq!(get(port, "localhost", "/").status, 200, "configd's end ends nothing");
+    assert_eq!(
+        get(port, "localhost", "/").status,
+        200,
+        "configd's end ends nothing"
+    );
     serving.kill();
 
     let _serving = worker(&folder.path().join("worker"), api);
@@ -193,10 +275,16 @@ async fn a_worker_serves_its_last_good_snapshot_before_configd_is_up() {
 
     let _second = configd(&store, api);
     let mut client = connect(api).await;
-    let none = put(GROUP, "HTTPRoute", "shop", "cart", json!({"spec": {
-        "parentRefs": [{"name": "web"}],
-        "hostnames": ["elsewhere.example.com"],
-    }}));
+    let none = put(
+        GROUP,
+        "HTTPRoute",
+        "shop",
+        "cart",
+        json!({"spec": {
+            "parentRefs": [{"name": "web"}],
+            "hostnames": ["elsewhere.example.com"],
+        }}),
+    );
     client.apply(apply(vec![none])).await.unwrap();
     tokio::task::block_in_place(|| until_status(port, 404));
 }
@@ -208,11 +296,20 @@ fn up_keeps_its_history_in_its_data_directory() {
     let mut up = Up::start(&[&example("quickstart")], &["--data-dir", data]);
     let list = |folder: &str| {
         let output = super::process::run(&["snapshots", "list", "--data-dir", folder]);
-        String::from_utf8_lossy(&output.stdout).lines().skip(1).count()
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .skip(1)
+            .count()
     };
     assert_eq!(list(data), 1);
     up.process.kill();
     let up = Up::start(&[&example("canary")], &["--data-dir", data]);
-    assert_eq!(get(up.port("http"), "localhost", "/cart").service().split('-').next(), Some("shop/cart"));
+    assert_eq!(
+        get(up.port("http"), "localhost", "/cart")
+            .service()
+            .split('-')
+            .next(),
+        Some("shop/cart")
+    );
     assert!(list(data) >= 2);
 }

@@ -17,8 +17,16 @@ metadata: {name: cart, namespace: shop}
 
 /// What is wrong, and how the message about it begins and ends.
 const BAD_INPUT: &[(&str, &str, &str)] = &[
-    ("spec:\n  rules:\n  - matchs: []\n", "bad.yaml:6:5: HTTPRoute shop/cart spec.rules[0].matchs: ", "matches"),
-    ("spec:\n  hostnames: shop\n", "bad.yaml:5:3: HTTPRoute shop/cart spec.hostnames: ", ""),
+    (
+        "spec:\n  rules:\n  - matchs: []\n",
+        "bad.yaml:6:5: HTTPRoute shop/cart spec.rules[0].matchs: ",
+        "matches",
+    ),
+    (
+        "spec:\n  hostnames: shop\n",
+        "bad.yaml:5:3: HTTPRoute shop/cart spec.hostnames: ",
+        "",
+    ),
     (
         "spec:\n  rules:\n  - backendRefs:\n    - name: cart\n      port: 70000\n",
         "bad.yaml:8:7: HTTPRoute shop/cart spec.rules[0].backendRefs[0].port: ",
@@ -39,14 +47,23 @@ fn bad_input_is_named_with_its_place() {
     let path = folder.path().join("bad.yaml");
     for (text, begins, contains) in BAD_INPUT {
         fs::write(&path, format!("{ROUTE}{text}")).unwrap();
-        let output = tidegate().arg("lint").arg("bad.yaml").current_dir(folder.path()).output().unwrap();
+        let output = tidegate()
+            .arg("lint")
+            .arg("bad.yaml")
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
         let findings = stdout(&output);
         assert_eq!(output.status.code(), Some(3), "{text}: {findings}");
         let found = findings.lines().any(|line| {
-            line.strip_prefix("error").is_some_and(|line| line.trim_start().starts_with(begins))
+            line.strip_prefix("error")
+                .is_some_and(|line| line.trim_start().starts_with(begins))
                 && line.contains(contains)
         });
-        assert!(found, "{text}\nwanted {begins} … {contains}\ngot {findings}");
+        assert!(
+            found,
+            "{text}\nwanted {begins} … {contains}\ngot {findings}"
+        );
     }
 }
 
@@ -56,8 +73,16 @@ fn a_certificate_without_its_key_is_named() {
     let text = fs::read_to_string(example("secure-gateway").join("certificates.yaml")).unwrap();
     let without_key = text.split_once("  tls.key: |").unwrap().0;
     let grant = text.rsplit_once("---\n").unwrap().1;
-    fs::write(folder.path().join("certificates.yaml"), format!("{without_key}---\n{grant}")).unwrap();
-    fs::copy(example("secure-gateway").join("infra.yaml"), folder.path().join("infra.yaml")).unwrap();
+    fs::write(
+        folder.path().join("certificates.yaml"),
+        format!("{without_key}---\n{grant}"),
+    )
+    .unwrap();
+    fs::copy(
+        example("secure-gateway").join("infra.yaml"),
+        folder.path().join("infra.yaml"),
+    )
+    .unwrap();
     let output = run(&["lint", folder.path().to_str().unwrap()]);
     let findings = stdout(&output);
     assert_eq!(output.status.code(), Some(3), "{findings}");
@@ -69,8 +94,16 @@ fn lint_ends_by_fail_on_and_speaks_json() {
     let path = example("cross-namespace");
     let path = path.to_str().unwrap();
     assert_eq!(run(&["lint", path]).status.code(), Some(3));
-    assert_eq!(run(&["lint", path, "--fail-on", "never"]).status.code(), Some(0));
-    assert_eq!(run(&["lint", example("quickstart").to_str().unwrap()]).status.code(), Some(0));
+    assert_eq!(
+        run(&["lint", path, "--fail-on", "never"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(
+        run(&["lint", example("quickstart").to_str().unwrap()])
+            .status
+            .code(),
+        Some(0)
+    );
     assert_eq!(run(&["lint"]).status.code(), Some(2), "a path is needed");
     let report: Value = serde_json::from_str(&stdout(&run(&["lint", path, "-o", "json"]))).unwrap();
     assert_eq!(report["schemaVersion"], 1);
@@ -85,12 +118,33 @@ fn lint_ends_by_fail_on_and_speaks_json() {
 #[test]
 fn explain_says_why_rules_lose() {
     let path = example("canary");
-    let output = run(&["explain", "GET", "http://localhost:8080/", "-f", path.to_str().unwrap()]);
+    let output = run(&[
+        "explain",
+        "GET",
+        "http://localhost:8080/",
+        "-f",
+        path.to_str().unwrap(),
+    ]);
     let text = stdout(&output);
-    assert!(text.contains("needs header x-canary = always; the request has none"), "{text}");
-    assert!(text.contains("→ HTTPRoute shop/cart rule everybody (path prefix /): wins"), "{text}");
-    assert!(text.contains(" 90.0 %  Service shop/cart-v1 port 80"), "{text}");
-    let output = run(&["explain", "GET", "http://localhost:81/", "-f", path.to_str().unwrap()]);
+    assert!(
+        text.contains("needs header x-canary = always; the request has none"),
+        "{text}"
+    );
+    assert!(
+        text.contains("→ HTTPRoute shop/cart rule everybody (path prefix /): wins"),
+        "{text}"
+    );
+    assert!(
+        text.contains(" 90.0 %  Service shop/cart-v1 port 80"),
+        "{text}"
+    );
+    let output = run(&[
+        "explain",
+        "GET",
+        "http://localhost:81/",
+        "-f",
+        path.to_str().unwrap(),
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there are 8080"));
 }
@@ -100,25 +154,45 @@ fn a_running_tidegate_answers_questions() {
     let up = Up::start(&[&example("canary")], &[]);
     let ask = |args: &[&str]| {
         let output = run(&[args, &["--server", &up.server]].concat());
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         stdout(&output)
     };
     let table = ask(&["get", "httproutes", "-n", "shop"]);
     assert!(table.starts_with("NAME   HOSTNAMES"), "{table}");
-    assert!(table.contains("cart   <none>      web       True       True"), "{table}");
-    assert_eq!(ask(&["get", "hr", "cart", "-n", "shop", "-o", "name"]), "httproute/cart\n");
+    assert!(
+        table.contains("cart   <none>      web       True       True"),
+        "{table}"
+    );
+    assert_eq!(
+        ask(&["get", "hr", "cart", "-n", "shop", "-o", "name"]),
+        "httproute/cart\n"
+    );
     let json: Value =
         serde_json::from_str(&ask(&["get", "gateway", "web", "-n", "shop", "-o", "json"])).unwrap();
     let conditions = json["status"]["conditions"].as_array().unwrap();
-    assert!(conditions.iter().any(|c| c["type"] == "Programmed" && c["status"] == "True"));
+    assert!(
+        conditions
+            .iter()
+            .any(|c| c["type"] == "Programmed" && c["status"] == "True")
+    );
     assert!(ask(&["get", "svc", "-n", "shop", "-o", "yaml"]).contains("kind: List"));
     let text = ask(&["describe", "gateway/web", "-n", "shop"]);
-    assert!(text.contains("shop/cart") && text.contains("Programmed"), "{text}");
+    assert!(
+        text.contains("shop/cart") && text.contains("Programmed"),
+        "{text}"
+    );
     assert!(ask(&["snapshots", "list"]).contains("default   1"));
     assert!(ask(&["snapshots", "show"]).contains("weight: 90/10"));
     let url = format!("http://localhost:{}/", up.port("http"));
     let text = ask(&["explain", "GET", &url, "-H", "x-canary: always"]);
-    assert!(text.contains("→ HTTPRoute shop/cart rule testers"), "{text}");
+    assert!(
+        text.contains("→ HTTPRoute shop/cart rule testers"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -45,9 +45,14 @@ fn a_saved_change_is_served_and_told_in_one_line() {
     let path = folder.path().join("cart.yaml");
     let text = fs::read_to_string(&path).unwrap();
     save(&path, &text.replace("weight: 90", "weight: 0"));
-    until(up.port("http"), "/", |answer| answer.service() == "shop/cart-v2");
+    until(up.port("http"), "/", |answer| {
+        answer.service() == "shop/cart-v2"
+    });
     let line = up.process.wait_for("weight");
-    assert_eq!(line, "snapshot 2  HTTPRoute shop/cart  rules[1] weight 90/10 → 0/10");
+    assert_eq!(
+        line,
+        "snapshot 2  HTTPRoute shop/cart  rules[1] weight 90/10 → 0/10"
+    );
 }
 
 #[test]
@@ -60,7 +65,10 @@ fn a_broken_file_keeps_serving_and_names_the_place() {
 
     save(&path, &good.replacen("  - matches:", "  - matchs:", 1));
     let line = up.process.wait_for("matchs");
-    assert!(line.contains("shop.yaml:11:5: HTTPRoute shop/shop spec.rules[0].matchs: "), "{line}");
+    assert!(
+        line.contains("shop.yaml:11:5: HTTPRoute shop/shop spec.rules[0].matchs: "),
+        "{line}"
+    );
     assert!(line.contains("did you mean \"matches\"?"), "{line}");
     assert_eq!(get(port, "localhost", "/cart").service(), "shop/cart");
 
@@ -69,11 +77,21 @@ fn a_broken_file_keeps_serving_and_names_the_place() {
     assert!(line.contains("shop.yaml:"), "{line}");
     assert_eq!(get(port, "localhost", "/cart").service(), "shop/cart");
 
-    save(&path, &good.replace("name: cart\n      port: 80", "name: basket\n      port: 80"));
+    save(
+        &path,
+        &good.replace("name: cart\n      port: 80", "name: basket\n      port: 80"),
+    );
     let line = up.process.wait_for("TG2302");
-    assert!(line.contains("HTTPRoute shop/shop spec.rules[0].backendRefs[0]"), "{line}");
+    assert!(
+        line.contains("HTTPRoute shop/shop spec.rules[0].backendRefs[0]"),
+        "{line}"
+    );
     until(port, "/cart", |answer| answer.status == 500);
-    assert_eq!(get(port, "localhost", "/").service(), "shop/frontend", "the other rule works");
+    assert_eq!(
+        get(port, "localhost", "/").service(),
+        "shop/frontend",
+        "the other rule works"
+    );
 
     save(&path, &good);
     up.process.wait_for("no problems left");
@@ -89,9 +107,14 @@ fn one_change_is_served_within_200_ms() {
     let mut times = Vec::new();
     for index in 0..9 {
         let service = if index % 2 == 0 { "frontend" } else { "cart" };
-        save(&path, &text.replace("- name: cart\n", &format!("- name: {service}\n")));
+        save(
+            &path,
+            &text.replace("- name: cart\n", &format!("- name: {service}\n")),
+        );
         let wanted = format!("shop/{service}");
-        times.push(until(up.port("http"), "/cart", |answer| answer.service() == wanted));
+        times.push(until(up.port("http"), "/cart", |answer| {
+            answer.service() == wanted
+        }));
     }
     times.sort();
     // The median, because other tests share the machine.
@@ -120,11 +143,18 @@ fn numbered(text: &str, number: usize) -> String {
 fn ask_constantly(port: u16, stop: &AtomicBool, asked: &AtomicUsize) -> Result<(), String> {
     let mut client = Client::connect(port).map_err(|e| e.to_string())?;
     while !stop.load(Ordering::Relaxed) {
-        let answer = client.get("localhost", "/cart").map_err(|e| e.to_string())?;
-        let in_request = answer.json()["headers"]["x-edit"].as_str().map(str::to_owned);
+        let answer = client
+            .get("localhost", "/cart")
+            .map_err(|e| e.to_string())?;
+        let in_request = answer.json()["headers"]["x-edit"]
+            .as_str()
+            .map(str::to_owned);
         let in_answer = answer.headers.get("x-edit").cloned();
         if answer.status != 200 || in_request.is_none() || in_request != in_answer {
-            return Err(format!("status {}, {in_request:?}, {in_answer:?}", answer.status));
+            return Err(format!(
+                "status {}, {in_request:?}, {in_answer:?}",
+                answer.status
+            ));
         }
         asked.fetch_add(1, Ordering::Relaxed);
     }
@@ -150,14 +180,28 @@ fn three_hundred_edits_under_load_fail_no_request_and_mix_no_versions() {
     for number in 1..=EDITS {
         save(&path, &numbered(&text, number));
         let number = number.to_string();
-        until(port, "/cart", |answer| answer.headers.get("x-edit") == Some(&number));
+        until(port, "/cart", |answer| {
+            answer.headers.get("x-edit") == Some(&number)
+        });
     }
     stop.store(true, Ordering::Relaxed);
-    let failures: Vec<_> = clients.into_iter().filter_map(|c| c.join().unwrap().err()).collect();
+    let failures: Vec<_> = clients
+        .into_iter()
+        .filter_map(|c| c.join().unwrap().err())
+        .collect();
     assert!(failures.is_empty(), "{failures:?}");
-    assert!(asked.load(Ordering::Relaxed) > EDITS * 10, "there was load: {asked:?}");
+    assert!(
+        asked.load(Ordering::Relaxed) > EDITS * 10,
+        "there was load: {asked:?}"
+    );
     let list = run(&["snapshots", "list", "--limit", "1", "--server", &up.server]);
     let list = String::from_utf8_lossy(&list.stdout).into_owned();
-    let version = list.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap();
+    let version = list
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap();
     assert!(version.parse::<usize>().unwrap() > EDITS, "{list}");
 }

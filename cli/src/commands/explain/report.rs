@@ -33,7 +33,11 @@ impl Report<'_> {
             let line = format!("{mark} {name}: {why}");
             let _ = writeln!(text, "  {}", emphasise(style, mark, &line));
         }
-        let _ = writeln!(text, "\n{}", style.bold("Rules, in the order in which they are tried"));
+        let _ = writeln!(
+            text,
+            "\n{}",
+            style.bold("Rules, in the order in which they are tried")
+        );
         if self.explanation.candidates.is_empty() {
             let _ = writeln!(text, "    none: no route of the listener claims this host");
         }
@@ -76,14 +80,20 @@ impl Report<'_> {
             return format!("  404: {cause}\n");
         };
         let rule = self.rule(winner);
-        rule.map_or_else(|| "  the rule is not in the snapshot\n".to_owned(), |r| self.action(r))
+        rule.map_or_else(
+            || "  the rule is not in the snapshot\n".to_owned(),
+            |r| self.action(r),
+        )
     }
 
     fn rule(&self, winner: &Candidate) -> Option<&Rule> {
-        let is_it = |route: &&tidegate_ir::Route| {
-            route.kind == winner.kind && route.object == winner.route
-        };
-        self.snapshot.routes().find(is_it)?.rules.get(winner.rule_index)
+        let is_it =
+            |route: &&tidegate_ir::Route| route.kind == winner.kind && route.object == winner.route;
+        self.snapshot
+            .routes()
+            .find(is_it)?
+            .rules
+            .get(winner.rule_index)
     }
 
     fn action(&self, rule: &Rule) -> String {
@@ -102,7 +112,12 @@ impl Report<'_> {
                 let _ = writeln!(text, "  500: {reason}");
             }
             Action::Redirect(redirect) => {
-                let _ = writeln!(text, "  {} redirect{}", redirect.status_code, changes(redirect));
+                let _ = writeln!(
+                    text,
+                    "  {} redirect{}",
+                    redirect.status_code,
+                    changes(redirect)
+                );
             }
             Action::Forward(choices) => {
                 let sum: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
@@ -123,9 +138,13 @@ impl Report<'_> {
             Target::Fault(reason) => return format!("500: {reason}"),
             Target::Backend(name) => name,
         };
-        let Some(backend) = self.snapshot.backend(name) else { return name.to_string() };
+        let Some(backend) = self.snapshot.backend(name) else {
+            return name.to_string();
+        };
         let endpoints = self.snapshot.endpoint_set(&backend.endpoints);
-        let endpoints = endpoints.map(|set| set.endpoints.as_slice()).unwrap_or_default();
+        let endpoints = endpoints
+            .map(|set| set.endpoints.as_slice())
+            .unwrap_or_default();
         let addresses: Vec<_> = endpoints
             .iter()
             .map(|endpoint| match endpoint.address {
@@ -138,19 +157,36 @@ impl Report<'_> {
             1..=8 => addresses.join(", "),
             n => format!("{}, and {} more", addresses[..8].join(", "), n - 8),
         };
-        format!("Service {} port {} → {addresses}", backend.service, backend.port)
+        format!(
+            "Service {} port {} → {addresses}",
+            backend.service, backend.port
+        )
     }
 }
 
 fn emphasise(style: Style, mark: &str, line: &str) -> String {
-    if mark == "→" { style.bold(line) } else { line.to_owned() }
+    if mark == "→" {
+        style.bold(line)
+    } else {
+        line.to_owned()
+    }
 }
 
 fn match_text(conditions: &Match) -> String {
     let mut words: Vec<String> = conditions.method.iter().map(ToString::to_string).collect();
     words.push(path_text(&conditions.path));
-    words.extend(conditions.headers.iter().map(|h| format!("header {}", value_text(h))));
-    words.extend(conditions.query_params.iter().map(|q| format!("query {}", value_text(q))));
+    words.extend(
+        conditions
+            .headers
+            .iter()
+            .map(|h| format!("header {}", value_text(h))),
+    );
+    words.extend(
+        conditions
+            .query_params
+            .iter()
+            .map(|q| format!("query {}", value_text(q))),
+    );
     words.join(", ")
 }
 
@@ -177,10 +213,16 @@ fn mismatch_text(mismatch: &Mismatch) -> String {
     match mismatch {
         Mismatch::Path { wanted } => format!("needs {}", path_text(wanted)),
         Mismatch::Method { wanted } => format!("needs method {wanted}"),
-        Mismatch::Header { wanted, found: value } => {
+        Mismatch::Header {
+            wanted,
+            found: value,
+        } => {
             format!("needs header {}; {}", value_text(wanted), found(value))
         }
-        Mismatch::QueryParam { wanted, found: value } => {
+        Mismatch::QueryParam {
+            wanted,
+            found: value,
+        } => {
             format!("needs query {}; {}", value_text(wanted), found(value))
         }
     }
@@ -205,8 +247,18 @@ fn filter_text(filter: &Filter) -> String {
 
 fn edits_text(edits: &tidegate_ir::HeaderEdits) -> String {
     let mut words: Vec<String> = Vec::new();
-    words.extend(edits.set.iter().map(|(name, value)| format!("set {name}: {value}")));
-    words.extend(edits.add.iter().map(|(name, value)| format!("add {name}: {value}")));
+    words.extend(
+        edits
+            .set
+            .iter()
+            .map(|(name, value)| format!("set {name}: {value}")),
+    );
+    words.extend(
+        edits
+            .add
+            .iter()
+            .map(|(name, value)| format!("add {name}: {value}")),
+    );
     words.extend(edits.remove.iter().map(|name| format!("remove {name}")));
     words.join(", ")
 }
@@ -220,9 +272,18 @@ fn path_edit_text(edit: &tidegate_ir::PathEdit) -> String {
 
 fn changes(redirect: &tidegate_ir::Redirect) -> String {
     let mut words = Vec::new();
-    words.extend(redirect.scheme.iter().map(|scheme| format!("scheme {scheme}")));
+    words.extend(
+        redirect
+            .scheme
+            .iter()
+            .map(|scheme| format!("scheme {scheme}")),
+    );
     words.extend(redirect.hostname.iter().map(|host| format!("host {host}")));
     words.extend(redirect.port.iter().map(|port| format!("port {port}")));
     words.extend(redirect.path.iter().map(path_edit_text));
-    if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", words.join(", "))
+    }
 }

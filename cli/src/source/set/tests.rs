@@ -7,7 +7,10 @@ const SCHEMA: Schema = Schema {
     check: |_, content| {
         let value: Value = serde_json::from_slice(content).expect("the content is JSON");
         let unknown = value["spec"].get("rulez").is_some();
-        let problem = ("spec.rulez".to_owned(), "unknown field; did you mean \"rules\"?".to_owned());
+        let problem = (
+            "spec.rulez".to_owned(),
+            "unknown field; did you mean \"rules\"?".to_owned(),
+        );
         if unknown { vec![problem] } else { Vec::new() }
     },
 };
@@ -30,13 +33,21 @@ fn set_of(folder: &tempfile::TempDir) -> FileSet {
 
 fn messages(contents: &Contents, folder: &tempfile::TempDir) -> Vec<String> {
     let prefix = format!("{}/", folder.path().display());
-    contents.findings.iter().map(|f| f.to_string().replace(&prefix, "")).collect()
+    contents
+        .findings
+        .iter()
+        .map(|f| f.to_string().replace(&prefix, ""))
+        .collect()
 }
 
 fn text_findings(text: &str) -> Vec<String> {
     let mut files = FileSet::new(Vec::new(), SCHEMA);
     files.add_text("shop.yaml", text.to_owned());
-    load(&mut files).findings.iter().map(Finding::to_string).collect()
+    load(&mut files)
+        .findings
+        .iter()
+        .map(Finding::to_string)
+        .collect()
 }
 
 #[test]
@@ -50,17 +61,27 @@ fn an_unknown_field_names_file_line_and_way_out() {
 
 #[test]
 fn documents_that_are_no_objects_are_named() {
-    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x, namespace: shop}\n";
+    let deployment =
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x, namespace: shop}\n";
     for (text, expected) in [
         ("kind: HTTPRoute\n", "shop.yaml:1:1: apiVersion is missing"),
         ("- 1\n", "shop.yaml:1:1: expected an object"),
-        ("apiVersion: v1\nkind: Secret\nmetadata: {}\n", "shop.yaml:3:1: Secret has no metadata.name"),
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata: {}\n",
+            "shop.yaml:3:1: Secret has no metadata.name",
+        ),
         ("a: [\n", "shop.yaml:2:1: not valid YAML"),
-        (deployment, "shop.yaml:1:1: ignored: Deployment shop/x: Tidegate does not read this kind"),
+        (
+            deployment,
+            "shop.yaml:1:1: ignored: Deployment shop/x: Tidegate does not read this kind",
+        ),
     ] {
         let findings = text_findings(text);
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].starts_with(expected), "{findings:?} for {text:?}");
+        assert!(
+            findings[0].starts_with(expected),
+            "{findings:?} for {text:?}"
+        );
     }
 }
 
@@ -68,18 +89,32 @@ fn documents_that_are_no_objects_are_named() {
 fn a_five_megabyte_object_is_refused_and_the_others_are_not() {
     let large = route("large", &format!("note: {}", "x".repeat(5 << 20)));
     let mut files = FileSet::new(Vec::new(), SCHEMA);
-    files.add_text("shop.yaml", format!("{large}---\n{}", route("cart", "rules: []")));
+    files.add_text(
+        "shop.yaml",
+        format!("{large}---\n{}", route("cart", "rules: []")),
+    );
     let contents = load(&mut files);
     assert_eq!(contents.objects.len(), 1);
     let finding = contents.findings[0].to_string();
-    assert!(finding.starts_with("shop.yaml:1:1: HTTPRoute shop/large has 52"), "{finding}");
+    assert!(
+        finding.starts_with("shop.yaml:1:1: HTTPRoute shop/large has 52"),
+        "{finding}"
+    );
 }
 
 #[test]
 fn the_first_of_two_definitions_is_used() {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("a.yaml"), route("cart", "hostnames: [a]")).expect("written");
-    fs::write(folder.path().join("b.yaml"), route("cart", "hostnames: [b]")).expect("written");
+    fs::write(
+        folder.path().join("a.yaml"),
+        route("cart", "hostnames: [a]"),
+    )
+    .expect("written");
+    fs::write(
+        folder.path().join("b.yaml"),
+        route("cart", "hostnames: [b]"),
+    )
+    .expect("written");
     let contents = load(&mut set_of(&folder));
     let object = contents.objects.values().next().expect("one object");
     assert_eq!(object.object.value["spec"]["hostnames"][0], "a");
@@ -102,7 +137,11 @@ fn a_broken_file_keeps_its_last_good_objects() {
         fs::write(&path, broken).expect("written");
         let contents = load(&mut files);
         assert_eq!(contents.findings.len(), 1, "{broken}");
-        let object = contents.objects.values().next().expect("the last good version");
+        let object = contents
+            .objects
+            .values()
+            .next()
+            .expect("the last good version");
         assert!(object.object.value["spec"].get("rules").is_some());
         assert_eq!(object.generation, 1);
     }
@@ -118,13 +157,21 @@ fn generation_counts_changes_of_the_spec_only() {
         files.add_text("shop.yaml", text);
         files.refresh(&BTreeSet::from(["shop.yaml".into()]));
         let contents = files.contents();
-        let object = contents.objects.values().next().expect("one object").clone();
+        let object = contents
+            .objects
+            .values()
+            .next()
+            .expect("one object")
+            .clone();
         (object.generation, object.uid)
     };
     let first = generation(&mut files, route("cart", "rules: []"));
     let labelled = route("cart", "rules: []").replace("name: cart", "name: cart, labels: {a: b}");
     assert_eq!(generation(&mut files, labelled), first);
-    assert_eq!(generation(&mut files, route("cart", "rules: [{}]")), (2, first.1));
+    assert_eq!(
+        generation(&mut files, route("cart", "rules: [{}]")),
+        (2, first.1)
+    );
 }
 
 #[test]
@@ -138,7 +185,10 @@ fn defaults_are_those_of_a_cluster() {
     let objects: Vec<_> = contents.objects.values().collect();
     assert_eq!(objects[0].object.key.title(), "Secret default/s");
     assert_eq!(objects[0].object.value["data"]["user"], "bWU=");
-    assert_eq!(objects[0].object.place("stringData").to_string(), "list.yaml:4:55");
+    assert_eq!(
+        objects[0].object.place("stringData").to_string(),
+        "list.yaml:4:55"
+    );
     assert_eq!(objects[1].object.key.title(), "GatewayClass t");
     assert_eq!(objects[1].created_at_unix_s, 3600);
 }

@@ -33,7 +33,10 @@ fn every_field_knows_its_place() {
 #[test]
 fn documents_are_read_one_by_one() {
     let documents = parse_yaml("---\na: 1\n---\n---\nb: 2\n").expect("the text is YAML");
-    let values: Vec<_> = documents.into_iter().map(|document| document.value).collect();
+    let values: Vec<_> = documents
+        .into_iter()
+        .map(|document| document.value)
+        .collect();
     assert_eq!(values, [json!({"a": 1}), Value::Null, json!({"b": 2})]);
 }
 
@@ -52,7 +55,10 @@ fn broken_yaml_names_line_and_column() {
 
 #[test]
 fn aliases_are_expanded() {
-    assert_eq!(one("a: &x {b: 1}\nc: *x\n"), json!({"a": {"b": 1}, "c": {"b": 1}}));
+    assert_eq!(
+        one("a: &x {b: 1}\nc: *x\n"),
+        json!({"a": {"b": 1}, "c": {"b": 1}})
+    );
 }
 
 #[test]
