@@ -1,9 +1,10 @@
 //! Routes: which listeners they attach to, what their rules become, and their status.
 
-pub(crate) mod attach;
+mod attach;
 mod backend_ref;
 mod filter;
 mod http;
+mod join;
 mod matcher;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,6 @@
 //! The rules that Kubernetes checks beyond the types of fields: bounds, patterns and CEL rules of v1.7.
 
+mod http_filter;
 mod http_route;
 
 use std::collections::BTreeSet;
