@@ -310,3 +310,65 @@ fn first(problems: &[PartProblem]) -> String {
         None => first.message.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(version: u64, parts: usize, last: bool) -> Update {
+        let id = SnapshotId {
+            version,
+            ..SnapshotId::default()
+        };
+        let blob = ir::Blob {
+            content: Bytes::from_static(b"x"),
+            ..ir::Blob::default()
+        };
+        Update {
+            info: Some(SnapshotInfo {
+                id: Some(id),
+                ..SnapshotInfo::default()
+            }),
+            blobs: vec![blob; parts],
+            last,
+            ..Update::default()
+        }
+    }
+
+    fn parts(update: Option<Update>) -> usize {
+        update.expect("the last piece completes it").blobs.len()
+    }
+
+    #[test]
+    fn pieces_of_another_version_start_over() {
+        let (mut pieces, limits) = (Pieces::default(), Limits::default());
+        assert_eq!(pieces.add(piece(1, 2, false), &limits), Ok(None));
+        assert_eq!(pieces.add(piece(2, 1, false), &limits), Ok(None));
+        assert_eq!(parts(pieces.add(piece(2, 1, true), &limits).unwrap()), 2);
+        assert_eq!(parts(pieces.add(piece(3, 1, true), &limits).unwrap()), 1);
+    }
+
+    #[test]
+    fn an_update_above_the_bounds_is_dropped() {
+        let limits = Limits {
+            update_parts_max: 3,
+            ..Limits::default()
+        };
+        let mut pieces = Pieces::default();
+        assert_eq!(pieces.add(piece(1, 3, false), &limits), Ok(None));
+        let refused = pieces.add(piece(1, 1, true), &limits);
+        assert_eq!(refused, Err(PiecesError::TooManyParts { max: 3 }));
+        let limits = Limits {
+            update_bytes_max: 10,
+            ..Limits::default()
+        };
+        let refused = pieces.add(piece(1, 9, true), &limits);
+        assert_eq!(refused, Err(PiecesError::TooManyBytes { max: 10 }));
+    }
+
+    #[test]
+    fn a_piece_without_a_version_is_refused() {
+        let refused = Pieces::default().add(Update::default(), &Limits::default());
+        assert_eq!(refused, Err(PiecesError::NoId));
+    }
+}

@@ -309,3 +309,30 @@ async fn a_removed_listener_closes_and_its_open_requests_end() {
     assert!(Kept::try_open(extra).await.is_err());
     assert_eq!(get(running.address("http"), "h", "/").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_port_that_was_given_up_can_be_asked_for_again() {
+    let echo = Echo::start("a").await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let running = Running::start_with(Setup {
+        exact_ports: true,
+        ..Setup::default()
+    })
+    .await;
+    for version in 1..=10 {
+        let with = version % 2 == 1;
+        let listener = with.then(|| Part::Listener(listener_at("http", port, "")));
+        let route = with.then(|| Part::Route(route("r", vec![to("/", "a")])));
+        let parts = listener
+            .into_iter()
+            .chain(route)
+            .chain(backend("a", &[echo.address]));
+        let ack = running.configd.apply(&snapshot(version, parts)).await;
+        assert_eq!(ack.listeners.len(), usize::from(with), "version {version}");
+        if with {
+            assert_eq!(get(running.address("http"), "h", "/").await.status(), 200);
+        }
+    }
+}
