@@ -202,6 +202,7 @@ impl Applier {
             listeners,
         } in new
         {
+            tracing::info!(port, %address, "listening");
             let stop = self.accepting.child_token();
             let (socket, sockets) = mpsc::channel(1);
             for (thread, listener) in self.threads.iter().zip(listeners) {

@@ -60,8 +60,17 @@ impl<T> Default for HostMap<T> {
     }
 }
 
+/// The longest hostname (RFC 1035, section 2.3.4), in bytes; no pattern but any matches a longer one.
+const HOST_BYTES_MAX: usize = 253;
+
 /// The parts of a host from each of its dots on, longest first, without the host itself.
 fn suffixes(host: &str) -> impl Iterator<Item = &str> {
+    // A client chooses the host: thousands of dots must not become thousands of lookups.
+    let host = if host.len() <= HOST_BYTES_MAX {
+        host
+    } else {
+        ""
+    };
     host.match_indices('.')
         .filter(|(at, _)| *at > 0)
         .map(|(at, _)| &host[at..])
@@ -111,5 +120,7 @@ mod tests {
             ["*.com", ""]
         );
         assert_eq!(map.matching("").copied().collect::<Vec<_>>(), [""]);
+        let long = format!("{}com", "a.".repeat(1000));
+        assert_eq!(map.matching(&long).copied().collect::<Vec<_>>(), [""]);
     }
 }

@@ -374,3 +374,26 @@ async fn a_connection_that_was_closed_while_unused_costs_no_request() {
     let status = send(running.address("http"), asked).await.status().as_u16();
     assert!([200, 502].contains(&status), "{status}");
 }
+
+#[tokio::test]
+async fn answers_without_a_body_keep_their_length_and_the_connection() {
+    let echo = Echo::start("a").await;
+    let running = serving(backend("a", &[echo.address])).await;
+    let mut kept = crate::support::client::Kept::open(running.address("http")).await;
+    for _ in 0..3 {
+        let head = kept
+            .send(request("HEAD", "h", "/").body(Full::default()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            (head.status().as_u16(), &head.headers()["content-length"]),
+            (200, &"1".parse().unwrap())
+        );
+        assert!(head.body().is_empty());
+        let full = kept
+            .send(request("GET", "h", "/").body(Full::default()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(&full.body()[..], b"a");
+    }
+}
