@@ -65,15 +65,15 @@ async fn host_and_path_are_rewritten_and_the_query_is_kept() {
     };
     let rules = vec![
         with(to("/prefix", "a"), rewrite(PathEdit::Prefix("/v2".into()))),
-        with(to("/root", "a"), rewrite(PathEdit::Prefix("/".into()))),
+        with(to("/top", "a"), rewrite(PathEdit::Prefix("/".into()))),
         with(to("/full", "a"), rewrite(PathEdit::Full("/one".into()))),
     ];
     let running = serving(rules, vec![backend("a", &[echo.address])]).await;
     for (path, expected) in [
         ("/prefix/x?q=1", "/v2/x?q=1"),
         ("/prefix", "/v2"),
-        ("/root", "/"),
-        ("/root/x", "/x"),
+        ("/top", "/"),
+        ("/top/x", "/x"),
         ("/full/x?q=1", "/one?q=1"),
     ] {
         get(running.address("http"), "h", path).await;
