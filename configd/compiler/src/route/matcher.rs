@@ -10,7 +10,7 @@ use super::Findings;
 use crate::api::http_route::{HttpPathMatch, HttpRouteMatch, HttpValueMatch};
 use crate::codes;
 
-/// The most memory that a compiled expression may take, in bytes.
+/// The most memory that a compiled expression may take, in bytes; the worker allows no less.
 const REGEX_SIZE_MAX: usize = 1 << 20;
 
 /// Methods that a match may ask for.
@@ -132,7 +132,10 @@ fn value_matches(
 }
 
 fn check_regex(text: &str, field: &str, findings: &mut Findings<'_>) -> Result<(), String> {
-    let compiled = RegexBuilder::new(text).size_limit(REGEX_SIZE_MAX).build();
+    let compile = |text: &str| RegexBuilder::new(text).size_limit(REGEX_SIZE_MAX).build();
+    // Alone first, for a message about the user's text; then as the worker anchors it: an expression
+    // in verbose mode may comment the anchor out.
+    let compiled = compile(text).and_then(|_| compile(&format!("^(?:{text})$")));
     compiled.map(drop).map_err(|error| {
         // The last line of the library's text is the cause; those before draw the place.
         let cause = error.to_string();
