@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::tls::TlsBuilder;
-use crate::listen::{PortPolicy, bind};
+use crate::listen::{BindError, PortPolicy, bind};
 use crate::metrics::WorkerMetrics;
 use crate::serving::Serving;
 use crate::thread::Command;
@@ -157,17 +157,20 @@ impl Applier {
     fn bind_new(&self, snapshot: &Snapshot) -> Result<Vec<NewPort>, Refusal> {
         let mut new = Vec::new();
         let mut problems = Vec::new();
-        for port in ports(snapshot)
+        let wanted = ports(snapshot)
             .into_iter()
-            .filter(|port| !self.bound.contains_key(port))
-        {
+            .filter(|port| !self.bound.contains_key(port));
+        let mut wanted: Vec<u16> = wanted.collect();
+        // Port 80, which is moved to 8080, does not take it from a listener that asks for 8080.
+        wanted.sort_by_key(|port| self.ports.first_choice(*port) != *port);
+        for port in wanted {
             match bind(&self.ports, port, self.threads.len(), self.backlog) {
                 Ok((address, listeners)) => new.push(NewPort {
                     port,
                     address,
                     listeners,
                 }),
-                Err(error) => problems.extend(of_port(snapshot, port, &error.to_string())),
+                Err(error) => problems.extend(of_port(snapshot, port, &with_cause(&error))),
             }
         }
         if problems.is_empty() {
@@ -277,6 +280,13 @@ fn of_port(snapshot: &Snapshot, port: u16, message: &str) -> Vec<PartProblem> {
         message: message.to_owned(),
     };
     listeners.map(problem).collect()
+}
+
+fn with_cause(error: &BindError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 fn now_unix_s() -> u64 {

@@ -109,6 +109,30 @@ mod tests {
     }
 
     #[test]
+    fn a_lookup_does_not_look_at_other_paths() {
+        let paths = (0..10_000).flat_map(|n| {
+            [
+                PathMatch::Prefix(format!("/p/{n}").into()),
+                PathMatch::Exact(format!("/e/{n}").into()),
+            ]
+        });
+        let index = index(&paths.collect::<Vec<_>>());
+        for (path, found) in [
+            ("/p/77/x", Some(154)),
+            ("/e/77", Some(155)),
+            ("/p/none", None),
+        ] {
+            let mut looked_at = 0;
+            let place = index.first(path, |_| {
+                looked_at += 1;
+                true
+            });
+            assert_eq!(place, found, "{path}");
+            assert!(looked_at <= 1, "{path}: looked at {looked_at}");
+        }
+    }
+
+    #[test]
     fn a_candidate_that_does_not_match_gives_way_to_the_next() {
         let paths = [
             PathMatch::Exact("/a".into()),

@@ -55,20 +55,21 @@ pub enum BindError {
         port: u16,
     },
     /// The system refused for another reason.
-    #[error("binding port {port} of {address} failed: {source}")]
+    #[error("binding port {port} of {address} failed")]
     Other {
         /// The address.
         address: IpAddr,
         /// The port.
         port: u16,
         /// The system's answer.
+        #[source]
         source: io::Error,
     },
 }
 
 impl PortPolicy {
     /// The port that is tried first for a listener's port.
-    fn first_choice(&self, port: u16) -> u16 {
+    pub(crate) fn first_choice(&self, port: u16) -> u16 {
         match self.policy {
             BindPolicy::Any => 0,
             _ if port < 1024 && !self.privileged_ports => port + PRIVILEGED_OFFSET,

@@ -4,8 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidegate_ir::Part;
 use tidegate_runtime::drain::DrainOutcome;
+use tokio::net::TcpStream;
 
 use crate::support::Running;
 use crate::support::backend::Echo;
@@ -82,6 +88,25 @@ async fn a_draining_worker_is_not_ready_and_lets_open_requests_end() {
     assert!(!running.readiness.is_ready());
     assert!(Kept::try_open(address).await.is_err());
     assert_eq!(open.await.unwrap().status(), 200);
+    assert_eq!(running.drain.finish().await, DrainOutcome::Clean);
+}
+
+#[tokio::test]
+async fn http2_connections_are_told_and_their_open_streams_end() {
+    let slow = Echo::start_slow("a", Duration::from_millis(400)).await;
+    let running = serving(&slow).await;
+    let address = running.address("http");
+    let stream = TcpStream::connect(address).await.unwrap();
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.unwrap();
+    let connection = tokio::task::spawn(connection);
+    let asked = Request::builder().uri(format!("http://{address}/"));
+    let open = sender.send_request(asked.body(Full::<Bytes>::default()).unwrap());
+    let open = tokio::task::spawn(open);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    running.worker.drain();
+    assert_eq!(open.await.unwrap().unwrap().status(), 200);
+    connection.await.unwrap().unwrap();
     assert_eq!(running.drain.finish().await, DrainOutcome::Clean);
 }
 
