@@ -5,7 +5,12 @@
     missing_docs,
     reason = "prost copies the comments of the .proto files where it can"
 )]
-#![allow(clippy::all, clippy::too_many_lines, unreachable_pub, reason = "the code is generated")]
+#![allow(
+    clippy::all,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "the code is generated"
+)]
 
 /// Parts of a snapshot.
 pub mod ir {
