@@ -198,7 +198,8 @@ impl Session {
             tokio::select! {
                 () = drain.started() => return Ok(()),
                 touched = watch.next() => match self.feed.refresh(&touched).await {
-                    Ok(fed) => self.tell(fed).await?,
+                    Ok(None) => {}
+                    Ok(Some(fed)) => self.tell(fed).await?,
                     Err(error) => self.screen.trouble(&format!("{error:#}")),
                 },
                 snapshot = snapshots.message() => match snapshot {
@@ -348,7 +349,7 @@ impl Session {
     }
 
     /// Says why the worker refuses a snapshot, if it does.
-    async fn nacks(&self) -> anyhow::Result<()> {
+    async fn nacks(&mut self) -> anyhow::Result<()> {
         let nacks = self
             .api
             .list_workers()

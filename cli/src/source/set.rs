@@ -95,13 +95,17 @@ impl FileSet {
         &self.roots
     }
 
-    /// Reads what changed: files with another signature, and those whose name is in `touched`.
-    pub(crate) fn refresh(&mut self, touched: &BTreeSet<OsString>) {
+    /// Reads what changed: files with another signature, and those whose name is in `touched`. Says
+    /// whether there was any.
+    pub(crate) fn refresh(&mut self, touched: &BTreeSet<OsString>) -> bool {
         let mut findings = Vec::new();
         let mut paths = list_files(&self.roots, &mut findings);
+        let mut changed = findings != self.root_findings;
         self.root_findings = findings;
         paths.extend(self.texts.keys().cloned());
+        let before = self.files.len();
         self.files.retain(|path, _| paths.contains(path));
+        changed |= self.files.len() != before;
         for path in paths {
             let signature = Signature::of(&path);
             let is_touched = path.file_name().is_some_and(|name| touched.contains(name));
@@ -111,8 +115,10 @@ impl FileSet {
                 .is_some_and(|f| f.signature == signature);
             if is_touched || !is_current {
                 self.read(path, signature);
+                changed = true;
             }
         }
+        changed
     }
 
     fn read(&mut self, path: PathBuf, signature: Option<Signature>) {

@@ -32,6 +32,8 @@ pub(super) struct Feed {
     given: Vec<GivenBackend>,
     echoes: BTreeMap<String, EchoBackend>,
     sent: DesiredSet,
+    /// Whether configd lacks something, because it refused or did not answer.
+    owes: bool,
     api: Api,
     drain: Drain,
 }
@@ -53,6 +55,7 @@ impl Feed {
             given,
             echoes: BTreeMap::new(),
             sent: DesiredSet::new(),
+            owes: false,
             api,
             drain,
         }
@@ -86,9 +89,16 @@ impl Feed {
         })
     }
 
-    /// Reads what changed and sends what differs.
-    pub(super) async fn refresh(&mut self, touched: &BTreeSet<OsString>) -> anyhow::Result<Fed> {
-        self.files.refresh(touched);
+    /// Reads what changed and sends what differs; `None` where no file changed. What configd did not
+    /// take is sent again the next time.
+    pub(super) async fn refresh(
+        &mut self,
+        touched: &BTreeSet<OsString>,
+    ) -> anyhow::Result<Option<Fed>> {
+        if !self.files.refresh(touched) && !self.owes {
+            return Ok(None);
+        }
+        self.owes = true;
         let (desired, contents, notes) = self.desired().await?;
         let mut revision = 0;
         for operations in batches(&self.sent, &desired) {
@@ -108,11 +118,12 @@ impl Feed {
                 .revision;
         }
         self.sent = desired;
-        Ok(Fed {
+        self.owes = false;
+        Ok(Some(Fed {
             revision,
             contents,
             notes,
-        })
+        }))
     }
 
     async fn desired(&mut self) -> anyhow::Result<(DesiredSet, Contents, Vec<String>)> {

@@ -10,6 +10,9 @@ use crate::commands::lint::line;
 use crate::finding::{Finding, Severity};
 use crate::style::Style;
 
+/// Most changes of one snapshot that are shown.
+const CHANGES_MAX: usize = 20;
+
 /// Remembers what was said, so that nothing is said twice.
 pub(super) struct Screen {
     style: Style,
@@ -17,6 +20,7 @@ pub(super) struct Screen {
     notes: BTreeSet<String>,
     listeners: Vec<BoundListener>,
     any_ports: bool,
+    trouble: String,
 }
 
 impl Screen {
@@ -28,6 +32,7 @@ impl Screen {
             notes: BTreeSet::new(),
             listeners: Vec::new(),
             any_ports,
+            trouble: String::new(),
         }
     }
 
@@ -42,6 +47,7 @@ impl Screen {
 
     /// Says what is newly wrong, and when nothing is wrong any more.
     pub(super) fn findings(&mut self, findings: Vec<Finding>) {
+        self.trouble.clear();
         let findings: BTreeSet<_> = findings.into_iter().collect();
         for finding in findings.difference(&self.findings) {
             eprintln!("{}", line(finding, self.style));
@@ -85,15 +91,23 @@ impl Screen {
         self.listeners = bound.to_vec();
     }
 
-    /// Says what changed: one line for each change.
+    /// Says what changed: one line for each change, up to a bound.
     pub(super) fn changes(&self, version: u64, lines: &[String]) {
-        for line in lines {
+        for line in lines.iter().take(CHANGES_MAX) {
             eprintln!("snapshot {version}  {line}");
+        }
+        if lines.len() > CHANGES_MAX {
+            let more = lines.len() - CHANGES_MAX;
+            eprintln!("snapshot {version}  and {more} more changes: tidegate snapshots diff");
         }
     }
 
-    /// Says what goes wrong here rather than in a file.
-    pub(super) fn trouble(&self, message: &str) {
+    /// Says what goes wrong here rather than in a file; once, while it goes on.
+    pub(super) fn trouble(&mut self, message: &str) {
+        if self.trouble == message {
+            return;
+        }
+        self.trouble = message.to_owned();
         eprintln!(
             "{} {message}",
             self.style.severity(Severity::Error, "error   ")

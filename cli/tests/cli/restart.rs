@@ -290,6 +290,36 @@ async fn a_worker_serves_its_last_good_snapshot_before_configd_is_up() {
 }
 
 #[test]
+fn a_data_directory_of_another_version_or_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let mut up = Up::start(&[&example("quickstart")], &["--data-dir", data]);
+    let start_again = || {
+        let output = super::process::run(&["up", "--data-dir", data]);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let error = start_again();
+    assert!(
+        error.contains("is in use by another tidegate process"),
+        "{error}"
+    );
+    up.process.kill();
+    let identity = folder.path().join("configd/IDENTITY");
+    let text = fs::read_to_string(&identity).unwrap();
+    fs::write(
+        &identity,
+        text.replace("\"format_version\":1", "\"format_version\":2"),
+    )
+    .unwrap();
+    let error = start_again();
+    assert!(
+        error.contains("has format version 2, this tidegate reads version 1"),
+        "{error}"
+    );
+}
+
+#[test]
 fn up_keeps_its_history_in_its_data_directory() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
