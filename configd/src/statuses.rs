@@ -107,7 +107,7 @@ impl Statuses {
 impl Entry {
     /// The status as it is now true, with the workers' part.
     pub(crate) fn joined(&self, fleet: &Fleet) -> Value {
-        let mut status = self.status.status.clone();
+        let mut status = (*self.status.status).clone();
         let Some((pool, version)) = &self.since else {
             return status;
         };
@@ -164,7 +164,7 @@ mod tests {
             key,
             uid: "u".into(),
             generation: 1,
-            status,
+            status: Arc::new(status),
         };
         Compilation {
             statuses: vec![status],

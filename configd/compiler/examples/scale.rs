@@ -37,6 +37,7 @@ fn measure(routes: usize) {
             &format!("app-{index}"),
             &service,
         );
+        put_slice(&mut compiler, index);
         put_route(&mut compiler, index, 1);
     }
     let put_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -74,9 +75,30 @@ fn put_route(compiler: &mut Compiler, index: usize, weight: i64) {
     );
 }
 
+fn put_slice(compiler: &mut Compiler, index: usize) {
+    let name = format!("app-{index}");
+    let content = json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}],
+        "ports": [{"port": 8080}],
+    });
+    put_content(
+        compiler,
+        "discovery.k8s.io",
+        "EndpointSlice",
+        &name,
+        &content,
+    );
+}
+
 fn put(compiler: &mut Compiler, group: &str, kind: &str, name: &str, spec: &Value) {
-    let namespace = if kind == "GatewayClass" { "" } else { "shop" };
     let content = json!({"metadata": {"name": name}, "spec": spec});
+    put_content(compiler, group, kind, name, &content);
+}
+
+fn put_content(compiler: &mut Compiler, group: &str, kind: &str, name: &str, content: &Value) {
+    let namespace = if kind == "GatewayClass" { "" } else { "shop" };
     let object = Object {
         key: ObjectKey {
             source: "local".into(),

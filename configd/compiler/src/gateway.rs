@@ -60,10 +60,10 @@ pub(crate) fn class_status(
         key: class.key.clone(),
         uid: class.uid.clone(),
         generation: class.generation,
-        status: json!({
+        status: Arc::new(json!({
             "conditions": conditions(&[accepted, version], class.generation),
             "supportedFeatures": features.collect::<Vec<_>>(),
-        }),
+        })),
     })
 }
 
@@ -231,10 +231,10 @@ impl GatewayPlan {
             key: self.object.key.clone(),
             uid: self.object.uid.clone(),
             generation,
-            status: json!({
+            status: Arc::new(json!({
                 "conditions": conditions(&self.conditions(), generation),
                 "listeners": listeners,
-            }),
+            })),
         }
     }
 

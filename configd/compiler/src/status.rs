@@ -1,5 +1,7 @@
 //! Conditions, as the specification's types have them; no times, so that equal input gives equal output.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::objects::ObjectKey;
@@ -14,7 +16,8 @@ pub struct ObjectStatus {
     /// The generation that the status is about.
     pub generation: i64,
     /// The `status` field, but for `lastTransitionTime` and what other controllers own.
-    pub status: Value,
+    /// Shared, so that a compilation does not copy those that are unchanged.
+    pub status: Arc<Value>,
 }
 
 /// One condition, without its generation.

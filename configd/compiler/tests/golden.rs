@@ -83,7 +83,7 @@ fn render(compilation: &Compilation) -> Value {
         (pool.clone(), parts.collect::<BTreeMap<_, _>>())
     });
     let statuses = compilation.statuses.iter().map(|status| {
-        let mut value = status.status.clone();
+        let mut value = (*status.status).clone();
         compact(&mut value);
         (named(&status.key), value)
     });

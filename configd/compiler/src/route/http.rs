@@ -58,7 +58,7 @@ pub(crate) fn compile(
         key: route.key.clone(),
         uid: route.uid.clone(),
         generation: route.generation,
-        status: json!({ "parents": parents }),
+        status: Arc::new(json!({ "parents": parents })),
     });
     let parts = attachments.into_iter().map(|(pool, attachments)| {
         let part = Part::Route(Route {
