@@ -21,7 +21,7 @@ const BUCKETS: [f64; 14] = [
 ];
 
 /// Series per thread; what comes after is counted under one series with the route `__overflow__`.
-const SERIES_MAX: usize = 10_000;
+pub(crate) const SERIES_MAX: usize = 10_000;
 
 /// The metrics of all threads.
 #[derive(Debug, Clone, Default)]

@@ -16,7 +16,7 @@ use crate::access_log::AccessLog;
 use crate::http::exchange::Record;
 use crate::limits::Limits;
 use crate::listen::accept;
-use crate::metrics::{Series, ThreadMetrics};
+use crate::metrics::{SERIES_MAX, Series, ThreadMetrics};
 use crate::serving::Serving;
 use crate::upstream::Pool;
 
@@ -231,11 +231,16 @@ impl ThreadServing {
             .as_ref()
             .map_or(0, |rule| Arc::as_ptr(rule).addr());
         let place = (listener, rule, record.status, record.reason);
-        let mut series = self.series.borrow_mut();
-        series
-            .entry(place)
-            .or_insert_with(|| metrics.series(record))
-            .observe(duration);
+        let cached = self.series.borrow().get(&place).cloned();
+        let series = cached.unwrap_or_else(|| {
+            let series = metrics.series(record);
+            let mut cache = self.series.borrow_mut();
+            if cache.len() < SERIES_MAX {
+                cache.insert(place, series.clone());
+            }
+            series
+        });
+        series.observe(duration);
         if let (Some(backend), Some(took)) = (&record.backend, record.upstream) {
             let mut backends = self.backends.borrow_mut();
             let place = backend.as_ptr().addr();

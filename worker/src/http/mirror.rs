@@ -107,8 +107,20 @@ impl Copy {
         let request = self
             .head
             .into_request(protocol, self.scheme, RequestBody::Whole(body));
-        let Sent::Answered(response) = lease.send(request).await else {
-            return;
+        let response = match lease.send(request).await {
+            Sent::Answered(response) => response,
+            // The connection was closed while it was unused: nothing was sent.
+            Sent::Failed(_, Some(unsent)) => {
+                let Ok(fresh) = self.thread.pool.connect(address, protocol, true).await else {
+                    return;
+                };
+                lease = fresh;
+                let Sent::Answered(response) = lease.send(*unsent).await else {
+                    return;
+                };
+                response
+            }
+            Sent::Failed(_, None) => return,
         };
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
