@@ -307,11 +307,10 @@ fn a_data_directory_of_another_version_or_in_use_is_refused() {
     up.process.kill();
     let identity = folder.path().join("configd/IDENTITY");
     let text = fs::read_to_string(&identity).unwrap();
-    fs::write(
-        &identity,
-        text.replace("\"format_version\":1", "\"format_version\":2"),
-    )
-    .unwrap();
+    let later = text.lines().next().unwrap();
+    let later = later.replace("\"format_version\":1", "\"format_version\":2");
+    let checksum = crc32c::crc32c(later.as_bytes());
+    fs::write(&identity, format!("{later}\ncrc32c {checksum:08x}\n")).unwrap();
     let error = start_again();
     assert!(
         error.contains("has format version 2, this tidegate reads version 1"),

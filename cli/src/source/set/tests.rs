@@ -1,3 +1,5 @@
+//! What the object set of files holds, and what it says.
+
 use std::fs;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What YAML means, and where it stands.
+
 use serde_json::json;
 
 use super::*;
