@@ -1,6 +1,6 @@
 //! Joins what was made of Gateways, routes and Services into the snapshots of the pools.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_ir::{EncodedPart, Part, PartKey};
@@ -21,6 +21,8 @@ pub(crate) struct Totals {
     attached: BTreeMap<Place, BTreeMap<Arc<str>, usize>>,
     backends: BTreeMap<Arc<str>, BTreeMap<BackendPort, usize>>,
     uses: BTreeMap<BackendPort, usize>,
+    /// Ports that came into use or went out of it since they were last taken.
+    touched: BTreeSet<BackendPort>,
 }
 
 impl Totals {
@@ -33,7 +35,11 @@ impl Totals {
             for backend in &outcome.backends {
                 let backends = self.backends.entry(pool.clone()).or_default();
                 *backends.entry(backend.clone()).or_default() += 1;
-                *self.uses.entry(backend.clone()).or_default() += 1;
+                let uses = self.uses.entry(backend.clone()).or_default();
+                *uses += 1;
+                if *uses == 1 {
+                    self.touched.insert(backend.clone());
+                }
             }
         }
     }
@@ -46,6 +52,9 @@ impl Totals {
             for backend in &outcome.backends {
                 take_one_inside(&mut self.backends, pool, backend);
                 take_one(&mut self.uses, backend);
+                if !self.uses(backend) {
+                    self.touched.insert(backend.clone());
+                }
             }
         }
     }
@@ -60,9 +69,9 @@ impl Totals {
         self.uses.contains_key(backend)
     }
 
-    /// The ports that any route uses.
-    pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendPort> {
-        self.uses.keys()
+    /// The ports that came into use or went out of it since the last call.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<BackendPort> {
+        std::mem::take(&mut self.touched)
     }
 }
 
@@ -175,8 +184,11 @@ impl Assembly {
     ) {
         for (pool, ports) in &totals.backends {
             let known = ports.keys().filter_map(|port| backends.get(port));
-            let both = known.flat_map(|parts| [parts.backend.clone(), parts.endpoints.clone()]);
-            self.pools.entry(pool.clone()).or_default().extend(both);
+            let known: Vec<_> = known.collect();
+            // Kind by kind, as the snapshot orders them: a sorted input makes a map at once.
+            let parts = self.pools.entry(pool.clone()).or_default();
+            parts.extend(known.iter().map(|parts| parts.backend.clone()));
+            parts.extend(known.iter().map(|parts| parts.endpoints.clone()));
         }
         diagnostics.extend(backends.findings().cloned());
     }

@@ -1,6 +1,6 @@
 //! The parts for ports of Services, kept until the Service or its endpoints change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_ir::{EncodedPart, Part};
 
@@ -12,7 +12,11 @@ use crate::service::BackendPort;
 
 /// The parts for all ports that routes use.
 #[derive(Debug, Default)]
-pub(crate) struct Backends(BTreeMap<BackendPort, BackendParts>);
+pub(crate) struct Backends {
+    parts: BTreeMap<BackendPort, BackendParts>,
+    /// Ports whose parts were forgotten.
+    stale: BTreeSet<BackendPort>,
+}
 
 /// The parts for one port.
 #[derive(Debug)]
@@ -30,36 +34,41 @@ impl Backends {
             service: service.clone(),
             port: 0,
         };
-        let ports = self.0.range(from..).map(|(port, _)| port);
+        let ports = self.parts.range(from..).map(|(port, _)| port);
         let ports: Vec<_> = ports
             .take_while(|port| port.service == *service)
             .cloned()
             .collect();
         for port in ports {
-            self.0.remove(&port);
+            self.parts.remove(&port);
+            self.stale.insert(port);
         }
     }
 
     /// Makes the parts that are used and missing, and drops those that are no longer used.
-    pub(crate) fn refresh(&mut self, objects: &Objects, totals: &Totals) {
-        self.0.retain(|port, _| totals.uses(port));
-        for port in totals.backends() {
-            if self.0.contains_key(port) {
-                continue;
-            }
-            if let Some(parts) = BackendParts::new(port, objects) {
-                self.0.insert(port.clone(), parts);
+    pub(crate) fn refresh(&mut self, objects: &Objects, totals: &mut Totals) {
+        let mut ports = totals.take_touched();
+        ports.append(&mut self.stale);
+        for port in ports {
+            let parts = totals
+                .uses(&port)
+                .then(|| BackendParts::new(&port, objects));
+            match parts.flatten() {
+                Some(parts) => drop(self.parts.insert(port, parts)),
+                None => drop(self.parts.remove(&port)),
             }
         }
     }
 
     pub(crate) fn get(&self, port: &BackendPort) -> Option<&BackendParts> {
-        self.0.get(port)
+        self.parts.get(port)
     }
 
     /// What is wrong with the endpoints of all ports.
     pub(crate) fn findings(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.0.values().filter_map(|parts| parts.finding.as_ref())
+        self.parts
+            .values()
+            .filter_map(|parts| parts.finding.as_ref())
     }
 }
 

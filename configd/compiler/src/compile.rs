@@ -263,7 +263,7 @@ impl Compiler {
                 .extend_from_slice(&outcome.diagnostics);
         }
         assembly.add_routes(self.routes.values(), &mut compilation.diagnostics);
-        self.backends.refresh(&self.objects, &self.totals);
+        self.backends.refresh(&self.objects, &mut self.totals);
         assembly.add_backends(&self.backends, &self.totals, &mut compilation.diagnostics);
         (compilation.pools, self.gateway_parts) = assembly.finish();
     }
