@@ -11,6 +11,7 @@ pub(crate) fn snapshot_id(meta: &SnapshotMeta) -> SnapshotId {
     SnapshotId {
         pool: meta.pool.to_string(),
         version: meta.version,
+        epoch: meta.epoch,
         digest: meta.digest.as_bytes().to_vec().into(),
     }
 }

@@ -193,11 +193,11 @@ impl Session {
 /// Whether updates can be sent as changes to `have`.
 fn resumable(store: &Store, pool: &str, have: &SnapshotId) -> Result<(), ResyncReason> {
     match store.meta(pool, have.version) {
-        Some(meta) if meta.digest.as_bytes()[..] == have.digest[..] => Ok(()),
+        Some(meta) if *have == wire::snapshot_id(&meta) => Ok(()),
         Some(_) => Err(ResyncReason::UnknownBase),
         None if store
             .head(pool)
-            .is_some_and(|head| head.version > have.version) =>
+            .is_some_and(|head| head.epoch == have.epoch && head.version > have.version) =>
         {
             Err(ResyncReason::Compacted)
         }

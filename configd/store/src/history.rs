@@ -41,6 +41,9 @@ pub struct PartChange {
 pub struct SnapshotMeta {
     /// The pool.
     pub pool: Arc<str>,
+    /// Commit time of the chain's first version, in milliseconds since 1970-01-01 UTC; tells a chain from one that
+    /// began anew after its history was lost.
+    pub epoch: i64,
     /// Place in the chain, from 1.
     pub version: u64,
     /// The version before; 0 for the first.

@@ -272,8 +272,12 @@ impl State {
         for digest in changes.iter().filter_map(|change| change.after) {
             self.add_use(digest);
         }
+        let epoch = history
+            .newest()
+            .map_or(commit.committed_at_unix_ms, |head| head.epoch);
         let meta = SnapshotMeta {
             pool: pool.clone(),
+            epoch,
             version: commit.parent + 1,
             parent: commit.parent,
             digest: Digest::try_from(commit.digest.as_ref()).expect("the command was checked"),

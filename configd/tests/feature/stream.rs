@@ -102,6 +102,7 @@ async fn a_worker_with_an_unknown_version_is_told_to_start_over() {
         pool: POOL.to_owned(),
         version: 1,
         digest,
+        ..SnapshotId::default()
     };
     let mut worker = FakeWorker::connect(&bench, "one", Some(have)).await;
     let subscribe_response::Message::Resync(resync) = worker.next().await else {

@@ -185,6 +185,7 @@ fn version_record(version: &Version) -> Kind {
         cause: meta.cause.clone(),
         parts: meta.parts,
         changes: version.changes.iter().map(change).collect(),
+        epoch: meta.epoch,
     })
 }
 
@@ -206,6 +207,7 @@ fn read_version(pool: Arc<str>, version: wire::Version) -> Result<Version, Strin
         .collect::<Result<_, _>>()?;
     let meta = SnapshotMeta {
         pool,
+        epoch: version.epoch,
         version: version.version,
         parent: version.parent,
         digest: digest(&version.digest)?,

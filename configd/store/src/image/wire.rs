@@ -97,6 +97,8 @@ pub(super) struct Version {
     pub(super) parts: u32,
     #[prost(message, repeated, tag = "9")]
     pub(super) changes: Vec<Change>,
+    #[prost(int64, tag = "10")]
+    pub(super) epoch: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
