@@ -10,6 +10,8 @@ use crate::{EncodedPart, Manifest, Part, PartKey, PartName};
 pub struct Snapshot {
     /// The pool whose chain it belongs to.
     pub pool: Arc<str>,
+    /// Tells the chain from one that began anew after its history was lost; the greater one is newer.
+    pub epoch: i64,
     /// Place in the chain, from 1.
     pub version: u64,
     parts: BTreeMap<PartKey, EncodedPart>,
@@ -38,9 +40,16 @@ impl Snapshot {
             .collect();
         Self {
             pool: pool.into(),
+            epoch: 0,
             version,
             parts,
         }
+    }
+
+    /// The same snapshot as part of a chain other than the first.
+    #[must_use]
+    pub fn of_epoch(self, epoch: i64) -> Self {
+        Self { epoch, ..self }
     }
 
     /// A part, if the snapshot has it.

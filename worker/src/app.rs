@@ -21,7 +21,6 @@ use crate::listen::tls::TlsBuilder;
 use crate::metrics::WorkerMetrics;
 use crate::subscribe::Subscription;
 use crate::thread::{self, ThreadOptions};
-use crate::update::snapshot_id;
 
 /// How long threads get to end once they were told to shut down.
 const SHUT_DOWN_GRACE: Duration = Duration::from_secs(1);
@@ -218,8 +217,8 @@ impl Control {
             .tasks()
             .spawn_blocking("last good load", move || file.load())
             .await;
-        let snapshot = match loaded {
-            Ok(Ok(Some(snapshot))) if snapshot.pool == self.subscription.pool => snapshot,
+        let (id, snapshot) = match loaded {
+            Ok(Ok(Some(found))) if found.1.pool == self.subscription.pool => found,
             Ok(Ok(_)) | Err(_) => return,
             Ok(Err(error)) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -228,7 +227,6 @@ impl Control {
             }
         };
         let version = snapshot.version;
-        let id = snapshot_id(&snapshot);
         match applier.apply(snapshot, id).await {
             Ok(_) => tracing::info!(version, "serving the last good snapshot"),
             Err(error) => tracing::warn!(version, %error, "the last good snapshot was refused"),
@@ -249,7 +247,7 @@ impl Control {
                     condition.set();
                 }
                 let Some(file) = file.clone() else { continue };
-                let store = move || file.store(&used.serving.snapshot);
+                let store = move || file.store(used.id, &used.serving.snapshot);
                 if let Ok(Err(error)) = tasks.spawn_blocking("last good store", store).await {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, cause, "the last good snapshot was not stored");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message as _;
 use tidegate_ir::{Digest, Snapshot};
-use tidegate_proto::snapshots::v1::Update;
+use tidegate_proto::snapshots::v1::{SnapshotId, Update};
 
 use crate::update::{self, Refusal};
 
@@ -60,7 +60,7 @@ impl LastGood {
     ///
     /// # Errors
     /// When the file cannot be read or is not what was written.
-    pub(crate) fn load(&self) -> Result<Option<Snapshot>, LastGoodError> {
+    pub(crate) fn load(&self) -> Result<Option<(SnapshotId, Snapshot)>, LastGoodError> {
         let path = &self.path;
         let bytes = match read(path) {
             Ok(bytes) => bytes,
@@ -87,20 +87,23 @@ impl LastGood {
         }
         let update = Update::decode(Bytes::copy_from_slice(content))
             .map_err(|error| damaged(&error.to_string()))?;
+        let id = update::id_of(&update);
         let snapshot = update::snapshot(update, None);
         let unusable = |source| LastGoodError::Unusable {
             path: path.clone(),
             source,
         };
-        snapshot.map(Some).map_err(unusable)
+        snapshot
+            .map(|snapshot| Some((id, snapshot)))
+            .map_err(unusable)
     }
 
     /// Replaces the file: after a crash it is the old or the new one, never half of one.
     ///
     /// # Errors
     /// When the disk is full or refuses; the old file stays.
-    pub(crate) fn store(&self, snapshot: &Snapshot) -> Result<(), LastGoodError> {
-        let content = update::whole(snapshot).encode_to_vec();
+    pub(crate) fn store(&self, id: SnapshotId, snapshot: &Snapshot) -> Result<(), LastGoodError> {
+        let content = update::whole(snapshot, id).encode_to_vec();
         let written = self.replace(&content);
         written.map_err(|source| LastGoodError::Write {
             path: self.path.clone(),
@@ -157,13 +160,24 @@ mod tests {
         Snapshot::new("pool", 7, [EncodedPart::encode(part)])
     }
 
+    fn id() -> SnapshotId {
+        let snapshot = snapshot();
+        SnapshotId {
+            pool: snapshot.pool.to_string(),
+            version: snapshot.version,
+            digest: Bytes::copy_from_slice(snapshot.manifest().digest().as_bytes()),
+            epoch: 5,
+        }
+    }
+
     #[test]
     fn what_was_stored_is_loaded_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let file = LastGood::new(folder.path().join("worker/last-good"));
         assert!(file.load().unwrap().is_none());
-        file.store(&snapshot()).unwrap();
-        let loaded = file.load().unwrap().expect("stored before");
+        file.store(id(), &snapshot()).unwrap();
+        let (named, loaded) = file.load().unwrap().expect("stored before");
+        assert_eq!(named, id());
         assert_eq!(loaded.version, 7);
         assert_eq!(loaded.manifest(), snapshot().manifest());
         let mode = fs::metadata(&file.path).unwrap().permissions().mode();
@@ -174,7 +188,7 @@ mod tests {
     fn a_flipped_bit_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let file = LastGood::new(folder.path().join("last-good"));
-        file.store(&snapshot()).unwrap();
+        file.store(id(), &snapshot()).unwrap();
         let mut bytes = fs::read(&file.path).unwrap();
         let last = bytes.len() - 1;
         bytes[last] ^= 1;

@@ -133,7 +133,7 @@ async fn take(
         // Sent again after a reconnect that lost our ack.
         Some(used) if used.id == id => Ok(used),
         used => {
-            let current = used.as_ref().map(|used| &used.serving.snapshot);
+            let current = used.as_ref().map(|used| (&used.id, &used.serving.snapshot));
             match update::snapshot(update, current) {
                 Ok(snapshot) => applier.apply(snapshot, id.clone()).await,
                 Err(refusal) => Err(refusal),

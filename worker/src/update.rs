@@ -113,18 +113,27 @@ impl Pieces {
 ///
 /// # Errors
 /// When anything of that does not hold.
-pub(crate) fn snapshot(update: Update, current: Option<&Snapshot>) -> Result<Snapshot, Refusal> {
+pub(crate) fn snapshot(
+    update: Update,
+    current: Option<(&SnapshotId, &Snapshot)>,
+) -> Result<Snapshot, Refusal> {
     let id = id_of(&update);
-    let has = current.map_or(0, |current| current.version);
-    if id.version <= has {
+    let none = SnapshotId::default();
+    let (has, current) = current.map_or((&none, None), |(id, snapshot)| (id, Some(snapshot)));
+    // A chain that began anew is newer than the one that was lost, whatever the versions.
+    if (id.epoch, id.version) <= (has.epoch, has.version) {
         return Err(Refusal::NotNewer {
             version: id.version,
-            has,
+            has: has.version,
         });
     }
-    if update.base_version != 0 && update.base_version != has {
-        let (version, base) = (id.version, update.base_version);
-        return Err(Refusal::OtherBase { version, base, has });
+    let base = update.base_version;
+    if base != 0 && (base, id.epoch) != (has.version, has.epoch) {
+        return Err(Refusal::OtherBase {
+            version: id.version,
+            base,
+            has: has.version,
+        });
     }
     let mut parts: BTreeMap<PartKey, EncodedPart> = BTreeMap::new();
     if update.base_version != 0 {
@@ -144,12 +153,13 @@ pub(crate) fn snapshot(update: Update, current: Option<&Snapshot>) -> Result<Sna
         return Err(Refusal::Problems(problems));
     }
     let snapshot = Snapshot::new(id.pool.as_str(), id.version, parts.into_values());
+    let snapshot = snapshot.of_epoch(id.epoch);
     check(&snapshot, &id)?;
     Ok(snapshot)
 }
 
-/// The update that makes a snapshot out of nothing.
-pub(crate) fn whole(snapshot: &Snapshot) -> Update {
+/// The update that makes the snapshot with that id out of nothing.
+pub(crate) fn whole(snapshot: &Snapshot, id: SnapshotId) -> Update {
     let put = snapshot.parts().map(|part| ir::PartRef {
         kind: part.key().kind.number(),
         name: part.key().name.to_string(),
@@ -162,7 +172,7 @@ pub(crate) fn whole(snapshot: &Snapshot) -> Update {
     let blobs = blobs.into_iter();
     Update {
         info: Some(SnapshotInfo {
-            id: Some(snapshot_id(snapshot)),
+            id: Some(id),
             ..SnapshotInfo::default()
         }),
         base_version: 0,
@@ -175,15 +185,6 @@ pub(crate) fn whole(snapshot: &Snapshot) -> Update {
             })
             .collect(),
         last: true,
-    }
-}
-
-/// How the protocol names a snapshot.
-pub(crate) fn snapshot_id(snapshot: &Snapshot) -> SnapshotId {
-    SnapshotId {
-        pool: snapshot.pool.to_string(),
-        version: snapshot.version,
-        digest: digest_bytes(snapshot.manifest().digest()),
     }
 }
 

@@ -165,6 +165,35 @@ async fn an_older_version_is_refused() {
 }
 
 #[tokio::test]
+async fn the_first_version_of_a_chain_that_began_anew_is_newer() {
+    let echo = Echo::start("a").await;
+    let running = Running::start().await;
+    running.configd.apply(&simple(5, &echo)).await;
+    let anew = simple(1, &echo).of_epoch(9);
+    assert!(matches!(running.configd.send(&anew).await, Answer::Ack(_)));
+    assert_eq!(running.worker.version(), 1);
+    let Answer::Nack(nack) = running.configd.send(&simple(6, &echo)).await else {
+        panic!("went back to the chain before")
+    };
+    assert!(nack.problems[0].message.contains("not newer"), "{nack:?}");
+}
+
+#[tokio::test]
+async fn a_chain_that_began_anew_is_newer_whatever_its_versions() {
+    let echo = Echo::start("a").await;
+    let running = Running::start().await;
+    running.configd.apply(&simple(5, &echo)).await;
+    let mut update = whole(&simple(1, &echo));
+    update.info.as_mut().unwrap().id.as_mut().unwrap().epoch = 2;
+    running.configd.send_pieces(vec![update]);
+    assert!(matches!(running.configd.answer().await, Answer::Ack(_)));
+    assert_eq!(running.worker.version(), 1);
+    let Answer::Nack(_) = running.configd.send(&simple(6, &echo)).await else {
+        panic!("went back to the lost chain")
+    };
+}
+
+#[tokio::test]
 async fn pieces_make_one_update() {
     let echo = Echo::start("a").await;
     let running = Running::start().await;

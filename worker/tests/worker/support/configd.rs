@@ -121,6 +121,7 @@ pub fn id(snapshot: &Snapshot) -> SnapshotId {
         pool: snapshot.pool.to_string(),
         version: snapshot.version,
         digest: Bytes::copy_from_slice(snapshot.manifest().digest().as_bytes()),
+        epoch: snapshot.epoch,
     }
 }
 
