@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tidegate_compiler::{Compilation, Object, ObjectKey, Pooling, Settings};
 use tidegate_ir::Snapshot;
 
@@ -36,9 +36,13 @@ pub(crate) fn open_files(paths: &[PathBuf]) -> anyhow::Result<FileSet> {
     if !stdin.is_empty() {
         let mut text = String::new();
         std::io::stdin()
-            .take(FILE_LEN_MAX)
+            .take(FILE_LEN_MAX + 1)
             .read_to_string(&mut text)
             .context("cannot read standard input")?;
+        ensure!(
+            text.len() as u64 <= FILE_LEN_MAX,
+            "standard input is larger than 64 MiB; split it"
+        );
         files.add_text("-", text);
     }
     files.refresh(&BTreeSet::new());
