@@ -1,3 +1,4 @@
+//! State images survive the disk, and damage to them is noticed.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

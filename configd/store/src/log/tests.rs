@@ -1,3 +1,4 @@
+//! The log keeps what it acknowledged, and notices what the disk did to it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{

@@ -1,3 +1,4 @@
+//! The state agrees with a plain model, whatever the commands.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
