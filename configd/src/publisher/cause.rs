@@ -3,7 +3,7 @@
 use tidegate_store::ObjectKey;
 
 /// Objects that are named; the rest is counted.
-const NAMED_MAX: usize = 8;
+const NAMED_MAX: usize = 3;
 
 /// Bytes of a cause, at most.
 const CAUSE_BYTES_MAX: usize = 1_024;
@@ -37,12 +37,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_objects_are_named_and_the_rest_counted() {
+    fn three_objects_are_named_and_the_rest_counted() {
         let changed: Vec<String> = (0..11)
             .map(|index| format!("HTTPRoute a/{index}"))
             .collect();
         let text = describe(&changed);
         assert!(text.starts_with("HTTPRoute a/0, HTTPRoute a/1"));
-        assert!(text.ends_with("HTTPRoute a/7 and 3 more"));
+        assert!(text.ends_with("HTTPRoute a/2 and 8 more"));
     }
 }
