@@ -179,21 +179,6 @@ async fn the_first_version_of_a_chain_that_began_anew_is_newer() {
 }
 
 #[tokio::test]
-async fn a_chain_that_began_anew_is_newer_whatever_its_versions() {
-    let echo = Echo::start("a").await;
-    let running = Running::start().await;
-    running.configd.apply(&simple(5, &echo)).await;
-    let mut update = whole(&simple(1, &echo));
-    update.info.as_mut().unwrap().id.as_mut().unwrap().epoch = 2;
-    running.configd.send_pieces(vec![update]);
-    assert!(matches!(running.configd.answer().await, Answer::Ack(_)));
-    assert_eq!(running.worker.version(), 1);
-    let Answer::Nack(_) = running.configd.send(&simple(6, &echo)).await else {
-        panic!("went back to the lost chain")
-    };
-}
-
-#[tokio::test]
 async fn pieces_make_one_update() {
     let echo = Echo::start("a").await;
     let running = Running::start().await;
