@@ -23,7 +23,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use filter::{Filter, HeaderEdits, Mirror, PathEdit, Redirect, Rewrite};
 pub use hostname::{Hostname, InvalidHostname};
 pub use listener::{Listener, ListenerProtocol};
-pub use manifest::{Manifest, ManifestDelta};
+pub use manifest::{Manifest, ManifestDelta, manifest_digest};
 pub use matcher::{Match, PathMatch, Precedence, StringMatch, ValueMatch};
 pub use name::{ObjectName, PartKey, PartKind, PartName};
 pub use part::{EncodedPart, Part};

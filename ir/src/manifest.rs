@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
-use tidegate_proto::ir::v1 as proto;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use sha2::{Digest as _, Sha256};
 
 use crate::{Digest, PartKey};
 
@@ -45,17 +45,7 @@ impl Manifest {
 
     /// The SHA-256 of the encoded `tidegate.ir.v1.Manifest`.
     pub fn digest(&self) -> Digest {
-        let parts = self.iter().map(|(key, digest)| proto::PartRef {
-            kind: key.kind.number(),
-            name: key.name.to_string(),
-            digest: digest.as_bytes().to_vec().into(),
-        });
-        Digest::of(
-            &proto::Manifest {
-                parts: parts.collect(),
-            }
-            .encode_to_vec(),
-        )
+        manifest_digest(self.iter())
     }
 
     /// Carries out a change.
@@ -85,6 +75,29 @@ impl Manifest {
     }
 }
 
+/// The digest of the manifest with these parts, which must come ordered by key. It hashes the encoding
+/// of `tidegate.ir.v1.Manifest` part by part, because at 10,000 routes the whole has megabytes.
+pub fn manifest_digest<'a>(parts: impl Iterator<Item = (&'a PartKey, Digest)>) -> Digest {
+    let mut hasher = Sha256::new();
+    let (mut body, mut entry) = (Vec::new(), Vec::new());
+    for (key, digest) in parts {
+        body.clear();
+        encode_key(1, WireType::Varint, &mut body);
+        encode_varint(u64::from(key.kind.number().unsigned_abs()), &mut body);
+        for (tag, bytes) in [(2, key.name.as_bytes()), (3, &digest.as_bytes()[..])] {
+            encode_key(tag, WireType::LengthDelimited, &mut body);
+            encode_varint(bytes.len() as u64, &mut body);
+            body.extend_from_slice(bytes);
+        }
+        entry.clear();
+        encode_key(1, WireType::LengthDelimited, &mut entry);
+        encode_varint(body.len() as u64, &mut entry);
+        hasher.update(&entry);
+        hasher.update(&body);
+    }
+    Digest::from_sha256(hasher.finalize().into())
+}
+
 impl ManifestDelta {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
@@ -103,6 +116,8 @@ impl FromIterator<(PartKey, Digest)> for Manifest {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use prost::Message;
+    use tidegate_proto::ir::v1 as proto;
 
     use super::*;
     use crate::PartKind;
@@ -118,6 +133,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_digest_is_over_the_encoded_message(manifest in manifests()) {
+            let part = |(key, digest): (&PartKey, Digest)| proto::PartRef {
+                kind: key.kind.number(),
+                name: key.name.to_string(),
+                digest: digest.as_bytes().to_vec().into(),
+            };
+            let message = proto::Manifest { parts: manifest.iter().map(part).collect() };
+            prop_assert_eq!(manifest.digest(), Digest::of(&message.encode_to_vec()));
+        }
+
         #[test]
         fn a_delta_turns_the_first_manifest_into_the_second(a in manifests(), b in manifests()) {
             let mut changed = a.clone();

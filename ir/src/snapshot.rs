@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{EncodedPart, Manifest, Part, PartKey, PartName};
+use crate::manifest::manifest_digest;
+use crate::{Digest, EncodedPart, Manifest, Part, PartKey, PartName};
 
 /// The parts that a pool's workers serve; never changed once made.
 #[derive(Debug, Clone)]
@@ -60,6 +61,21 @@ impl Snapshot {
     /// The parts, ordered by kind and name.
     pub fn parts(&self) -> impl Iterator<Item = &EncodedPart> {
         self.parts.values()
+    }
+
+    /// Number of parts.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether there are no parts.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Digest of its manifest, without making one.
+    pub fn digest(&self) -> Digest {
+        manifest_digest(self.parts().map(|part| (part.key(), part.digest())))
     }
 
     /// The list of its parts.

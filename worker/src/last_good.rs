@@ -165,7 +165,7 @@ mod tests {
         SnapshotId {
             pool: snapshot.pool.to_string(),
             version: snapshot.version,
-            digest: Bytes::copy_from_slice(snapshot.manifest().digest().as_bytes()),
+            digest: Bytes::copy_from_slice(snapshot.digest().as_bytes()),
             epoch: 5,
         }
     }

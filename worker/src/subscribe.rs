@@ -143,7 +143,7 @@ async fn take(
     match outcome {
         Ok(used) => {
             let apply_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let parts = used.serving.snapshot.manifest().len();
+            let parts = used.serving.snapshot.len();
             tracing::info!(version = id.version, apply_us, parts, "serving a snapshot");
             let listeners = bound(&used);
             say(

@@ -268,7 +268,7 @@ fn decode(key: PartKey, content: Bytes) -> Result<EncodedPart, PartProblem> {
 }
 
 fn check(snapshot: &Snapshot, id: &SnapshotId) -> Result<(), Refusal> {
-    let digest = snapshot.manifest().digest();
+    let digest = snapshot.digest();
     if digest.as_bytes()[..] != id.digest[..] {
         let message = format!("the manifest's digest is {digest}, not {}", hex(&id.digest));
         return Err(Refusal::Problems(vec![PartProblem::of_whole(message)]));

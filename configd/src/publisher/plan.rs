@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use tidegate_ir::{Digest, EncodedPart, Manifest, PartKey};
+use tidegate_ir::{Digest, EncodedPart, PartKey, manifest_digest};
 use tidegate_proto::ir::v1::{self as ir, Blob};
 use tidegate_proto::raft::v1::{CommitSnapshot, StageBlobs};
 use tidegate_store::PartRef;
@@ -55,14 +55,11 @@ pub(crate) fn plan(
     }
     let stored: BTreeSet<&Digest> = head.values().copied().collect();
     let (staged, blobs) = batches(&changed, &stored);
-    let manifest: Manifest = parts
-        .values()
-        .map(|part| (part.key().clone(), part.digest()))
-        .collect();
+    let digest = manifest_digest(parts.iter().map(|(key, part)| (key, part.digest())));
     let commit = CommitSnapshot {
         pool: pool.to_owned(),
         parent,
-        digest: manifest.digest().as_bytes().to_vec().into(),
+        digest: digest.as_bytes().to_vec().into(),
         put: changed.iter().map(|part| reference(part)).collect(),
         removed,
         blobs,
