@@ -102,6 +102,10 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
         server,
     };
     let served = session.serve(watch, admin_address, &drain).await;
+    eprintln!(
+        "stopping   open requests get {} s to end; Ctrl-C again stops at once",
+        DRAIN_DEADLINE.as_secs()
+    );
     drain.start("tidegate up ends");
     drain.finish().await;
     configd.shutdown().await;

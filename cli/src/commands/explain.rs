@@ -66,7 +66,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
         let bound = bound_ports(&api.list_workers().await?);
         (
             snapshot,
-            format!("snapshot {version}, {}", info.cause),
+            format!("snapshot {version} (last change: {})", info.cause),
             bound,
         )
     } else {

@@ -116,7 +116,12 @@ fn count(findings: &[Finding], severity: Severity) -> usize {
 fn summary(findings: &[Finding], objects: usize) -> String {
     let errors = count(findings, Severity::Error);
     let warnings = count(findings, Severity::Warning);
-    format!("{objects} objects: {errors} errors, {warnings} warnings")
+    let counted = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    };
+    let (objects, errors) = (counted(objects, "object"), counted(errors, "error"));
+    format!("{objects}: {errors}, {}", counted(warnings, "warning"))
 }
 
 fn report(findings: &[Finding]) -> Value {
