@@ -124,7 +124,7 @@ impl Publisher {
         let heads = self
             .commit(revision, &compilation, &cause::describe(&changed))
             .await?;
-        self.statuses.publish(revision, &compilation, &heads);
+        self.statuses.publish(revision, compilation, &heads);
         self.known = Some(revision);
         debug!(
             revision,
@@ -209,6 +209,7 @@ impl Publisher {
                 parent,
                 manifest.as_deref().map_or(&[], Vec::as_slice),
                 parts,
+                |digest| self.store.has_blob(digest),
             ) else {
                 continue;
             };

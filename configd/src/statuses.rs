@@ -18,7 +18,7 @@ pub(crate) struct Board {
     /// The object set that was compiled.
     pub(crate) revision: u64,
     /// What the compiler says, ordered by key.
-    pub(crate) statuses: Arc<BTreeMap<ObjectKey, Entry>>,
+    pub(crate) statuses: Arc<Vec<Entry>>,
     /// Remarks, ordered by key and field.
     pub(crate) diagnostics: Arc<Vec<Diagnostic>>,
 }
@@ -57,26 +57,19 @@ impl Statuses {
     pub(crate) fn publish(
         &self,
         revision: u64,
-        compilation: &Compilation,
+        compilation: Compilation,
         heads: &BTreeMap<String, u64>,
     ) {
         self.board.send_modify(|board| {
-            let entry = |status: &ObjectStatus| {
-                let before = board.statuses.get(&status.key);
-                let since = self.since(status, before, heads);
-                (
-                    status.key.clone(),
-                    Entry {
-                        status: status.clone(),
-                        since,
-                    },
-                )
+            let entry = |status: ObjectStatus| {
+                let since = self.since(&status, board, heads);
+                Entry { status, since }
             };
-            let statuses = compilation.statuses.iter().map(entry).collect();
+            let statuses = compilation.statuses.into_iter().map(entry).collect();
             *board = Board {
                 revision,
                 statuses: Arc::new(statuses),
-                diagnostics: Arc::new(compilation.diagnostics.clone()),
+                diagnostics: Arc::new(compilation.diagnostics),
             };
         });
     }
@@ -84,7 +77,7 @@ impl Statuses {
     fn since(
         &self,
         status: &ObjectStatus,
-        before: Option<&Entry>,
+        board: &Board,
         heads: &BTreeMap<String, u64>,
     ) -> Option<(Arc<str>, u64)> {
         if &*status.key.kind != "Gateway" {
@@ -94,13 +87,23 @@ impl Statuses {
             Pooling::Single { pool } => pool.as_str().into(),
             Pooling::PerGateway => format!("{}/{}", status.key.namespace, status.key.name).into(),
         };
-        let unchanged = before.filter(|entry| {
+        let unchanged = board.get(&status.key).filter(|entry| {
             entry.status.generation == status.generation && entry.status.status == status.status
         });
         match unchanged {
             Some(entry) => entry.since.clone(),
             None => heads.get(&*pool).map(|version| (pool, *version)),
         }
+    }
+}
+
+impl Board {
+    /// What the compiler says about an object.
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Entry> {
+        let place = self
+            .statuses
+            .binary_search_by(|entry| entry.status.key.cmp(key));
+        place.ok().map(|place| &self.statuses[place])
     }
 }
 
@@ -174,12 +177,7 @@ mod tests {
 
     fn programmed(statuses: &Statuses, fleet: &Fleet) -> (Value, Value) {
         let board = statuses.watch().borrow().clone();
-        let joined = board
-            .statuses
-            .values()
-            .next()
-            .expect("one status")
-            .joined(fleet);
+        let joined = board.statuses.first().expect("one status").joined(fleet);
         let status = |owner: &Value| owner["conditions"][0]["status"].clone();
         (status(&joined), status(&joined["listeners"][0]))
     }
@@ -188,7 +186,7 @@ mod tests {
     fn a_gateway_is_programmed_only_when_every_worker_serves_it() {
         let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
         let fleet = Fleet::default();
-        statuses.publish(5, &gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
+        statuses.publish(5, gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
         assert_eq!(
             programmed(&statuses, &fleet),
             (json!("False"), json!("False"))
@@ -229,7 +227,7 @@ mod tests {
     fn a_later_snapshot_of_other_objects_does_not_unprogram_a_gateway() {
         let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
         let fleet = Fleet::default();
-        statuses.publish(5, &gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
+        statuses.publish(5, gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
         let worker = Worker {
             pool: "p".into(),
             name: "one".into(),
@@ -245,7 +243,7 @@ mod tests {
             id: Some(id),
             ..Ack::default()
         });
-        statuses.publish(6, &gateway(), &BTreeMap::from([("p".to_owned(), 8)]));
+        statuses.publish(6, gateway(), &BTreeMap::from([("p".to_owned(), 8)]));
         assert_eq!(
             programmed(&statuses, &fleet),
             (json!("True"), json!("True"))

@@ -55,7 +55,7 @@ impl StatusService for StatusReader {
         let board = self.statuses.watch().borrow().clone();
         let statuses = board
             .statuses
-            .values()
+            .iter()
             .filter(|entry| asked(&entry.status.key));
         let statuses = statuses.map(|entry| status(entry, &self.fleet)).collect();
         let diagnostics = board
@@ -124,7 +124,8 @@ fn round(
     sent: &mut BTreeMap<ObjectKey, ObjectStatus>,
 ) -> Vec<WatchStatusesResponse> {
     let mut changed = vec![];
-    for (key, entry) in board.statuses.iter() {
+    for entry in board.statuses.iter() {
+        let key = &entry.status.key;
         if !source.is_empty() && *key.source != *source {
             continue;
         }
@@ -136,7 +137,7 @@ fn round(
     }
     let gone: Vec<_> = sent
         .keys()
-        .filter(|key| !board.statuses.contains_key(*key))
+        .filter(|key| board.get(key).is_none())
         .cloned()
         .collect();
     let mut messages: Vec<_> = changed
