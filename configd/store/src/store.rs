@@ -1,5 +1,7 @@
 //! The store as the rest of configd sees it.
 
+mod read;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -7,12 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use openraft::{
     BasicNode,
     errors::{ClientWriteError, RaftError},
 };
-use tidegate_ir::Digest;
 use tokio::sync::watch;
 
 use crate::{
@@ -21,9 +21,7 @@ use crate::{
     command::{Command, Outcome},
     directory::Directory,
     disk::{SledEngine, free_bytes},
-    history::{History, PartChange, PartRef, SnapshotMeta},
     image::{Image, Images},
-    key::{ObjectFilter, ObjectKey, StoredObject},
     log::Log,
     machine::Machine,
     peers::NoPeers,
@@ -188,114 +186,6 @@ impl Store {
         }
     }
 
-    /// The log index that last changed the object set; 0 where there was no change.
-    pub fn revision(&self) -> u64 {
-        self.inner.views.read().state.revision
-    }
-
-    /// One object.
-    pub fn get(&self, key: &ObjectKey) -> Option<Arc<StoredObject>> {
-        self.inner.views.read().state.objects.get(key).cloned()
-    }
-
-    /// Objects ordered by key, and the revision at which they were read.
-    pub fn objects(&self, filter: &ObjectFilter) -> (u64, Vec<Arc<StoredObject>>) {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let image = self.inner.views.read();
-        let after = filter.after.as_ref().map_or(Unbounded, Excluded);
-        let found = image
-            .state
-            .objects
-            .range::<ObjectKey, _>((after, Unbounded));
-        let found = found
-            .filter(|(key, _)| filter.matches(key))
-            .map(|(_, object)| object.clone());
-        (
-            image.state.revision,
-            found.take(filter.limit.unwrap_or(usize::MAX)).collect(),
-        )
-    }
-
-    /// The keys that changed after `revision`, each once; `None` where that is no longer known and the whole set
-    /// has to be read.
-    pub fn changes_since(&self, revision: u64) -> Option<Vec<ObjectKey>> {
-        self.inner.views.changes_since(revision)
-    }
-
-    /// Every pool that has a version, in order.
-    pub fn pools(&self) -> Vec<Arc<str>> {
-        self.inner
-            .views
-            .read()
-            .state
-            .pools
-            .keys()
-            .cloned()
-            .collect()
-    }
-
-    /// The newest version of a pool.
-    pub fn head(&self, pool: &str) -> Option<Arc<SnapshotMeta>> {
-        self.history(pool, |history| history.newest().cloned())
-    }
-
-    /// A retained version of a pool.
-    pub fn meta(&self, pool: &str, version: u64) -> Option<Arc<SnapshotMeta>> {
-        self.history(pool, |history| history.meta(version).cloned())
-    }
-
-    /// At most `limit` retained versions of a pool, newest first, older than `before` where that is set.
-    pub fn list(&self, pool: &str, before: Option<u64>, limit: usize) -> Vec<Arc<SnapshotMeta>> {
-        let listed = self.history(pool, |history| {
-            let metas = history
-                .versions
-                .iter()
-                .rev()
-                .map(|version| version.meta.clone());
-            let older = metas.filter(|meta| before.is_none_or(|before| meta.version < before));
-            Some(older.take(limit).collect())
-        });
-        listed.unwrap_or_default()
-    }
-
-    /// The manifest of a retained version, ordered by kind number and name. Takes time with the number of parts;
-    /// prefer [`Store::delta`].
-    pub fn manifest(&self, pool: &str, version: u64) -> Option<Arc<Vec<PartRef>>> {
-        self.history(pool, |history| history.manifest(version).map(Arc::new))
-    }
-
-    /// The parts that differ between two retained versions, ordered by kind number and name. From 0 means from an
-    /// empty snapshot; `from` may be the newer one.
-    pub fn delta(&self, pool: &str, from: u64, to: u64) -> Option<Vec<PartChange>> {
-        self.history(pool, |history| history.delta(from, to))
-    }
-
-    /// The bytes of a part, held against their name. May read a file.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NoBlob`] where nothing retained has such a part; [`StoreError::Damaged`] where the file has
-    /// other bytes.
-    pub fn blob(&self, digest: &Digest) -> Result<Bytes, StoreError> {
-        let place = self
-            .inner
-            .views
-            .read()
-            .state
-            .blobs
-            .get(digest)
-            .map(|blob| blob.place);
-        match place {
-            Some(place) => self.inner.views.blobs.read(*digest, place),
-            None => Err(StoreError::NoBlob { digest: *digest }),
-        }
-    }
-
-    /// Whether the part is stored, so that a commit need not bring it.
-    pub fn has_blob(&self, digest: &Digest) -> bool {
-        self.inner.views.read().state.blobs.contains_key(digest)
-    }
-
     /// Follows the revision.
     pub fn watch_revision(&self) -> watch::Receiver<u64> {
         self.inner.views.revision.subscribe()
@@ -398,10 +288,6 @@ impl Store {
         } else {
             Ok(())
         }
-    }
-
-    fn history<T>(&self, pool: &str, read: impl FnOnce(&History) -> Option<T>) -> Option<T> {
-        read(self.inner.views.read().state.pools.get(pool)?)
     }
 }
 
