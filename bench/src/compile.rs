@@ -71,22 +71,14 @@ fn measure(routes: usize, rounds: usize) -> anyhow::Result<String> {
 }
 
 fn put(compiler: &mut Compiler, object: &Value) -> anyhow::Result<()> {
-    let text = |pointer| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let group = text("/apiVersion")
-        .rsplit_once('/')
-        .map_or("", |(group, _)| group);
+    let key = objects::key(object);
     let object = Object {
         key: ObjectKey {
-            source: "bench".into(),
-            group: group.into(),
-            kind: text("/kind").into(),
-            namespace: text("/metadata/namespace").into(),
-            name: text("/metadata/name").into(),
+            source: key.source.into(),
+            group: key.group.into(),
+            kind: key.kind.into(),
+            namespace: key.namespace.into(),
+            name: key.name.into(),
         },
         uid: String::new(),
         generation: 1,

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, operation};
@@ -12,7 +11,6 @@ use tonic::transport::Channel;
 const BATCH: usize = 2_000;
 
 const NAMESPACE: &str = "bench";
-const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Everything but the routes.
 pub(crate) fn base(port: u16, backend: SocketAddr) -> Vec<Value> {
@@ -64,7 +62,7 @@ pub(crate) fn route(host: &str) -> Value {
 pub(crate) async fn apply(channel: &Channel, objects: &[Value]) -> anyhow::Result<()> {
     let mut client = ObjectServiceClient::new(channel.clone());
     for batch in objects.chunks(BATCH) {
-        let operations = batch.iter().map(put).collect::<anyhow::Result<_>>()?;
+        let operations = batch.iter().map(put).collect();
         let request = ApplyRequest {
             source: "bench".to_owned(),
             operations,
@@ -76,18 +74,28 @@ pub(crate) async fn apply(channel: &Channel, objects: &[Value]) -> anyhow::Resul
     Ok(())
 }
 
-fn put(object: &Value) -> anyhow::Result<Operation> {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-    let api_version = text("/apiVersion").context("apiVersion")?;
-    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-    debug_assert!(group.is_empty() || group == GATEWAY_API || group == "discovery.k8s.io");
-    let key = ObjectKey {
+/// The object's name: group, kind, namespace and name, empty where there is none.
+pub(crate) fn key(object: &Value) -> ObjectKey {
+    let text = |pointer| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let group = text("/apiVersion")
+        .rsplit_once('/')
+        .map_or("", |(group, _)| group);
+    ObjectKey {
         source: "bench".to_owned(),
         group: group.to_owned(),
-        kind: text("/kind").context("kind")?.to_owned(),
-        namespace: text("/metadata/namespace").unwrap_or_default().to_owned(),
-        name: text("/metadata/name").context("name")?.to_owned(),
-    };
+        kind: text("/kind").to_owned(),
+        namespace: text("/metadata/namespace").to_owned(),
+        name: text("/metadata/name").to_owned(),
+    }
+}
+
+fn put(object: &Value) -> Operation {
+    let key = key(object);
     let object = Object {
         uid: key.name.chars().take(64).collect(),
         key: Some(key),
@@ -95,8 +103,8 @@ fn put(object: &Value) -> anyhow::Result<Operation> {
         created_at_unix_s: 1_700_000_000,
         content: object.to_string().into(),
     };
-    Ok(Operation {
+    Operation {
         operation: Some(operation::Operation::Put(object)),
         precondition: None,
-    })
+    }
 }

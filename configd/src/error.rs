@@ -79,9 +79,8 @@ pub(crate) fn applied(outcome: Outcome) -> Result<(u64, u32), Status> {
                 |at| format!("it was changed at revision {at}"),
             );
             Err(Status::failed_precondition(format!(
-                "operations[{index}]: {} {} is not as the precondition says: {found}; read it again and retry",
-                key.kind,
-                crate::publisher::object_name(&key),
+                "operations[{index}]: {} is not as the precondition says: {found}; read it again and retry",
+                crate::name::of(&key),
             )))
         }
         Outcome::Refused { reason } => Err(Status::invalid_argument(reason)),

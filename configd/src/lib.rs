@@ -6,6 +6,7 @@ mod error;
 mod feed;
 mod fleet;
 mod metrics;
+mod name;
 mod pools;
 mod process;
 mod publisher;

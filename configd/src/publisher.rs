@@ -3,8 +3,6 @@
 mod cause;
 mod plan;
 
-pub(crate) use cause::object_name;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +14,7 @@ use tracing::{debug, error, info};
 
 use crate::clock::unix_ms;
 use crate::metrics::PublisherMetrics;
+use crate::name;
 use crate::pools::heads;
 use crate::statuses::Statuses;
 use crate::wire;
@@ -119,7 +118,7 @@ impl Publisher {
             return Ok(());
         }
         let changed = self.feed_compiler(revision);
-        let (compilation, changed) = self.compile(revision, changed).await?;
+        let compilation = self.compile(revision).await?;
         self.metrics.compiled(started.elapsed());
         let heads = self
             .commit(revision, &compilation, &cause::describe(&changed))
@@ -157,17 +156,11 @@ impl Publisher {
                 None => compiler.remove(&wire::compiler_key(key)),
             }
         }
-        keys.iter()
-            .map(|key| format!("{} {}", key.kind, cause::object_name(key)))
-            .collect()
+        keys.iter().map(name::of).collect()
     }
 
     /// Compiles on a blocking thread: at 10,000 routes it takes milliseconds.
-    async fn compile(
-        &mut self,
-        revision: u64,
-        changed: Vec<String>,
-    ) -> Result<(Compilation, Vec<String>), PublishError> {
+    async fn compile(&mut self, revision: u64) -> Result<Compilation, PublishError> {
         let mut compiler = self.compiler.take().expect("no compilation is running");
         let compiled = tokio::task::spawn_blocking(move || {
             let compilation = compiler.compile();
@@ -177,7 +170,7 @@ impl Publisher {
             .await
             .map_err(|_| PublishError::Compiler { revision })?;
         self.compiler = Some(compiler);
-        Ok((compilation, changed))
+        Ok(compilation)
     }
 
     /// Commits a new version of every pool that differs, and returns every pool's head version.
@@ -260,7 +253,7 @@ fn put(compiler: &mut Compiler, object: &tidegate_store::StoredObject) {
             .first()
             .map(|field| format!("{}: {}", field.path, field.message));
         error!(
-            object = %cause::object_name(&object.key), kind = object.key.kind,
+            object = name::of(&object.key),
             cause = first.unwrap_or_default(),
             "A stored object cannot be read by this release and is left out."
         );

@@ -1,7 +1,5 @@
 //! Says in a few words why a snapshot was made.
 
-use tidegate_store::ObjectKey;
-
 /// Objects that are named; the rest is counted.
 const NAMED_MAX: usize = 3;
 
@@ -21,15 +19,6 @@ pub(crate) fn describe(changed: &[String]) -> String {
     }
     text.truncate(end);
     text
-}
-
-/// "shop/cart", or "standard" for a cluster-scoped object.
-pub(crate) fn object_name(key: &ObjectKey) -> String {
-    if key.namespace.is_empty() {
-        key.name.clone()
-    } else {
-        format!("{}/{}", key.namespace, key.name)
-    }
 }
 
 #[cfg(test)]

@@ -108,11 +108,8 @@ impl ObjectService for Objects {
         let key = request.into_inner().key.unwrap_or_default();
         let object = self.store.get(&wire::stored_key(&key));
         let object = object.ok_or_else(|| {
-            let name = crate::publisher::object_name(&wire::stored_key(&key));
-            Status::not_found(format!(
-                "{} {name} is not stored for source {}",
-                key.kind, key.source
-            ))
+            let name = crate::name::of_wire(&key);
+            Status::not_found(format!("{name} is not stored for source {}", key.source))
         })?;
         let object = Some(redact::redacted(object.to_proto()));
         Ok(Response::new(GetObjectResponse { object }))

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, operation};
 
 use crate::error::Violation;
+use crate::name;
 
 /// Changes of a batch, at most.
 const OPERATIONS_MAX: usize = 20_000;
@@ -167,10 +168,5 @@ fn named_as(key: &ObjectKey, content: &[u8]) -> Result<(), String> {
 }
 
 fn describe(object: &Object) -> String {
-    let key = object.key.clone().unwrap_or_default();
-    if key.namespace.is_empty() {
-        format!("{} {}", key.kind, key.name)
-    } else {
-        format!("{} {}/{}", key.kind, key.namespace, key.name)
-    }
+    object.key.as_ref().map(name::of_wire).unwrap_or_default()
 }

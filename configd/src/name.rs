@@ -1,0 +1,22 @@
+//! How an object is named in messages.
+
+use tidegate_proto::objects::v1 as wire;
+use tidegate_store::ObjectKey;
+
+/// "HTTPRoute shop/cart", or "GatewayClass standard" for a cluster-scoped object.
+pub(crate) fn of(key: &ObjectKey) -> String {
+    join(&key.kind, &key.namespace, &key.name)
+}
+
+/// The same for a key as it stands in a request.
+pub(crate) fn of_wire(key: &wire::ObjectKey) -> String {
+    join(&key.kind, &key.namespace, &key.name)
+}
+
+fn join(kind: &str, namespace: &str, name: &str) -> String {
+    if namespace.is_empty() {
+        format!("{kind} {name}")
+    } else {
+        format!("{kind} {namespace}/{name}")
+    }
+}
