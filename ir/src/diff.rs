@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    Action, EncodedPart, Filter, HostClaim, Match, Part, PartKey, PathMatch, Route, Rule, Snapshot,
-    StringMatch, Target, WeightedBackend,
+    Action, Backend, Digest, EncodedPart, Filter, HostClaim, Match, Part, PartKey, PathMatch,
+    Route, Rule, Snapshot, StringMatch, Target, WeightedBackend,
 };
 
 /// What differs in one part.
@@ -97,13 +97,20 @@ pub fn fields(part: &Part) -> BTreeMap<String, String> {
             ("port", listener.port.to_string()),
             ("bind port", listener.bind_port.to_string()),
             ("protocol", format!("{:?}", listener.protocol)),
+            ("filters", list(listener.filters.iter().map(filter_text))),
+            (
+                "backend client certificate",
+                listener
+                    .backend_client_certificate
+                    .as_deref()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into(),
         Part::Route(route) => route_fields(route),
-        Part::Backend(backend) => {
-            BTreeMap::from([("protocol".to_owned(), format!("{:?}", backend.protocol))])
-        }
+        Part::Backend(backend) => backend_fields(backend),
         Part::EndpointSet(set) => {
             let address = |endpoint: &crate::Endpoint| match endpoint.draining {
                 true => format!("{} (draining)", endpoint.address),
@@ -123,8 +130,43 @@ pub fn fields(part: &Part) -> BTreeMap<String, String> {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into(),
+        Part::TrustBundle(bundle) => BTreeMap::from([(
+            "authorities".to_owned(),
+            list(
+                bundle
+                    .certificates
+                    .iter()
+                    .map(|der| Digest::of(der).short()),
+            ),
+        )]),
         Part::PrivateKey(_) => BTreeMap::new(),
     }
+}
+
+/// What was left at its default says nothing.
+fn backend_fields(backend: &Backend) -> BTreeMap<String, String> {
+    fn debug<T: std::fmt::Debug + PartialEq>(value: &T, default: &T) -> String {
+        if value == default {
+            String::new()
+        } else {
+            format!("{value:?}")
+        }
+    }
+    let default = Backend::of_service("", backend.object.clone(), backend.port);
+    let fields = [
+        ("protocol", format!("{:?}", backend.protocol)),
+        ("destination", format!("{:?}", backend.destination)),
+        ("security", debug(&backend.security, &default.security)),
+        ("balancing", debug(&backend.balancing, &default.balancing)),
+        ("limits", debug(&backend.limits, &default.limits)),
+        ("ejection", debug(&backend.ejection, &None)),
+        ("retry budget", debug(&backend.retry_budget, &None)),
+        ("session", debug(&backend.session, &None)),
+    ];
+    let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
+    fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn route_fields(route: &Route) -> BTreeMap<String, String> {
@@ -176,6 +218,16 @@ fn rule_fields(rule: &Rule) -> Vec<(&'static str, String)> {
         "backend request timeout",
         rule.timeouts.backend_request_ms,
     ));
+    fields.extend(
+        rule.retry
+            .iter()
+            .map(|retry| ("retry", format!("{retry:?}"))),
+    );
+    fields.extend(
+        rule.session
+            .iter()
+            .map(|session| ("session", format!("{session:?}"))),
+    );
     fields
 }
 
@@ -184,6 +236,18 @@ fn match_text(condition: &Match) -> String {
         PathMatch::Exact(path) => format!("={path}"),
         PathMatch::Prefix(path) => format!("{}*", path.trim_end_matches('/').to_owned() + "/"),
         PathMatch::Regex(path) => format!("~{path}"),
+        PathMatch::Method(condition) => {
+            let part = |part: &Option<StringMatch>| match part {
+                None => "*".to_owned(),
+                Some(StringMatch::Exact(text)) => text.to_string(),
+                Some(StringMatch::Regex(text)) => format!("~{text}"),
+            };
+            format!(
+                "gRPC {}/{}",
+                part(&condition.service),
+                part(&condition.method)
+            )
+        }
     };
     let value = |sign: &str, condition: &crate::ValueMatch| match &condition.value {
         StringMatch::Exact(text) => format!("{sign}{}={text}", condition.name),
@@ -231,6 +295,8 @@ fn filter_text(filter: &Filter) -> String {
                 mirror.numerator, mirror.denominator, mirror.backend
             )
         }
+        Filter::Cors(cors) => format!("CORS {cors:?}"),
+        Filter::ExternalAuth(auth) => format!("external auth {auth:?}"),
     }
 }
 
@@ -261,6 +327,8 @@ mod tests {
             filters: vec![],
             action: Action::Forward(weights.iter().map(choice).collect()),
             timeouts: Timeouts::default(),
+            retry: None,
+            session: None,
         };
         let route = Route {
             kind: RouteKind::Http,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::PartName;
+use crate::{Cors, ExternalAuth, PartKey, PartKind, PartName, Target};
 
 /// One change; a rule applies its filters in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,6 +17,32 @@ pub enum Filter {
     Rewrite(Rewrite),
     /// Send a copy elsewhere.
     Mirror(Mirror),
+    /// Answer for the backends who may read across origins.
+    Cors(Cors),
+    /// Ask a server first.
+    ExternalAuth(ExternalAuth),
+}
+
+impl Filter {
+    /// Name of the backend that the filter sends something to.
+    pub fn backend(&self) -> Option<&PartName> {
+        match self {
+            Self::Mirror(mirror) => Some(&mirror.backend),
+            Self::ExternalAuth(auth) => match &auth.target {
+                Target::Backend(name) => Some(name),
+                Target::Fault(_) => None,
+            },
+            Self::RequestHeaders(_)
+            | Self::ResponseHeaders(_)
+            | Self::Rewrite(_)
+            | Self::Cors(_) => None,
+        }
+    }
+
+    pub(crate) fn reference(&self) -> Option<PartKey> {
+        let name = self.backend()?.clone();
+        Some(PartKey::new(PartKind::Backend, name))
+    }
 }
 
 /// Header changes, carried out as set, add, remove. Names are lower case and valid.

@@ -3,8 +3,11 @@
 //! A [`Snapshot`] is a [`Manifest`] of small parts, each named by the [`Digest`] of its exact bytes.
 
 mod backend;
+mod balancing;
+mod cors;
 mod diff;
 mod digest;
+mod external_auth;
 mod filter;
 mod hostname;
 mod listener;
@@ -12,25 +15,36 @@ mod manifest;
 mod matcher;
 mod name;
 mod part;
+mod retry;
 mod route;
+mod session;
 mod snapshot;
 mod tls;
 mod wire;
 
-pub use backend::{Backend, BackendProtocol, Endpoint, EndpointSet};
+pub use backend::{
+    Backend, BackendKind, BackendProtocol, Destination, Endpoint, EndpointSet, Security,
+};
+pub use balancing::{Balancing, ConnectionLimits, Ejection, HashKey, RetryBudget};
+pub use cors::Cors;
 pub use diff::{ChangeType, FieldChange, PartChange, diff, fields};
 pub use digest::{Digest, InvalidDigest};
+pub use external_auth::{AuthProtocol, ExternalAuth};
 pub use filter::{Filter, HeaderEdits, Mirror, PathEdit, Redirect, Rewrite};
 pub use hostname::{Hostname, InvalidHostname};
-pub use listener::{Listener, ListenerProtocol};
+pub use listener::{ClientValidation, Listener, ListenerProtocol};
 pub use manifest::{Manifest, ManifestDelta, manifest_digest};
-pub use matcher::{Match, PathMatch, Precedence, StringMatch, ValueMatch};
+pub use matcher::{GrpcMethod, Match, PathMatch, Precedence, StringMatch, ValueMatch};
 pub use name::{ObjectName, PartKey, PartKind, PartName};
 pub use part::{EncodedPart, Part};
+pub use retry::Retry;
 pub use route::{
     Action, Attachment, HostClaim, Route, RouteKind, RouteOrder, Rule, Target, Timeouts,
     WeightedBackend,
 };
+pub use session::{SessionCarrier, SessionPersistence};
 pub use snapshot::{Dangling, Snapshot};
-pub use tls::{Certificate, PrivateKey, SecretBytes};
+pub use tls::{
+    BackendTls, Certificate, PrivateKey, SecretBytes, SubjectAltName, Trust, TrustBundle,
+};
 pub use wire::InvalidPart;

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, ObjectName, PartKey, PartKind, PartName};
+use crate::{Filter, Hostname, ObjectName, PartKey, PartKind, PartName};
 
 /// One listener that a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listener {
-    /// Name of the part: Gateway namespace, Gateway name and section name, joined by `/`.
+    /// Name of the part: Gateway namespace, Gateway name and section name, joined by `/`; where a
+    /// ListenerSet holds it, `ListenerSet`, its namespace and its name stand before the section name.
     pub name: PartName,
     /// The Gateway that it belongs to.
     pub gateway: ObjectName,
-    /// Name of the listener inside the Gateway.
+    /// The ListenerSet that holds it, `None` for the Gateway itself (GEP-1713).
+    pub listener_set: Option<ObjectName>,
+    /// Name of the listener inside the Gateway or the ListenerSet.
     pub section_name: Arc<str>,
     /// The port as the Gateway states it; redirects and logs use it.
     pub port: u16,
@@ -23,6 +26,10 @@ pub struct Listener {
     pub hostname: Hostname,
     /// How bytes on the port are read.
     pub protocol: ListenerProtocol,
+    /// Run before a route is looked for, in this order (GEP-5224).
+    pub filters: Vec<Filter>,
+    /// Name of the [`crate::Certificate`] part that is shown to TLS backends (GEP-3155).
+    pub backend_client_certificate: Option<PartName>,
 }
 
 /// How bytes on a listener's port are read.
@@ -35,17 +42,35 @@ pub enum ListenerProtocol {
         /// Names of [`crate::Certificate`] parts, in the order of the listener; may be empty, then
         /// no handshake succeeds.
         certificates: Vec<PartName>,
+        /// What is asked of clients' certificates.
+        client_validation: Option<ClientValidation>,
     },
+}
+
+/// What is asked of clients' certificates (GEP-91).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClientValidation {
+    /// Name of the [`crate::TrustBundle`] part that must have signed them.
+    pub trust: PartName,
+    /// Asks for a certificate, and lets clients in whatever they show.
+    pub insecure_fallback: bool,
 }
 
 impl Listener {
     pub(crate) fn references(&self) -> Vec<PartKey> {
-        match &self.protocol {
-            ListenerProtocol::Http => vec![],
-            ListenerProtocol::Https { certificates } => certificates
-                .iter()
-                .map(|name| PartKey::new(PartKind::Certificate, name.clone()))
-                .collect(),
-        }
+        let (certificates, trust) = match &self.protocol {
+            ListenerProtocol::Http => (&[][..], None),
+            ListenerProtocol::Https {
+                certificates,
+                client_validation,
+            } => (&certificates[..], client_validation.as_ref()),
+        };
+        let certificates = certificates
+            .iter()
+            .chain(&self.backend_client_certificate)
+            .map(|name| PartKey::new(PartKind::Certificate, name.clone()));
+        let trust = trust.map(|asked| PartKey::new(PartKind::TrustBundle, asked.trust.clone()));
+        let filters = self.filters.iter().filter_map(Filter::reference);
+        certificates.chain(trust).chain(filters).collect()
     }
 }

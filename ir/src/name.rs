@@ -60,6 +60,8 @@ pub enum PartKind {
     Certificate = 5,
     /// A [`crate::PrivateKey`].
     PrivateKey = 6,
+    /// A [`crate::TrustBundle`].
+    TrustBundle = 7,
 }
 
 impl PartKind {
@@ -77,6 +79,7 @@ impl PartKind {
             Self::EndpointSet,
             Self::Certificate,
             Self::PrivateKey,
+            Self::TrustBundle,
         ]
         .into_iter()
         .find(|kind| kind.number() == number)

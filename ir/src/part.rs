@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::wire::{self, InvalidPart};
 use crate::{
     Backend, Certificate, Digest, EndpointSet, Listener, PartKey, PartKind, PartName, PrivateKey,
-    Route,
+    Route, TrustBundle,
 };
 
 /// One part.
@@ -26,6 +26,8 @@ pub enum Part {
     Certificate(Certificate),
     /// A certificate's key.
     PrivateKey(PrivateKey),
+    /// Certificates of authorities that are trusted.
+    TrustBundle(TrustBundle),
 }
 
 /// A part together with its only encoding. Whoever has one knows that value, bytes and digest agree.
@@ -47,6 +49,7 @@ impl Part {
             Self::EndpointSet(_) => PartKind::EndpointSet,
             Self::Certificate(_) => PartKind::Certificate,
             Self::PrivateKey(_) => PartKind::PrivateKey,
+            Self::TrustBundle(_) => PartKind::TrustBundle,
         }
     }
 
@@ -59,6 +62,7 @@ impl Part {
             Self::EndpointSet(endpoints) => endpoints.name.clone(),
             Self::Certificate(certificate) => certificate.name.clone(),
             Self::PrivateKey(key) => key.name.clone(),
+            Self::TrustBundle(bundle) => bundle.name.clone(),
         }
     }
 
@@ -75,19 +79,14 @@ impl Part {
         match self {
             Self::Listener(listener) => listener.references(),
             Self::Route(route) => route.references(),
-            Self::Backend(backend) => {
-                vec![PartKey::new(
-                    PartKind::EndpointSet,
-                    backend.endpoints.clone(),
-                )]
-            }
+            Self::Backend(backend) => backend.references(),
             Self::Certificate(certificate) => {
                 vec![PartKey::new(
                     PartKind::PrivateKey,
                     certificate.private_key.clone(),
                 )]
             }
-            Self::EndpointSet(_) | Self::PrivateKey(_) => vec![],
+            Self::EndpointSet(_) | Self::PrivateKey(_) | Self::TrustBundle(_) => vec![],
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Filter, Hostname, Match, ObjectName, PartKey, PartKind, PartName, Redirect};
+use crate::{
+    Filter, Hostname, Match, ObjectName, PartKey, PartKind, PartName, Redirect, Retry,
+    SessionPersistence,
+};
 
 /// One route object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +29,8 @@ pub struct Route {
 pub enum RouteKind {
     /// HTTPRoute.
     Http,
+    /// GRPCRoute.
+    Grpc,
 }
 
 /// Which of two equally specific routes wins: the smaller one.
@@ -67,6 +72,10 @@ pub struct Rule {
     pub action: Action,
     /// Bounds on how long that may take.
     pub timeouts: Timeouts,
+    /// What is tried again; `None` means only connections that failed.
+    pub retry: Option<Retry>,
+    /// Keeps a client at one endpoint; goes before the backend's own.
+    pub session: Option<SessionPersistence>,
 }
 
 /// What happens to a request in the end.
@@ -130,6 +139,7 @@ impl RouteKind {
     pub fn object_kind(self) -> &'static str {
         match self {
             Self::Http => "HTTPRoute",
+            Self::Grpc => "GRPCRoute",
         }
     }
 }
@@ -171,9 +181,6 @@ impl Rule {
             .filters
             .iter()
             .chain(choices.iter().flat_map(|choice| &choice.filters));
-        targets.chain(filters.filter_map(|filter| match filter {
-            Filter::Mirror(mirror) => Some(&mirror.backend),
-            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Rewrite(_) => None,
-        }))
+        targets.chain(filters.filter_map(Filter::backend))
     }
 }

@@ -155,22 +155,19 @@ typed! {
     certificate, certificates, Certificate;
     /// The private key with that name.
     private_key, private_keys, PrivateKey;
+    /// The trust bundle with that name.
+    trust_bundle, trust_bundles, TrustBundle;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Backend, BackendProtocol, EndpointSet, ObjectName, PartKind};
+    use crate::{Backend, EndpointSet, ObjectName, PartKind};
 
     #[test]
     fn a_backend_without_its_endpoints_is_dangling() {
-        let backend = Part::Backend(Backend {
-            name: "b".into(),
-            service: ObjectName::new("ns", "svc"),
-            port: 80,
-            protocol: BackendProtocol::Http1,
-            endpoints: "e".into(),
-        });
+        let service = ObjectName::new("ns", "svc");
+        let backend = Part::Backend(Backend::of_service("e", service, 80));
         let endpoints = Part::EndpointSet(EndpointSet {
             name: "e".into(),
             endpoints: vec![],
@@ -180,14 +177,14 @@ mod tests {
         assert_eq!(
             open.check_closed(),
             Err(vec![Dangling {
-                from: PartKey::new(PartKind::Backend, "b"),
+                from: PartKey::new(PartKind::Backend, "e"),
                 to: PartKey::new(PartKind::EndpointSet, "e"),
             }])
         );
         let closed = Snapshot::new("p", 1, [backend, EncodedPart::encode(endpoints)]);
         assert_eq!(closed.check_closed(), Ok(()));
         assert_eq!(
-            closed.backend(&"b".into()).map(|backend| backend.port),
+            closed.backend(&"e".into()).map(|backend| backend.port),
             Some(80)
         );
     }

@@ -1,11 +1,12 @@
-//! Certificates and their keys.
+//! Certificates, their keys, and whom a worker trusts.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{Hostname, PartName};
+use crate::{Hostname, PartKey, PartKind, PartName};
 
 /// A certificate chain that a listener can present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +31,54 @@ pub struct PrivateKey {
     pub name: PartName,
     /// PKCS #8, PKCS #1 or SEC1 DER.
     pub der: SecretBytes,
+}
+
+/// Certificates of authorities that are trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrustBundle {
+    /// Name of the part.
+    pub name: PartName,
+    /// DER; at least one, ordered, without duplicates.
+    #[serde(serialize_with = "lengths")]
+    pub certificates: Vec<Bytes>,
+}
+
+/// How a worker reaches a backend over TLS (BackendTLSPolicy, GEP-1897).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackendTls {
+    /// Sent as SNI; also what the certificate must be for, where `sans` is empty.
+    pub server_name: Arc<str>,
+    /// The certificate must be for any of these; ordered.
+    pub sans: Vec<SubjectAltName>,
+    /// Who must have signed the certificate.
+    pub trust: Trust,
+}
+
+/// A name that a certificate can be for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum SubjectAltName {
+    /// A DNS name, exact or `*.suffix`.
+    Dns(Arc<str>),
+    /// A URI, such as a SPIFFE id, compared byte by byte.
+    Uri(Arc<str>),
+}
+
+/// Who must have signed a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Trust {
+    /// The authorities of the [`TrustBundle`] part with that name.
+    Bundle(PartName),
+    /// The authorities that the worker's system trusts.
+    System,
+}
+
+impl Trust {
+    pub(crate) fn reference(&self) -> Option<PartKey> {
+        match self {
+            Self::Bundle(name) => Some(PartKey::new(PartKind::TrustBundle, name.clone())),
+            Self::System => None,
+        }
+    }
 }
 
 /// Bytes that do not print.

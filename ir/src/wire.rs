@@ -1,7 +1,11 @@
 //! Parts to bytes and back; the only place where the wire's messages meet the model.
 
 mod decode;
+mod decode_backend;
+mod decode_filter;
 mod encode;
+mod encode_backend;
+mod encode_filter;
 
 use prost::Message;
 use tidegate_proto::ir::v1 as proto;
@@ -45,6 +49,7 @@ pub(crate) fn encode(part: &Part) -> Vec<u8> {
         Part::EndpointSet(endpoints) => proto::EndpointSet::from(endpoints).encode_to_vec(),
         Part::Certificate(certificate) => proto::Certificate::from(certificate).encode_to_vec(),
         Part::PrivateKey(key) => proto::PrivateKey::from(key).encode_to_vec(),
+        Part::TrustBundle(bundle) => proto::TrustBundle::from(bundle).encode_to_vec(),
     }
 }
 
@@ -61,6 +66,9 @@ pub(crate) fn decode(kind: PartKind, bytes: &[u8]) -> Result<Part, InvalidPart> 
             Part::Certificate(message::<proto::Certificate>(bytes)?.try_into()?)
         }
         PartKind::PrivateKey => Part::PrivateKey(message::<proto::PrivateKey>(bytes)?.try_into()?),
+        PartKind::TrustBundle => {
+            Part::TrustBundle(message::<proto::TrustBundle>(bytes)?.try_into()?)
+        }
     })
 }
 

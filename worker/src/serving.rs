@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tidegate_ir::{PartKey, PartKind, PartName, Snapshot};
+use tidegate_ir::{Destination, PartKey, PartKind, PartName, Snapshot};
 use tidegate_router::{Problem, Table};
 
 use crate::listen::tls::{TlsBuilder, TlsPorts};
@@ -63,9 +63,12 @@ impl Serving {
 fn upstreams(snapshot: &Snapshot, previous: Option<&Serving>) -> HashMap<PartName, Arc<Upstream>> {
     let mut upstreams = HashMap::new();
     for backend in snapshot.backends() {
+        let Destination::Endpoints(endpoints) = &backend.destination else {
+            continue;
+        };
         let keys = [
             PartKey::new(PartKind::Backend, backend.name.clone()),
-            PartKey::new(PartKind::EndpointSet, backend.endpoints.clone()),
+            PartKey::new(PartKind::EndpointSet, endpoints.clone()),
         ];
         let unchanged = previous
             .filter(|old| {
@@ -73,7 +76,7 @@ fn upstreams(snapshot: &Snapshot, previous: Option<&Serving>) -> HashMap<PartNam
                     .all(|key| old.snapshot.get(key) == snapshot.get(key))
             })
             .and_then(|old| old.upstream(&backend.name));
-        let upstream = match (unchanged, snapshot.endpoint_set(&backend.endpoints)) {
+        let upstream = match (unchanged, snapshot.endpoint_set(endpoints)) {
             (Some(unchanged), _) => unchanged.clone(),
             (None, Some(endpoints)) => Arc::new(Upstream::new(backend.clone(), endpoints)),
             // The closure check has refused such a snapshot.

@@ -308,15 +308,21 @@ impl ListenerPlan {
         Listener {
             name: self.view.part_name.clone(),
             gateway,
+            listener_set: None,
             section_name: self.view.section_name.clone(),
             port: self.view.port,
             bind_port: self.bind_port,
             hostname: self.view.hostname.clone(),
             protocol: if self.https {
-                ListenerProtocol::Https { certificates }
+                ListenerProtocol::Https {
+                    certificates,
+                    client_validation: None,
+                }
             } else {
                 ListenerProtocol::Http
             },
+            filters: vec![],
+            backend_client_certificate: None,
         }
     }
 

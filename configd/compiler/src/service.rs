@@ -43,7 +43,7 @@ impl ServicePorts {
         let port = self.tcp_port(port)?;
         match port.app_protocol.as_deref() {
             None | Some("http" | "HTTP" | "kubernetes.io/ws") => Ok(BackendProtocol::Http1),
-            Some("kubernetes.io/h2c") => Ok(BackendProtocol::H2c),
+            Some("kubernetes.io/h2c") => Ok(BackendProtocol::Http2),
             Some(_) => Err(Unusable::AppProtocol),
         }
     }
@@ -101,11 +101,8 @@ impl BackendPort {
         let service = objects.services.get(&self.service)?;
         let name = self.part_name();
         let backend = Backend {
-            name: name.clone(),
-            service: self.service.object.clone(),
-            port: self.port,
             protocol: service.spec.protocol(self.port).ok()?,
-            endpoints: name.clone(),
+            ..Backend::of_service(name.clone(), self.service.object.clone(), self.port)
         };
         let port = service.spec.tcp_port(self.port).ok()?;
         let endpoints = self.endpoints(objects, port);

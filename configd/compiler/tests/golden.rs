@@ -71,6 +71,21 @@ fn drop_defaults(value: &mut Value) {
     }
 }
 
+/// Leaves out what is ordinary for a backend.
+fn drop_ordinary(part: &mut Value) {
+    let Some(fields) = part.as_object_mut() else {
+        return;
+    };
+    let own_endpoints = json!({ "Endpoints": fields.get("name") });
+    let ordinary = [
+        ("kind", json!("Service")),
+        ("security", json!("Plain")),
+        ("balancing", json!("RoundRobin")),
+        ("destination", own_endpoints),
+    ];
+    fields.retain(|name, value| !ordinary.contains(&(name.as_str(), value.clone())));
+}
+
 /// Compact, and only what differs from the ordinary: conditions as one line each.
 fn render(compilation: &Compilation) -> Value {
     let pools = compilation.pools.iter().map(|(pool, parts)| {
@@ -78,6 +93,7 @@ fn render(compilation: &Compilation) -> Value {
             let value = serde_json::to_value(&**part.part()).unwrap();
             let mut value = value.as_object().unwrap().values().next().unwrap().clone();
             drop_defaults(&mut value);
+            drop_ordinary(&mut value);
             (part.key().to_string(), value)
         });
         (pool.clone(), parts.collect::<BTreeMap<_, _>>())

@@ -6,15 +6,15 @@ use tidegate_proto::ir::v1 as proto;
 
 use super::InvalidPart;
 use crate::{
-    Action, Attachment, Backend, BackendProtocol, Certificate, Endpoint, EndpointSet, Filter,
-    HeaderEdits, HostClaim, Hostname, Listener, ListenerProtocol, Match, Mirror, ObjectName,
-    PathEdit, PathMatch, PrivateKey, Redirect, Rewrite, Route, RouteKind, Rule, SecretBytes,
-    StringMatch, Target, Timeouts, ValueMatch, WeightedBackend,
+    Action, Attachment, Certificate, ClientValidation, GrpcMethod, HostClaim, Hostname, Listener,
+    ListenerProtocol, Match, ObjectName, PathMatch, PrivateKey, Retry, Route, RouteKind, Rule,
+    SecretBytes, SessionCarrier, SessionPersistence, StringMatch, Target, Timeouts, TrustBundle,
+    ValueMatch, WeightedBackend,
 };
 
-type Decoded<T> = Result<T, InvalidPart>;
+pub(super) type Decoded<T> = Result<T, InvalidPart>;
 
-fn text(field: &str, value: String) -> Decoded<Arc<str>> {
+pub(super) fn text(field: &str, value: String) -> Decoded<Arc<str>> {
     if value.is_empty() {
         Err(InvalidPart::new(field, "it is empty"))
     } else {
@@ -22,40 +22,43 @@ fn text(field: &str, value: String) -> Decoded<Arc<str>> {
     }
 }
 
-fn optional(value: String) -> Option<Arc<str>> {
+pub(super) fn optional(value: String) -> Option<Arc<str>> {
     (!value.is_empty()).then(|| value.into())
 }
 
-fn host(field: &str, value: &str) -> Decoded<Hostname> {
+pub(super) fn host(field: &str, value: &str) -> Decoded<Hostname> {
     Hostname::parse(value).map_err(|error| InvalidPart::new(field, error.to_string()))
 }
 
-fn port(field: &str, value: u32) -> Decoded<u16> {
+pub(super) fn port(field: &str, value: u32) -> Decoded<u16> {
     match u16::try_from(value) {
         Ok(port) if port > 0 => Ok(port),
         _ => Err(InvalidPart::new(field, format!("{value} is no port"))),
     }
 }
 
-fn each<A, B: TryFrom<A, Error = InvalidPart>>(field: &str, items: Vec<A>) -> Decoded<Vec<B>> {
+pub(super) fn each<A, B: TryFrom<A, Error = InvalidPart>>(
+    field: &str,
+    items: Vec<A>,
+) -> Decoded<Vec<B>> {
     let one = |(index, item)| {
         B::try_from(item).map_err(|error| error.inside(format_args!("{field}[{index}]")))
     };
     items.into_iter().enumerate().map(one).collect()
 }
 
-fn at_least_one<T>(field: &str, items: Vec<T>) -> Decoded<Vec<T>> {
+pub(super) fn at_least_one<T>(field: &str, items: Vec<T>) -> Decoded<Vec<T>> {
     if items.is_empty() {
         return Err(InvalidPart::new(field, "there must be at least one"));
     }
     Ok(items)
 }
 
-fn set<T>(field: &str, value: Option<T>) -> Decoded<T> {
+pub(super) fn set<T>(field: &str, value: Option<T>) -> Decoded<T> {
     value.ok_or_else(|| InvalidPart::new(field, "it is not set"))
 }
 
-fn unknown<T>(field: &str, number: i32) -> Decoded<T> {
+pub(super) fn unknown<T>(field: &str, number: i32) -> Decoded<T> {
     Err(InvalidPart::new(
         field,
         format!("{number} has no meaning; a newer worker may know it"),
@@ -70,21 +73,41 @@ impl TryFrom<proto::Listener> for Listener {
             proto::ListenerProtocol::Http => ListenerProtocol::Http,
             proto::ListenerProtocol::Https => {
                 let certificates = wire.certificates.into_iter().map(Arc::from).collect();
-                ListenerProtocol::Https { certificates }
+                let validation = wire.client_validation.map(ClientValidation::try_from);
+                ListenerProtocol::Https {
+                    certificates,
+                    client_validation: validation.transpose()?,
+                }
             }
             proto::ListenerProtocol::Unspecified => return unknown("protocol", wire.protocol),
         };
+        let listener_set = optional(wire.listener_set_name)
+            .map(|name| ObjectName::new(wire.listener_set_namespace.as_str(), name));
         Ok(Self {
             name: text("name", wire.name)?,
             gateway: ObjectName::new(
                 text("gateway_namespace", wire.gateway_namespace)?,
                 text("gateway_name", wire.gateway_name)?,
             ),
+            listener_set,
             section_name: text("section_name", wire.section_name)?,
             port: port("port", wire.port)?,
             bind_port: port("bind_port", wire.bind_port)?,
             hostname: host("hostname", &wire.hostname)?,
             protocol,
+            filters: each("filters", wire.filters)?,
+            backend_client_certificate: optional(wire.backend_client_certificate),
+        })
+    }
+}
+
+impl TryFrom<proto::ClientValidation> for ClientValidation {
+    type Error = InvalidPart;
+
+    fn try_from(wire: proto::ClientValidation) -> Decoded<Self> {
+        Ok(Self {
+            trust: text("client_validation.trust", wire.trust)?,
+            insecure_fallback: wire.insecure_fallback,
         })
     }
 }
@@ -95,6 +118,7 @@ impl TryFrom<proto::Route> for Route {
     fn try_from(wire: proto::Route) -> Decoded<Self> {
         let kind = match wire.kind() {
             proto::RouteKind::Http => RouteKind::Http,
+            proto::RouteKind::Grpc => RouteKind::Grpc,
             proto::RouteKind::Unspecified => return unknown("kind", wire.kind),
         };
         Ok(Self {
@@ -143,6 +167,8 @@ impl TryFrom<proto::Rule> for Rule {
             ),
             proto::rule::Action::Fault(fault) => Action::Fault(fault.reason.into()),
         };
+        let retry = wire.retry.map(Retry::try_from).transpose()?;
+        let session = wire.session.map(SessionPersistence::try_from).transpose()?;
         Ok(Self {
             name: optional(wire.name),
             matches: at_least_one("matches", each("matches", wire.matches)?)?,
@@ -153,6 +179,46 @@ impl TryFrom<proto::Rule> for Rule {
                 backend_request_ms: (wire.backend_request_timeout_ms > 0)
                     .then_some(wire.backend_request_timeout_ms),
             },
+            retry,
+            session,
+        })
+    }
+}
+
+impl TryFrom<proto::Retry> for Retry {
+    type Error = InvalidPart;
+
+    fn try_from(wire: proto::Retry) -> Decoded<Self> {
+        let code = |code: u32| match u16::try_from(code) {
+            Ok(code @ 400..=599) => Ok(code),
+            _ => Err(InvalidPart::new(
+                "retry.codes",
+                format!("{code} is no status of an error"),
+            )),
+        };
+        Ok(Self {
+            attempts: wire.attempts,
+            codes: wire.codes.into_iter().map(code).collect::<Decoded<_>>()?,
+            backoff_ms: wire.backoff_ms,
+        })
+    }
+}
+
+impl TryFrom<proto::SessionPersistence> for SessionPersistence {
+    type Error = InvalidPart;
+
+    fn try_from(wire: proto::SessionPersistence) -> Decoded<Self> {
+        let carrier = match wire.carrier() {
+            proto::SessionCarrier::SessionCookie => SessionCarrier::SessionCookie,
+            proto::SessionCarrier::PermanentCookie => SessionCarrier::PermanentCookie,
+            proto::SessionCarrier::Header => SessionCarrier::Header,
+            proto::SessionCarrier::Unspecified => return unknown("session.carrier", wire.carrier),
+        };
+        Ok(Self {
+            name: text("session.name", wire.name)?,
+            carrier,
+            absolute_timeout_ms: (wire.absolute_timeout_ms > 0).then_some(wire.absolute_timeout_ms),
+            idle_timeout_ms: (wire.idle_timeout_ms > 0).then_some(wire.idle_timeout_ms),
         })
     }
 }
@@ -193,13 +259,15 @@ impl TryFrom<proto::Match> for Match {
     type Error = InvalidPart;
 
     fn try_from(wire: proto::Match) -> Decoded<Self> {
-        let path = set("path", wire.path)?;
-        let value = Arc::from(path.value.as_str());
-        let path = match path.r#type() {
-            proto::MatchType::Exact => PathMatch::Exact(value),
-            proto::MatchType::Prefix => PathMatch::Prefix(value),
-            proto::MatchType::Regex => PathMatch::Regex(value),
-            proto::MatchType::Unspecified => return unknown("path.type", path.r#type),
+        let path = match (wire.path, wire.grpc_method) {
+            (Some(path), None) => path.try_into()?,
+            (None, Some(method)) => PathMatch::Method(method.try_into()?),
+            _ => {
+                return Err(InvalidPart::new(
+                    "path",
+                    "path or grpc_method must be set, not both",
+                ));
+            }
         };
         Ok(Self {
             path,
@@ -210,18 +278,38 @@ impl TryFrom<proto::Match> for Match {
     }
 }
 
+impl TryFrom<proto::PathMatch> for PathMatch {
+    type Error = InvalidPart;
+
+    fn try_from(wire: proto::PathMatch) -> Decoded<Self> {
+        let value = Arc::from(wire.value.as_str());
+        Ok(match wire.r#type() {
+            proto::MatchType::Exact => Self::Exact(value),
+            proto::MatchType::Prefix => Self::Prefix(value),
+            proto::MatchType::Regex => Self::Regex(value),
+            proto::MatchType::Unspecified => return unknown("path.type", wire.r#type),
+        })
+    }
+}
+
+impl TryFrom<proto::GrpcMethodMatch> for GrpcMethod {
+    type Error = InvalidPart;
+
+    fn try_from(wire: proto::GrpcMethodMatch) -> Decoded<Self> {
+        let text = |wire: proto::TextMatch| string_match(wire.r#type, &wire.value);
+        let inside = |error: InvalidPart| error.inside("grpc_method");
+        Ok(Self {
+            service: wire.service.map(text).transpose().map_err(inside)?,
+            method: wire.method.map(text).transpose().map_err(inside)?,
+        })
+    }
+}
+
 impl TryFrom<proto::ValueMatch> for ValueMatch {
     type Error = InvalidPart;
 
     fn try_from(wire: proto::ValueMatch) -> Decoded<Self> {
-        let expected = Arc::from(wire.value.as_str());
-        let value = match wire.r#type() {
-            proto::MatchType::Exact => StringMatch::Exact(expected),
-            proto::MatchType::Regex => StringMatch::Regex(expected),
-            proto::MatchType::Prefix | proto::MatchType::Unspecified => {
-                return unknown("type", wire.r#type);
-            }
-        };
+        let value = string_match(wire.r#type, &wire.value)?;
         Ok(Self {
             name: text("name", wire.name)?,
             value,
@@ -229,133 +317,11 @@ impl TryFrom<proto::ValueMatch> for ValueMatch {
     }
 }
 
-impl TryFrom<proto::Filter> for Filter {
-    type Error = InvalidPart;
-
-    fn try_from(wire: proto::Filter) -> Decoded<Self> {
-        use proto::filter::Filter as Wire;
-        Ok(match set("filter", wire.filter)? {
-            Wire::RequestHeaders(edits) => Self::RequestHeaders(edits.into()),
-            Wire::ResponseHeaders(edits) => Self::ResponseHeaders(edits.into()),
-            Wire::Rewrite(rewrite) => Self::Rewrite(Rewrite {
-                hostname: optional(rewrite.hostname),
-                path: path_edit(rewrite.path)?,
-            }),
-            Wire::Mirror(mirror) => Self::Mirror(mirror.try_into()?),
-        })
-    }
-}
-
-impl From<proto::HeaderEdits> for HeaderEdits {
-    fn from(wire: proto::HeaderEdits) -> Self {
-        let pairs = |headers: Vec<proto::Header>| {
-            headers
-                .into_iter()
-                .map(|header| (header.name.into(), header.value.into()))
-                .collect()
-        };
-        Self {
-            set: pairs(wire.set),
-            add: pairs(wire.add),
-            remove: wire.remove.into_iter().map(Arc::from).collect(),
-        }
-    }
-}
-
-fn path_edit(wire: Option<proto::PathEdit>) -> Decoded<Option<PathEdit>> {
-    let Some(wire) = wire else { return Ok(None) };
-    Ok(Some(match set("path.edit", wire.edit)? {
-        proto::path_edit::Edit::Full(path) => PathEdit::Full(path.into()),
-        proto::path_edit::Edit::Prefix(path) => PathEdit::Prefix(path.into()),
-    }))
-}
-
-impl TryFrom<proto::Redirect> for Redirect {
-    type Error = InvalidPart;
-
-    fn try_from(wire: proto::Redirect) -> Decoded<Self> {
-        let status_code = match wire.status_code {
-            301 | 302 | 303 | 307 | 308 => wire.status_code as u16,
-            other => {
-                return Err(InvalidPart::new(
-                    "status_code",
-                    format!("{other} is no redirect"),
-                ));
-            }
-        };
-        Ok(Self {
-            scheme: optional(wire.scheme),
-            hostname: optional(wire.hostname),
-            path: path_edit(wire.path)?,
-            port: if wire.port == 0 {
-                None
-            } else {
-                Some(port("port", wire.port)?)
-            },
-            status_code,
-        })
-    }
-}
-
-impl TryFrom<proto::Mirror> for Mirror {
-    type Error = InvalidPart;
-
-    fn try_from(wire: proto::Mirror) -> Decoded<Self> {
-        if wire.denominator == 0 || wire.numerator > wire.denominator {
-            let share = format!("{}/{} is no share", wire.numerator, wire.denominator);
-            return Err(InvalidPart::new("mirror", share));
-        }
-        Ok(Self {
-            backend: text("mirror.backend", wire.backend)?,
-            numerator: wire.numerator,
-            denominator: wire.denominator,
-        })
-    }
-}
-
-impl TryFrom<proto::Backend> for Backend {
-    type Error = InvalidPart;
-
-    fn try_from(wire: proto::Backend) -> Decoded<Self> {
-        let protocol = match wire.protocol() {
-            proto::BackendProtocol::Http1 => BackendProtocol::Http1,
-            proto::BackendProtocol::H2c => BackendProtocol::H2c,
-            proto::BackendProtocol::Unspecified => return unknown("protocol", wire.protocol),
-        };
-        Ok(Self {
-            name: text("name", wire.name)?,
-            service: ObjectName::new(
-                text("namespace", wire.namespace)?,
-                text("service", wire.service)?,
-            ),
-            port: port("port", wire.port)?,
-            protocol,
-            endpoints: text("endpoints", wire.endpoints)?,
-        })
-    }
-}
-
-impl TryFrom<proto::EndpointSet> for EndpointSet {
-    type Error = InvalidPart;
-
-    fn try_from(wire: proto::EndpointSet) -> Decoded<Self> {
-        let endpoints = each("endpoints", wire.endpoints)?;
-        Ok(Self {
-            name: text("name", wire.name)?,
-            endpoints,
-        })
-    }
-}
-
-impl TryFrom<proto::Endpoint> for Endpoint {
-    type Error = InvalidPart;
-
-    fn try_from(wire: proto::Endpoint) -> Decoded<Self> {
-        let cause = |_| InvalidPart::new("address", format!("{:?} is no address", wire.address));
-        Ok(Self {
-            address: wire.address.parse().map_err(cause)?,
-            draining: wire.draining,
-        })
+fn string_match(match_type: i32, value: &str) -> Decoded<StringMatch> {
+    match proto::MatchType::try_from(match_type) {
+        Ok(proto::MatchType::Exact) => Ok(StringMatch::Exact(value.into())),
+        Ok(proto::MatchType::Regex) => Ok(StringMatch::Regex(value.into())),
+        _ => unknown("type", match_type),
     }
 }
 
@@ -384,6 +350,17 @@ impl TryFrom<proto::PrivateKey> for PrivateKey {
         Ok(Self {
             name: text("name", wire.name)?,
             der: SecretBytes::new(wire.der),
+        })
+    }
+}
+
+impl TryFrom<proto::TrustBundle> for TrustBundle {
+    type Error = InvalidPart;
+
+    fn try_from(wire: proto::TrustBundle) -> Decoded<Self> {
+        Ok(Self {
+            name: text("name", wire.name)?,
+            certificates: at_least_one("certificates", wire.certificates)?,
         })
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tidegate_proto::ir::v1 as proto;
 
 use crate::{
-    Action, Attachment, Backend, BackendProtocol, Certificate, EndpointSet, Filter, HeaderEdits,
-    HostClaim, Hostname, Listener, ListenerProtocol, Match, Mirror, PartName, PathEdit, PathMatch,
-    PrivateKey, Redirect, Rewrite, Route, RouteKind, Rule, StringMatch, Target, ValueMatch,
+    Action, Attachment, Certificate, ClientValidation, GrpcMethod, HostClaim, Hostname, Listener,
+    ListenerProtocol, Match, PartName, PathMatch, PrivateKey, Retry, Route, RouteKind, Rule,
+    SessionCarrier, SessionPersistence, StringMatch, Target, TrustBundle, ValueMatch,
     WeightedBackend,
 };
 
@@ -18,26 +18,32 @@ fn host(hostname: &Hostname) -> String {
     }
 }
 
-fn optional(text: Option<&Arc<str>>) -> String {
+pub(super) fn optional(text: Option<&Arc<str>>) -> String {
     text.map(ToString::to_string).unwrap_or_default()
 }
 
-fn names(names: &[PartName]) -> Vec<String> {
+pub(super) fn names(names: &[PartName]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-fn each<'a, A: 'a, B: From<&'a A>>(items: &'a [A]) -> Vec<B> {
+pub(super) fn each<'a, A: 'a, B: From<&'a A>>(items: &'a [A]) -> Vec<B> {
     items.iter().map(B::from).collect()
 }
 
 impl From<&Listener> for proto::Listener {
     fn from(listener: &Listener) -> Self {
-        let (protocol, certificates) = match &listener.protocol {
-            ListenerProtocol::Http => (proto::ListenerProtocol::Http, vec![]),
-            ListenerProtocol::Https { certificates } => {
-                (proto::ListenerProtocol::Https, names(certificates))
-            }
+        let (protocol, certificates, validation) = match &listener.protocol {
+            ListenerProtocol::Http => (proto::ListenerProtocol::Http, vec![], None),
+            ListenerProtocol::Https {
+                certificates,
+                client_validation,
+            } => (
+                proto::ListenerProtocol::Https,
+                names(certificates),
+                client_validation.as_ref(),
+            ),
         };
+        let set = listener.listener_set.as_ref();
         Self {
             name: listener.name.to_string(),
             gateway_namespace: listener.gateway.namespace.to_string(),
@@ -48,6 +54,20 @@ impl From<&Listener> for proto::Listener {
             protocol: protocol.into(),
             hostname: host(&listener.hostname),
             certificates,
+            client_validation: validation.map(Into::into),
+            filters: each(&listener.filters),
+            backend_client_certificate: optional(listener.backend_client_certificate.as_ref()),
+            listener_set_namespace: optional(set.map(|set| &set.namespace)),
+            listener_set_name: optional(set.map(|set| &set.name)),
+        }
+    }
+}
+
+impl From<&ClientValidation> for proto::ClientValidation {
+    fn from(validation: &ClientValidation) -> Self {
+        Self {
+            trust: validation.trust.to_string(),
+            insecure_fallback: validation.insecure_fallback,
         }
     }
 }
@@ -56,6 +76,7 @@ impl From<&Route> for proto::Route {
     fn from(route: &Route) -> Self {
         let kind = match route.kind {
             RouteKind::Http => proto::RouteKind::Http,
+            RouteKind::Grpc => proto::RouteKind::Grpc,
         };
         Self {
             kind: kind.into(),
@@ -102,28 +123,63 @@ impl From<&Rule> for proto::Rule {
             request_timeout_ms: rule.timeouts.request_ms.unwrap_or(0),
             backend_request_timeout_ms: rule.timeouts.backend_request_ms.unwrap_or(0),
             action: Some(action),
+            retry: rule.retry.as_ref().map(Into::into),
+            session: rule.session.as_ref().map(Into::into),
         }
     }
 }
 
-fn fault(reason: &Arc<str>) -> proto::Fault {
+pub(super) fn fault(reason: &Arc<str>) -> proto::Fault {
     proto::Fault {
         reason: reason.to_string(),
     }
 }
 
-impl From<&Match> for proto::Match {
-    fn from(condition: &Match) -> Self {
-        let (path_type, path) = match &condition.path {
-            PathMatch::Exact(path) => (proto::MatchType::Exact, path),
-            PathMatch::Prefix(path) => (proto::MatchType::Prefix, path),
-            PathMatch::Regex(path) => (proto::MatchType::Regex, path),
+impl From<&Retry> for proto::Retry {
+    fn from(retry: &Retry) -> Self {
+        Self {
+            attempts: retry.attempts,
+            codes: retry.codes.iter().map(|code| u32::from(*code)).collect(),
+            backoff_ms: retry.backoff_ms,
+        }
+    }
+}
+
+impl From<&SessionPersistence> for proto::SessionPersistence {
+    fn from(session: &SessionPersistence) -> Self {
+        let carrier = match session.carrier {
+            SessionCarrier::SessionCookie => proto::SessionCarrier::SessionCookie,
+            SessionCarrier::PermanentCookie => proto::SessionCarrier::PermanentCookie,
+            SessionCarrier::Header => proto::SessionCarrier::Header,
         };
         Self {
-            path: Some(proto::PathMatch {
-                r#type: path_type.into(),
-                value: path.to_string(),
-            }),
+            name: session.name.to_string(),
+            carrier: carrier.into(),
+            absolute_timeout_ms: session.absolute_timeout_ms.unwrap_or(0),
+            idle_timeout_ms: session.idle_timeout_ms.unwrap_or(0),
+        }
+    }
+}
+
+impl From<&Match> for proto::Match {
+    fn from(condition: &Match) -> Self {
+        let path = |match_type: proto::MatchType, path: &Arc<str>| {
+            let value = path.to_string();
+            let path = proto::PathMatch {
+                r#type: match_type.into(),
+                value,
+            };
+            (Some(path), None)
+        };
+        let (path, grpc_method) = match &condition.path {
+            PathMatch::Exact(text) => path(proto::MatchType::Exact, text),
+            PathMatch::Prefix(text) => path(proto::MatchType::Prefix, text),
+            PathMatch::Regex(text) => path(proto::MatchType::Regex, text),
+            PathMatch::Method(method) => (None, Some(method.into())),
+        };
+        Self {
+            path,
+            grpc_method,
             method: optional(condition.method.as_ref()),
             headers: each(&condition.headers),
             query_params: each(&condition.query_params),
@@ -131,91 +187,38 @@ impl From<&Match> for proto::Match {
     }
 }
 
+impl From<&GrpcMethod> for proto::GrpcMethodMatch {
+    fn from(condition: &GrpcMethod) -> Self {
+        Self {
+            service: condition.service.as_ref().map(Into::into),
+            method: condition.method.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&StringMatch> for proto::TextMatch {
+    fn from(condition: &StringMatch) -> Self {
+        Self {
+            r#type: match_type(condition).into(),
+            value: condition.text().to_owned(),
+        }
+    }
+}
+
 impl From<&ValueMatch> for proto::ValueMatch {
     fn from(condition: &ValueMatch) -> Self {
-        let (match_type, value) = match &condition.value {
-            StringMatch::Exact(value) => (proto::MatchType::Exact, value),
-            StringMatch::Regex(value) => (proto::MatchType::Regex, value),
-        };
-        let name = condition.name.to_string();
         Self {
-            r#type: match_type.into(),
-            name,
-            value: value.to_string(),
+            r#type: match_type(&condition.value).into(),
+            name: condition.name.to_string(),
+            value: condition.value.text().to_owned(),
         }
     }
 }
 
-impl From<&Filter> for proto::Filter {
-    fn from(filter: &Filter) -> Self {
-        use proto::filter::Filter as Wire;
-        let filter = match filter {
-            Filter::RequestHeaders(edits) => Wire::RequestHeaders(edits.into()),
-            Filter::ResponseHeaders(edits) => Wire::ResponseHeaders(edits.into()),
-            Filter::Rewrite(rewrite) => Wire::Rewrite(rewrite.into()),
-            Filter::Mirror(mirror) => Wire::Mirror(mirror.into()),
-        };
-        Self {
-            filter: Some(filter),
-        }
-    }
-}
-
-impl From<&HeaderEdits> for proto::HeaderEdits {
-    fn from(edits: &HeaderEdits) -> Self {
-        let headers = |pairs: &[(Arc<str>, Arc<str>)]| {
-            let header = |(name, value): &(Arc<str>, Arc<str>)| proto::Header {
-                name: name.to_string(),
-                value: value.to_string(),
-            };
-            pairs.iter().map(header).collect()
-        };
-        Self {
-            set: headers(&edits.set),
-            add: headers(&edits.add),
-            remove: names(&edits.remove),
-        }
-    }
-}
-
-impl From<&PathEdit> for proto::PathEdit {
-    fn from(edit: &PathEdit) -> Self {
-        let edit = match edit {
-            PathEdit::Full(path) => proto::path_edit::Edit::Full(path.to_string()),
-            PathEdit::Prefix(path) => proto::path_edit::Edit::Prefix(path.to_string()),
-        };
-        Self { edit: Some(edit) }
-    }
-}
-
-impl From<&Rewrite> for proto::Rewrite {
-    fn from(rewrite: &Rewrite) -> Self {
-        Self {
-            hostname: optional(rewrite.hostname.as_ref()),
-            path: rewrite.path.as_ref().map(Into::into),
-        }
-    }
-}
-
-impl From<&Redirect> for proto::Redirect {
-    fn from(redirect: &Redirect) -> Self {
-        Self {
-            scheme: optional(redirect.scheme.as_ref()),
-            hostname: optional(redirect.hostname.as_ref()),
-            path: redirect.path.as_ref().map(Into::into),
-            port: redirect.port.map_or(0, u32::from),
-            status_code: redirect.status_code.into(),
-        }
-    }
-}
-
-impl From<&Mirror> for proto::Mirror {
-    fn from(mirror: &Mirror) -> Self {
-        Self {
-            backend: mirror.backend.to_string(),
-            numerator: mirror.numerator,
-            denominator: mirror.denominator,
-        }
+fn match_type(condition: &StringMatch) -> proto::MatchType {
+    match condition {
+        StringMatch::Exact(_) => proto::MatchType::Exact,
+        StringMatch::Regex(_) => proto::MatchType::Regex,
     }
 }
 
@@ -230,36 +233,6 @@ impl From<&WeightedBackend> for proto::WeightedBackend {
             weight: choice.weight,
             target: Some(target),
             filters: each(&choice.filters),
-        }
-    }
-}
-
-impl From<&Backend> for proto::Backend {
-    fn from(backend: &Backend) -> Self {
-        let protocol = match backend.protocol {
-            BackendProtocol::Http1 => proto::BackendProtocol::Http1,
-            BackendProtocol::H2c => proto::BackendProtocol::H2c,
-        };
-        Self {
-            name: backend.name.to_string(),
-            namespace: backend.service.namespace.to_string(),
-            service: backend.service.name.to_string(),
-            port: backend.port.into(),
-            protocol: protocol.into(),
-            endpoints: backend.endpoints.to_string(),
-        }
-    }
-}
-
-impl From<&EndpointSet> for proto::EndpointSet {
-    fn from(set: &EndpointSet) -> Self {
-        let endpoints = set.endpoints.iter().map(|endpoint| proto::Endpoint {
-            address: endpoint.address.to_string(),
-            draining: endpoint.draining,
-        });
-        Self {
-            name: set.name.to_string(),
-            endpoints: endpoints.collect(),
         }
     }
 }
@@ -281,6 +254,15 @@ impl From<&PrivateKey> for proto::PrivateKey {
         Self {
             name: key.name.to_string(),
             der: key.der.expose().clone(),
+        }
+    }
+}
+
+impl From<&TrustBundle> for proto::TrustBundle {
+    fn from(bundle: &TrustBundle) -> Self {
+        Self {
+            name: bundle.name.to_string(),
+            certificates: bundle.certificates.clone(),
         }
     }
 }

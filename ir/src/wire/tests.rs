@@ -3,12 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::{
-    Action, Attachment, Backend, BackendProtocol, Certificate, EncodedPart, Endpoint, EndpointSet,
-    Filter, HeaderEdits, HostClaim, Hostname, Listener, ListenerProtocol, Match, Mirror,
-    ObjectName, PathEdit, PathMatch, PrivateKey, Redirect, Rewrite, Route, RouteKind, Rule,
-    SecretBytes, StringMatch, Target, Timeouts, ValueMatch, WeightedBackend,
-};
+use crate::*;
 
 fn host(text: &str) -> Hostname {
     Hostname::parse(text).expect("valid hostname")
@@ -43,12 +38,113 @@ fn rule(action: Action) -> Rule {
                 numerator: 1,
                 denominator: 3,
             }),
+            Filter::Cors(Cors {
+                allow_origins: vec!["https://*.example.com".into()],
+                allow_methods: vec!["GET".into()],
+                allow_headers: vec!["*".into()],
+                expose_headers: vec!["x-id".into()],
+                allow_credentials: true,
+                max_age_s: 5,
+            }),
+            auth(
+                Target::Backend("a".into()),
+                AuthProtocol::Http {
+                    path_prefix: "/auth".into(),
+                    allowed_headers: vec!["cookie".into()],
+                    allowed_response_headers: vec!["x-user".into()],
+                },
+            ),
+            auth(
+                Target::Fault("Service shop/auth does not exist".into()),
+                AuthProtocol::Grpc {
+                    allowed_headers: vec![],
+                },
+            ),
         ],
         action,
         timeouts: Timeouts {
             request_ms: Some(500),
             backend_request_ms: None,
         },
+        retry: Some(Retry {
+            attempts: 2,
+            codes: vec![500, 503],
+            backoff_ms: 10,
+        }),
+        session: Some(session()),
+    }
+}
+
+fn auth(target: Target, protocol: AuthProtocol) -> Filter {
+    Filter::ExternalAuth(ExternalAuth {
+        target,
+        protocol,
+        forward_body_max: Some(1024),
+    })
+}
+
+fn session() -> SessionPersistence {
+    SessionPersistence {
+        name: "id".into(),
+        carrier: SessionCarrier::PermanentCookie,
+        absolute_timeout_ms: Some(1000),
+        idle_timeout_ms: None,
+    }
+}
+
+fn grpc_route() -> Route {
+    let mut route = route();
+    route.kind = RouteKind::Grpc;
+    for rule in &mut route.rules {
+        rule.matches[0].path = PathMatch::Method(GrpcMethod {
+            service: Some(StringMatch::Exact("shop.Cart".into())),
+            method: Some(StringMatch::Regex("Get.*".into())),
+        });
+    }
+    route
+}
+
+fn backend() -> Backend {
+    let service = ObjectName::new("shop", "cart");
+    Backend::of_service("files/shop/cart/80", service, 80)
+}
+
+fn external_backend() -> Backend {
+    Backend {
+        kind: BackendKind::XBackend,
+        protocol: BackendProtocol::Http2,
+        security: Security::Tls(BackendTls {
+            server_name: "api.example.com".into(),
+            sans: vec![
+                SubjectAltName::Dns("*.example.com".into()),
+                SubjectAltName::Uri("spiffe://example/api".into()),
+            ],
+            trust: Trust::Bundle("ca".into()),
+        }),
+        destination: Destination::Dns {
+            hostname: "api.example.com".into(),
+            port: 443,
+        },
+        balancing: Balancing::RingHash(HashKey::Header("x-user".into())),
+        limits: ConnectionLimits {
+            connections: Some(7),
+            pending_requests: Some(0),
+            requests: None,
+        },
+        ejection: Some(Ejection {
+            consecutive_errors: 5,
+            base_ms: 30_000,
+            max_percent: 50,
+            panic_percent: 40,
+        }),
+        retry_budget: Some(RetryBudget {
+            percent: 20,
+            interval_ms: 10_000,
+            min_retries: 10,
+            min_interval_ms: 1_000,
+        }),
+        session: Some(session()),
+        ..backend()
     }
 }
 
@@ -92,21 +188,32 @@ fn parts() -> Vec<Part> {
         Part::Listener(Listener {
             name: "infra/web/https".into(),
             gateway: ObjectName::new("infra", "web"),
+            listener_set: Some(ObjectName::new("shop", "extra")),
             section_name: "https".into(),
             port: 443,
             bind_port: 8443,
             hostname: Hostname::Any,
             protocol: ListenerProtocol::Https {
                 certificates: vec!["files/infra/cert".into()],
+                client_validation: Some(ClientValidation {
+                    trust: "ca".into(),
+                    insecure_fallback: true,
+                }),
             },
+            filters: vec![Filter::RequestHeaders(HeaderEdits::default())],
+            backend_client_certificate: Some("files/infra/client".into()),
         }),
         Part::Route(route()),
+        Part::Route(grpc_route()),
+        Part::Backend(backend()),
+        Part::Backend(external_backend()),
         Part::Backend(Backend {
-            name: "files/shop/cart/80".into(),
-            service: ObjectName::new("shop", "cart"),
-            port: 80,
-            protocol: BackendProtocol::H2c,
-            endpoints: "files/shop/cart/80".into(),
+            security: Security::Broken("no authority".into()),
+            ..backend()
+        }),
+        Part::TrustBundle(TrustBundle {
+            name: "ca".into(),
+            certificates: vec![Bytes::from_static(b"der")],
         }),
         Part::EndpointSet(EndpointSet {
             name: "files/shop/cart/80".into(),

@@ -16,7 +16,7 @@ mod table;
 
 pub use explain::{Candidate, Explanation, ListenerVerdict, Verdict, explain};
 pub use host::{HostMap, host_of};
-pub use matcher::{CompiledMatch, Mismatch, RequestHead};
+pub use matcher::{CompiledMatch, Mismatch, RequestHead, is_grpc};
 pub use pick::{Chosen, Decision, Outcome};
 pub use rule::{
     CompiledAction, CompiledChoice, CompiledEdits, CompiledFilter, CompiledRewrite, CompiledRoute,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
 use regex::{Regex, RegexBuilder};
-use tidegate_ir::{Match, PathMatch, StringMatch, ValueMatch};
+use tidegate_ir::{GrpcMethod, Match, PathMatch, StringMatch, ValueMatch};
 
 use crate::query::Query;
 
@@ -31,7 +31,7 @@ pub struct RequestHead<'r> {
 #[derive(Debug)]
 pub struct CompiledMatch {
     source: Match,
-    path: Option<Regex>,
+    path: PathTest,
     method: Option<Method>,
     headers: Vec<(HeaderName, Text)>,
     query_params: Vec<(Arc<str>, Text)>,
@@ -63,6 +63,19 @@ pub enum Mismatch {
         wanted: ValueMatch,
         /// What the request has.
         found: Option<String>,
+    },
+}
+
+/// What is left to test of a path after the index.
+#[derive(Debug)]
+enum PathTest {
+    /// Nothing: it is exact or a prefix.
+    Indexed,
+    Expression(Regex),
+    /// A gRPC request whose service and method fulfil these.
+    Method {
+        service: Option<Text>,
+        method: Option<Text>,
     },
 }
 
@@ -112,8 +125,12 @@ impl CompiledMatch {
     /// One sentence, when an expression or a header name is not valid.
     pub(crate) fn new(source: &Match) -> Result<Self, String> {
         let path = match &source.path {
-            PathMatch::Regex(expression) => Some(anchored(expression)?),
-            PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+            PathMatch::Regex(expression) => PathTest::Expression(anchored(expression)?),
+            PathMatch::Method(GrpcMethod { service, method }) => PathTest::Method {
+                service: service.as_ref().map(Text::new).transpose()?,
+                method: method.as_ref().map(Text::new).transpose()?,
+            },
+            PathMatch::Exact(_) | PathMatch::Prefix(_) => PathTest::Indexed,
         };
         let method = source.method.as_deref().map(|name| {
             Method::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no HTTP method"))
@@ -149,9 +166,7 @@ impl CompiledMatch {
 
     /// Whether all conditions hold, that on an exact or prefix path excepted: the index has tested it.
     pub(crate) fn holds_beside_indexed_path(&self, probe: &Probe<'_>) -> bool {
-        self.path
-            .as_ref()
-            .is_none_or(|path| path.is_match(probe.head.path))
+        self.path.holds(probe.head)
             && self
                 .method
                 .as_ref()
@@ -170,7 +185,7 @@ impl CompiledMatch {
 
     /// The first condition that does not hold, or `None` where all do.
     pub(crate) fn mismatch(&self, probe: &Probe<'_>) -> Option<Mismatch> {
-        if !self.path_holds(probe.head.path) {
+        if !self.path_holds(probe.head) {
             return Some(Mismatch::Path {
                 wanted: self.source.path.clone(),
             });
@@ -209,15 +224,40 @@ impl CompiledMatch {
         None
     }
 
-    fn path_holds(&self, path: &str) -> bool {
-        match (&self.source.path, &self.path) {
-            (PathMatch::Exact(exact), _) => **exact == *path,
-            (PathMatch::Prefix(prefix), _) => PathMatch::prefix_matches(prefix, path),
-            (PathMatch::Regex(_), expression) => expression
-                .as_ref()
-                .is_some_and(|expression| expression.is_match(path)),
+    fn path_holds(&self, head: &RequestHead<'_>) -> bool {
+        match &self.source.path {
+            PathMatch::Exact(exact) => **exact == *head.path,
+            PathMatch::Prefix(prefix) => PathMatch::prefix_matches(prefix, head.path),
+            PathMatch::Regex(_) | PathMatch::Method(_) => self.path.holds(head),
         }
     }
+}
+
+impl PathTest {
+    fn holds(&self, head: &RequestHead<'_>) -> bool {
+        match self {
+            Self::Indexed => true,
+            Self::Expression(expression) => expression.is_match(head.path),
+            Self::Method { service, method } => {
+                let holds =
+                    |test: &Option<Text>, text| test.as_ref().is_none_or(|test| test.matches(text));
+                let called = head.path.strip_prefix('/').and_then(|p| p.split_once('/'));
+                called.is_some_and(|(called_service, called_method)| {
+                    holds(service, called_service)
+                        && holds(method, called_method)
+                        && is_grpc(head.headers)
+                })
+            }
+        }
+    }
+}
+
+/// Whether a request is a gRPC call: its content type is `application/grpc`, or that with a suffix
+/// or parameters (gRPC over HTTP/2).
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 impl Text {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate_ir::PathMatch;
+use tidegate_ir::{GrpcMethod, PathMatch, StringMatch};
 
 /// Places of candidates in their host's order; every list is ascending, so its first match is its best.
 #[derive(Debug, Default)]
@@ -26,14 +26,31 @@ impl PathIndex {
         match path {
             PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default().push(place),
             PathMatch::Regex(_) => self.expressions.push(place),
-            PathMatch::Prefix(prefix) => {
-                let mut node = &mut self.prefixes;
-                let segments = prefix.strip_prefix('/').filter(|rest| !rest.is_empty());
-                for segment in segments.into_iter().flat_map(|rest| rest.split('/')) {
-                    node = node.children.entry(segment.into()).or_default();
-                }
-                node.here.push(place);
+            PathMatch::Method(method) => self.add_method(place, method),
+            PathMatch::Prefix(prefix) => self.add_prefix(place, prefix),
+        }
+    }
+
+    fn add_prefix(&mut self, place: u32, prefix: &str) {
+        let mut node = &mut self.prefixes;
+        let segments = prefix.strip_prefix('/').filter(|rest| !rest.is_empty());
+        for segment in segments.into_iter().flat_map(|rest| rest.split('/')) {
+            node = node.children.entry(segment.into()).or_default();
+        }
+        node.here.push(place);
+    }
+
+    /// By whatever of `/service/method` is exact; `matches` tests the rest.
+    fn add_method(&mut self, place: u32, condition: &GrpcMethod) {
+        match (&condition.service, &condition.method) {
+            (Some(StringMatch::Exact(service)), Some(StringMatch::Exact(method))) => {
+                let path = format!("/{service}/{method}").into();
+                self.exact.entry(path).or_default().push(place);
             }
+            (Some(StringMatch::Exact(service)), _) => {
+                self.add_prefix(place, &format!("/{service}"));
+            }
+            (None | Some(StringMatch::Regex(_)), _) => self.expressions.push(place),
         }
     }
 

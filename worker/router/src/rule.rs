@@ -237,6 +237,9 @@ impl CompiledFilter {
                 path: path.clone(),
             }),
             Filter::Mirror(mirror) => Self::Mirror(mirror.clone()),
+            Filter::Cors(_) | Filter::ExternalAuth(_) => {
+                return Err("this worker does not know that filter; update it".to_owned());
+            }
         })
     }
 }

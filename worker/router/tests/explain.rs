@@ -14,6 +14,9 @@ fn listener(name: &str, port: u16, host: &str) -> Part {
         bind_port: port,
         hostname: Hostname::parse(host).unwrap(),
         protocol: ListenerProtocol::Http,
+        listener_set: None,
+        filters: vec![],
+        backend_client_certificate: None,
     })
 }
 
@@ -37,6 +40,8 @@ fn route(matches: Vec<Match>) -> Part {
         filters: vec![],
         action: Action::Fault("".into()),
         timeouts: Timeouts::default(),
+        retry: None,
+        session: None,
     });
     Part::Route(Route {
         kind: RouteKind::Http,

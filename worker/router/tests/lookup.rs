@@ -56,7 +56,17 @@ fn values(name: &'static str) -> impl Strategy<Value = Vec<ValueMatch>> {
 }
 
 fn matches() -> impl Strategy<Value = Match> {
+    let service = select(vec![None, Some("a"), Some("b")]);
+    let call = select(vec![None, Some("b"), Some("c")]);
+    let grpc = (service, call).prop_map(|(service, method)| {
+        let exact = |text: &str| StringMatch::Exact(text.into());
+        PathMatch::Method(GrpcMethod {
+            service: service.map(exact),
+            method: method.map(exact),
+        })
+    });
     let path = prop_oneof![
+        2 => grpc,
         3 => select(&PATHS[..]).prop_map(|path| PathMatch::Prefix(path.into())),
         2 => select(&PATHS[..]).prop_map(|path| PathMatch::Exact(path.into())),
         1 => select(vec!["/a.*", "/(a|b)", ".*"]).prop_map(|path| PathMatch::Regex(path.into())),
@@ -93,6 +103,8 @@ fn routes(listeners: usize) -> impl Strategy<Value = Vec<Route>> {
         filters: vec![],
         action: Action::Fault("".into()),
         timeouts: Timeouts::default(),
+        retry: None,
+        session: None,
     });
     let rules = proptest::collection::vec(rule, 1..4);
     let attached = (0..listeners, proptest::collection::vec(claims(), 1..3));
@@ -124,6 +136,9 @@ fn listener(index: usize, host: &str) -> Listener {
         bind_port: PORT,
         hostname: Hostname::parse(host).unwrap(),
         protocol: ListenerProtocol::Http,
+        listener_set: None,
+        filters: vec![],
+        backend_client_certificate: None,
     }
 }
 
@@ -155,8 +170,12 @@ fn requests() -> impl Strategy<Value = Asked> {
     let path = path.prop_map(|(path, tail)| format!("{path}{tail}"));
     let query = select(vec![None, Some("q=1"), Some("q=3&q=1"), Some("q=%32")]);
     let header = proptest::option::of(select(vec!["1", "2", "3"]));
-    (method, host, path, query, header).prop_map(|(method, host, path, query, header)| {
+    let asked = (method, host, path, query, header, any::<bool>());
+    asked.prop_map(|(method, host, path, query, header, grpc)| {
         let mut headers = HeaderMap::new();
+        if grpc {
+            headers.insert("content-type", "application/grpc+proto".parse().unwrap());
+        }
         if let Some(header) = header {
             headers.insert("x-h", header.parse().unwrap());
         }
@@ -227,6 +246,19 @@ fn holds(matching: &Match, asked: &Asked) -> bool {
         PathMatch::Exact(exact) => **exact == *asked.path,
         PathMatch::Prefix(prefix) => PathMatch::prefix_matches(prefix, &asked.path),
         PathMatch::Regex(expression) => whole(expression, &asked.path),
+        PathMatch::Method(condition) => {
+            let called = asked.path[1..].split_once('/');
+            let holds = |wanted: &Option<StringMatch>, found| {
+                wanted
+                    .as_ref()
+                    .is_none_or(|wanted| text(wanted, Some(found)))
+            };
+            let is_grpc = asked.headers.get("content-type").is_some();
+            is_grpc
+                && called.is_some_and(|(service, method)| {
+                    holds(&condition.service, service) && holds(&condition.method, method)
+                })
+        }
     };
     let header = asked
         .headers

@@ -18,6 +18,9 @@ fn listener() -> Part {
         bind_port: 80,
         hostname: Hostname::Any,
         protocol: ListenerProtocol::Http,
+        listener_set: None,
+        filters: vec![],
+        backend_client_certificate: None,
     })
 }
 
@@ -44,6 +47,8 @@ fn route(index: usize, reason: &str) -> Part {
             filters: vec![],
             action: Action::Fault(reason.into()),
             timeouts: Timeouts::default(),
+            retry: None,
+            session: None,
         }],
     })
 }

@@ -321,7 +321,7 @@ impl Head {
         *request.headers_mut() = self.headers;
         let mut uri = http::uri::Parts::default();
         uri.path_and_query = Some(self.path_and_query);
-        if protocol == BackendProtocol::H2c {
+        if protocol == BackendProtocol::Http2 {
             let host = request.headers_mut().remove(header::HOST);
             uri.authority = host.and_then(|host| host.as_bytes().try_into().ok());
             uri.scheme = scheme.parse().ok().filter(|_| uri.authority.is_some());

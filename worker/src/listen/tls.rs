@@ -74,7 +74,7 @@ impl TlsBuilder {
         let keys = self.keys(snapshot, previous, problems);
         let mut ports: BTreeMap<u16, BTreeMap<Hostname, ListenerCertificates>> = BTreeMap::new();
         for listener in snapshot.listeners() {
-            let ListenerProtocol::Https { certificates } = &listener.protocol else {
+            let ListenerProtocol::Https { certificates, .. } = &listener.protocol else {
                 continue;
             };
             let port = ports.entry(listener.bind_port).or_default();

@@ -42,7 +42,7 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_ir::{BackendProtocol, Endpoint, ObjectName};
+    use tidegate_ir::{Endpoint, ObjectName};
 
     use super::*;
 
@@ -55,13 +55,7 @@ mod tests {
             name: "e".into(),
             endpoints: endpoints.collect(),
         };
-        let backend = Backend {
-            name: "b".into(),
-            service: ObjectName::new("ns", "svc"),
-            port: 80,
-            protocol: BackendProtocol::Http1,
-            endpoints: "e".into(),
-        };
+        let backend = Backend::of_service("e", ObjectName::new("ns", "svc"), 80);
         Upstream::new(backend, &endpoints)
     }
 

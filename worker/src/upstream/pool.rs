@@ -118,7 +118,7 @@ impl Pool {
                     reused,
                 }))
             }
-            BackendProtocol::H2c => {
+            BackendProtocol::Http2 => {
                 let shared = if fresh { None } else { self.share(address) };
                 let connection = match shared {
                     Some(connection) => connection,

@@ -43,7 +43,7 @@ async fn serving(backends: Vec<Part>) -> Running {
 #[tokio::test]
 async fn a_backend_may_speak_http2() {
     let echo = Echo::start("a").await;
-    let running = serving(backend_of("a", &[echo.address], BackendProtocol::H2c)).await;
+    let running = serving(backend_of("a", &[echo.address], BackendProtocol::Http2)).await;
     for _ in 0..3 {
         let answer = get(running.address("http"), "shop.example", "/x?y=z").await;
         assert_eq!(
@@ -93,7 +93,7 @@ async fn an_upgrade_becomes_a_tunnel() {
 #[tokio::test]
 async fn trailers_pass_through_http2() {
     let address = serve_with_trailers().await;
-    let running = serving(backend_of("a", &[address], BackendProtocol::H2c)).await;
+    let running = serving(backend_of("a", &[address], BackendProtocol::Http2)).await;
     let address = running.address("http");
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) =
@@ -202,7 +202,10 @@ fn certificate(name: &str, dns: &[&str]) -> (Vec<Part>, CertificateDer<'static>)
 fn https(section: &str, host: &str, certificates: &[&str]) -> Listener {
     let certificates = certificates.iter().map(|name| (*name).into()).collect();
     Listener {
-        protocol: ListenerProtocol::Https { certificates },
+        protocol: ListenerProtocol::Https {
+            certificates,
+            client_validation: None,
+        },
         ..listener_at(section, 443, host)
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use tidegate_ir::{
-    Action, Filter, Match, PathMatch, Rule, Snapshot, StringMatch, Target, ValueMatch,
+    Action, Destination, Filter, Match, PartName, PathMatch, Rule, Security, Snapshot, StringMatch,
+    Target, ValueMatch,
 };
 use tidegate_router::{Candidate, Explanation, ListenerVerdict, Mismatch, Verdict};
 
@@ -141,10 +142,25 @@ impl Report<'_> {
         let Some(backend) = self.snapshot.backend(name) else {
             return name.to_string();
         };
-        let endpoints = self.snapshot.endpoint_set(&backend.endpoints);
-        let endpoints = endpoints
-            .map(|set| set.endpoints.as_slice())
-            .unwrap_or_default();
+        let object = format!(
+            "{} {} port {}",
+            backend.kind.object_kind(),
+            backend.object,
+            backend.port
+        );
+        let addresses = match (&backend.security, &backend.destination) {
+            (Security::Broken(reason), _) => format!("500: {reason}"),
+            (_, Destination::Endpoints(set)) => self.addresses(set),
+            (_, Destination::Dns { hostname, port }) => {
+                format!("{hostname}:{port}, looked up in the DNS")
+            }
+        };
+        format!("{object} → {addresses}")
+    }
+
+    fn addresses(&self, set: &PartName) -> String {
+        let set = self.snapshot.endpoint_set(set);
+        let endpoints = set.map(|set| set.endpoints.as_slice()).unwrap_or_default();
         let addresses: Vec<_> = endpoints
             .iter()
             .map(|endpoint| match endpoint.address {
@@ -152,15 +168,11 @@ impl Report<'_> {
                 address => address.to_string(),
             })
             .collect();
-        let addresses = match addresses.len() {
+        match addresses.len() {
             0 => "503: it has no endpoint".to_owned(),
             1..=8 => addresses.join(", "),
             n => format!("{}, and {} more", addresses[..8].join(", "), n - 8),
-        };
-        format!(
-            "Service {} port {} → {addresses}",
-            backend.service, backend.port
-        )
+        }
     }
 }
 
@@ -195,6 +207,15 @@ fn path_text(path: &PathMatch) -> String {
         PathMatch::Exact(path) => format!("path {path}"),
         PathMatch::Prefix(path) => format!("path prefix {path}"),
         PathMatch::Regex(path) => format!("path ~ {path}"),
+        PathMatch::Method(condition) => {
+            let part = |name: &str, part: &Option<StringMatch>| match part {
+                None => format!("any {name}"),
+                Some(StringMatch::Exact(text)) => format!("{name} {text}"),
+                Some(StringMatch::Regex(text)) => format!("{name} ~ {text}"),
+            };
+            let service = part("service", &condition.service);
+            format!("gRPC {service}, {}", part("method", &condition.method))
+        }
     }
 }
 
@@ -242,6 +263,11 @@ fn filter_text(filter: &Filter) -> String {
             let share = f64::from(mirror.numerator) * 100.0 / f64::from(mirror.denominator.max(1));
             format!("mirror {share:.1} % to {}", mirror.backend)
         }
+        Filter::Cors(cors) => format!("CORS for {}", cors.allow_origins.join(", ")),
+        Filter::ExternalAuth(auth) => match &auth.target {
+            Target::Backend(name) => format!("asks {name} first"),
+            Target::Fault(reason) => format!("refuses all: {reason}"),
+        },
     }
 }
 

@@ -131,6 +131,8 @@ fn compile_rules(
                 None => outcome.action,
             },
             timeouts: timeouts(object),
+            retry: None,
+            session: None,
         });
     }
     report_shadowed(objects, &rules, findings);

@@ -19,6 +19,9 @@ pub fn listener_at(section: &str, port: u16, host: &str) -> Listener {
         bind_port: port,
         hostname: Hostname::parse(host).unwrap(),
         protocol: ListenerProtocol::Http,
+        listener_set: None,
+        filters: vec![],
+        backend_client_certificate: None,
     }
 }
 
@@ -37,11 +40,8 @@ pub fn backend_of(name: &str, addresses: &[SocketAddr], protocol: BackendProtoco
     endpoints.sort();
     vec![
         Part::Backend(Backend {
-            name: name.into(),
-            service: ObjectName::new("shop", name),
-            port: 80,
             protocol,
-            endpoints: name.into(),
+            ..Backend::of_service(name, ObjectName::new("shop", name), 80)
         }),
         Part::EndpointSet(EndpointSet {
             name: name.into(),
@@ -88,6 +88,8 @@ pub fn rule(matches: Vec<Match>, action: Action) -> Rule {
         filters: vec![],
         action,
         timeouts: Timeouts::default(),
+        retry: None,
+        session: None,
     }
 }
 
