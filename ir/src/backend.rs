@@ -127,11 +127,11 @@ impl Backend {
             Destination::Endpoints(name) => Some(PartKey::new(PartKind::EndpointSet, name.clone())),
             Destination::Dns { .. } => None,
         };
-        let trust = match &self.security {
-            Security::Tls(tls) => tls.trust.reference(),
-            Security::Plain | Security::Broken(_) => None,
+        let tls = match &self.security {
+            Security::Tls(tls) => tls.references(),
+            Security::Plain | Security::Broken(_) => vec![],
         };
-        endpoints.into_iter().chain(trust).collect()
+        endpoints.into_iter().chain(tls).collect()
     }
 }
 

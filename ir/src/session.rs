@@ -13,8 +13,8 @@ pub struct SessionPersistence {
     pub carrier: SessionCarrier,
     /// A session ends that long after its begin, in milliseconds; at least 1.
     pub absolute_timeout_ms: Option<u64>,
-    /// A session ends that long after its last request, in milliseconds; at least 1.
-    pub idle_timeout_ms: Option<u64>,
+    /// Path of the cookie, which begins with `/`; empty for a header.
+    pub path: Arc<str>,
 }
 
 /// What carries a session.

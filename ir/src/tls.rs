@@ -52,6 +52,8 @@ pub struct BackendTls {
     pub sans: Vec<SubjectAltName>,
     /// Who must have signed the certificate.
     pub trust: Trust,
+    /// Name of the [`Certificate`] part that is shown; `None` for that of the listener, if any.
+    pub client_certificate: Option<PartName>,
 }
 
 /// A name that a certificate can be for.
@@ -72,12 +74,15 @@ pub enum Trust {
     System,
 }
 
-impl Trust {
-    pub(crate) fn reference(&self) -> Option<PartKey> {
-        match self {
-            Self::Bundle(name) => Some(PartKey::new(PartKind::TrustBundle, name.clone())),
-            Self::System => None,
-        }
+impl BackendTls {
+    pub(crate) fn references(&self) -> Vec<PartKey> {
+        let trust = match &self.trust {
+            Trust::Bundle(name) => Some(PartKey::new(PartKind::TrustBundle, name.clone())),
+            Trust::System => None,
+        };
+        let certificate = self.client_certificate.iter();
+        let certificate = certificate.map(|name| PartKey::new(PartKind::Certificate, name.clone()));
+        trust.into_iter().chain(certificate).collect()
     }
 }
 

@@ -218,7 +218,7 @@ impl TryFrom<proto::SessionPersistence> for SessionPersistence {
             name: text("session.name", wire.name)?,
             carrier,
             absolute_timeout_ms: (wire.absolute_timeout_ms > 0).then_some(wire.absolute_timeout_ms),
-            idle_timeout_ms: (wire.idle_timeout_ms > 0).then_some(wire.idle_timeout_ms),
+            path: wire.path.into(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use tidegate_proto::ir::v1 as proto;
 
 use super::InvalidPart;
-use super::decode::{Decoded, each, port, set, text, unknown};
+use super::decode::{Decoded, each, optional, port, set, text, unknown};
 use crate::{
     Backend, BackendKind, BackendProtocol, BackendTls, Balancing, ConnectionLimits, Destination,
     Ejection, Endpoint, EndpointSet, HashKey, ObjectName, RetryBudget, Security,
@@ -77,6 +77,7 @@ impl TryFrom<proto::BackendTls> for BackendTls {
             server_name: text("tls.server_name", wire.server_name)?,
             sans: each("tls.sans", wire.sans)?,
             trust,
+            client_certificate: optional(wire.client_certificate),
         })
     }
 }

@@ -156,7 +156,7 @@ impl From<&SessionPersistence> for proto::SessionPersistence {
             name: session.name.to_string(),
             carrier: carrier.into(),
             absolute_timeout_ms: session.absolute_timeout_ms.unwrap_or(0),
-            idle_timeout_ms: session.idle_timeout_ms.unwrap_or(0),
+            path: session.path.to_string(),
         }
     }
 }

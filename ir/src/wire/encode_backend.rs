@@ -2,7 +2,7 @@
 
 use tidegate_proto::ir::v1 as proto;
 
-use super::encode::{each, fault};
+use super::encode::{each, fault, optional};
 use crate::{
     Backend, BackendKind, BackendProtocol, BackendTls, Balancing, ConnectionLimits, Destination,
     Ejection, EndpointSet, HashKey, RetryBudget, Security, SubjectAltName, Trust,
@@ -70,6 +70,7 @@ impl From<&BackendTls> for proto::BackendTls {
             server_name: tls.server_name.to_string(),
             sans: each(&tls.sans),
             trust,
+            client_certificate: optional(tls.client_certificate.as_ref()),
         }
     }
 }

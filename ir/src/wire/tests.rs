@@ -88,7 +88,7 @@ fn session() -> SessionPersistence {
         name: "id".into(),
         carrier: SessionCarrier::PermanentCookie,
         absolute_timeout_ms: Some(1000),
-        idle_timeout_ms: None,
+        path: "/".into(),
     }
 }
 
@@ -120,6 +120,7 @@ fn external_backend() -> Backend {
                 SubjectAltName::Uri("spiffe://example/api".into()),
             ],
             trust: Trust::Bundle("ca".into()),
+            client_certificate: Some("files/shop/client".into()),
         }),
         destination: Destination::Dns {
             hostname: "api.example.com".into(),
