@@ -276,7 +276,7 @@ impl GatewayPlan {
             .spec
             .tls
             .as_ref()
-            .and_then(|tls| tls.get("backend"));
+            .and_then(|tls| tls.backend.as_ref());
         if backend_tls.is_some() {
             let message = "tls.backend is not supported yet; remove it";
             return Condition::no("ResolvedRefs", "InvalidClientCertificateRef", message);

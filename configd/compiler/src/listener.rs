@@ -170,7 +170,7 @@ impl Planning<'_> {
             .spec
             .tls
             .as_ref()
-            .and_then(|tls| tls.get("frontend"));
+            .and_then(|tls| tls.frontend.as_ref());
         if frontend.is_some() && listener.protocol == "HTTPS" {
             let message = "the Gateway's spec.tls.frontend is not supported yet, and without it \
                            clients would not be verified; remove it";

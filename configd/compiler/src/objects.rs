@@ -6,11 +6,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_ir::ObjectName;
 
-use crate::api::GATEWAY_GROUP;
-use crate::api::core::{EndpointSlice, Namespace};
+use crate::api::backend_policy::BackendPolicySpec;
+use crate::api::backend_tls_policy::BackendTlsPolicySpec;
+use crate::api::core::{ClusterTrustBundle, ConfigMap, EndpointSlice, Namespace, Pod};
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
+use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
+use crate::api::listener_set::ListenerSetSpec;
 use crate::api::reference_grant::ReferenceGrantSpec;
+use crate::api::service_import::ServiceImport;
+use crate::api::traffic_policy::TrafficPolicySpec;
+use crate::api::x_backend::XBackendSpec;
+use crate::api::{
+    CERTIFICATES_GROUP, EXPERIMENTAL_GROUP, GATEWAY_GROUP, MULTICLUSTER_GROUP, OWN_GROUP,
+};
 use crate::secret::TlsSecret;
 use crate::service::{self, ServicePorts};
 
@@ -75,12 +84,22 @@ pub(crate) struct Parsed<S> {
 pub(crate) enum Known {
     GatewayClass(GatewayClassSpec),
     Gateway(GatewaySpec),
+    ListenerSet(ListenerSetSpec),
     HttpRoute(HttpRouteSpec),
+    GrpcRoute(GrpcRouteSpec),
+    BackendTlsPolicy(BackendTlsPolicySpec),
+    XBackend(XBackendSpec),
+    TrafficPolicy(TrafficPolicySpec),
+    BackendPolicy(BackendPolicySpec),
+    ServiceImport(ServiceImport),
     ReferenceGrant(ReferenceGrantSpec),
     Namespace(Namespace),
     Service(ServicePorts),
     EndpointSlice(EndpointSlice),
     Secret(TlsSecret),
+    ConfigMap(ConfigMap),
+    ClusterTrustBundle(ClusterTrustBundle),
+    Pod(Pod),
 }
 
 type Table<S> = BTreeMap<Place, Arc<Parsed<S>>>;
@@ -90,7 +109,14 @@ type Table<S> = BTreeMap<Place, Arc<Parsed<S>>>;
 pub(crate) struct Objects {
     pub(crate) classes: Table<GatewayClassSpec>,
     pub(crate) gateways: Table<GatewaySpec>,
+    pub(crate) listener_sets: Table<ListenerSetSpec>,
     pub(crate) http_routes: Table<HttpRouteSpec>,
+    pub(crate) grpc_routes: Table<GrpcRouteSpec>,
+    pub(crate) backend_tls_policies: Table<BackendTlsPolicySpec>,
+    pub(crate) x_backends: Table<XBackendSpec>,
+    pub(crate) traffic_policies: Table<TrafficPolicySpec>,
+    pub(crate) backend_policies: Table<BackendPolicySpec>,
+    pub(crate) service_imports: Table<ServiceImport>,
     pub(crate) grants: Table<ReferenceGrantSpec>,
     pub(crate) namespaces: Table<Namespace>,
     pub(crate) services: Table<ServicePorts>,
@@ -98,6 +124,9 @@ pub(crate) struct Objects {
     /// The slices of each Service.
     pub(crate) slices_by_service: BTreeMap<Place, BTreeSet<Place>>,
     pub(crate) secrets: Table<TlsSecret>,
+    pub(crate) config_maps: Table<ConfigMap>,
+    pub(crate) trust_bundles: Table<ClusterTrustBundle>,
+    pub(crate) pods: Table<Pod>,
 }
 
 impl Place {
@@ -151,9 +180,22 @@ pub fn is_known(group: &str, kind: &str) -> bool {
     match group {
         GATEWAY_GROUP => matches!(
             kind,
-            "GatewayClass" | "Gateway" | "HTTPRoute" | "ReferenceGrant"
+            "GatewayClass"
+                | "Gateway"
+                | "ListenerSet"
+                | "HTTPRoute"
+                | "GRPCRoute"
+                | "BackendTLSPolicy"
+                | "ReferenceGrant"
         ),
-        "" => matches!(kind, "Namespace" | "Service" | "Secret"),
+        EXPERIMENTAL_GROUP => matches!(kind, "XBackend" | "XBackendTrafficPolicy"),
+        OWN_GROUP => kind == "BackendPolicy",
+        MULTICLUSTER_GROUP => kind == "ServiceImport",
+        CERTIFICATES_GROUP => kind == "ClusterTrustBundle",
+        "" => matches!(
+            kind,
+            "Namespace" | "Service" | "Secret" | "ConfigMap" | "Pod"
+        ),
         "discovery.k8s.io" => kind == "EndpointSlice",
         _ => false,
     }
@@ -171,7 +213,14 @@ impl Objects {
         match known {
             Known::GatewayClass(spec) => insert!(classes, spec),
             Known::Gateway(spec) => insert!(gateways, spec),
+            Known::ListenerSet(spec) => insert!(listener_sets, spec),
             Known::HttpRoute(spec) => insert!(http_routes, spec),
+            Known::GrpcRoute(spec) => insert!(grpc_routes, spec),
+            Known::BackendTlsPolicy(spec) => insert!(backend_tls_policies, spec),
+            Known::XBackend(spec) => insert!(x_backends, spec),
+            Known::TrafficPolicy(spec) => insert!(traffic_policies, spec),
+            Known::BackendPolicy(spec) => insert!(backend_policies, spec),
+            Known::ServiceImport(spec) => insert!(service_imports, spec),
             Known::ReferenceGrant(spec) => insert!(grants, spec),
             Known::Namespace(spec) => insert!(namespaces, spec),
             Known::Service(spec) => insert!(services, spec),
@@ -185,6 +234,9 @@ impl Objects {
                 insert!(slices, spec);
             }
             Known::Secret(spec) => insert!(secrets, spec),
+            Known::ConfigMap(spec) => insert!(config_maps, spec),
+            Known::ClusterTrustBundle(spec) => insert!(trust_bundles, spec),
+            Known::Pod(spec) => insert!(pods, spec),
         }
     }
 
@@ -194,11 +246,23 @@ impl Objects {
         match (&*key.group, &*key.kind) {
             (GATEWAY_GROUP, "GatewayClass") => drop(self.classes.remove(&place)),
             (GATEWAY_GROUP, "Gateway") => drop(self.gateways.remove(&place)),
+            (GATEWAY_GROUP, "ListenerSet") => drop(self.listener_sets.remove(&place)),
             (GATEWAY_GROUP, "HTTPRoute") => drop(self.http_routes.remove(&place)),
+            (GATEWAY_GROUP, "GRPCRoute") => drop(self.grpc_routes.remove(&place)),
+            (GATEWAY_GROUP, "BackendTLSPolicy") => drop(self.backend_tls_policies.remove(&place)),
+            (EXPERIMENTAL_GROUP, "XBackend") => drop(self.x_backends.remove(&place)),
+            (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy") => {
+                drop(self.traffic_policies.remove(&place));
+            }
+            (OWN_GROUP, "BackendPolicy") => drop(self.backend_policies.remove(&place)),
+            (MULTICLUSTER_GROUP, "ServiceImport") => drop(self.service_imports.remove(&place)),
+            (CERTIFICATES_GROUP, "ClusterTrustBundle") => drop(self.trust_bundles.remove(&place)),
             (GATEWAY_GROUP, "ReferenceGrant") => drop(self.grants.remove(&place)),
             ("", "Namespace") => drop(self.namespaces.remove(&place)),
             ("", "Service") => drop(self.services.remove(&place)),
             ("", "Secret") => drop(self.secrets.remove(&place)),
+            ("", "ConfigMap") => drop(self.config_maps.remove(&place)),
+            ("", "Pod") => drop(self.pods.remove(&place)),
             ("discovery.k8s.io", "EndpointSlice") => self.forget_slice(&place),
             _ => {}
         }

@@ -3,12 +3,23 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::GATEWAY_GROUP;
-use crate::api::core::{EndpointSlice, Namespace, Secret, Service};
+use crate::api::backend_policy::BackendPolicySpec;
+use crate::api::backend_tls_policy::BackendTlsPolicySpec;
+use crate::api::core::{
+    ClusterTrustBundle, ConfigMap, EndpointSlice, Namespace, Pod, Secret, Service,
+};
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
+use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
+use crate::api::listener_set::ListenerSetSpec;
 use crate::api::meta::Strict;
 use crate::api::reference_grant::ReferenceGrantSpec;
+use crate::api::service_import::ServiceImport;
+use crate::api::traffic_policy::TrafficPolicySpec;
+use crate::api::x_backend::XBackendSpec;
+use crate::api::{
+    CERTIFICATES_GROUP, EXPERIMENTAL_GROUP, GATEWAY_GROUP, MULTICLUSTER_GROUP, OWN_GROUP,
+};
 use crate::objects::Known;
 use crate::rules;
 use crate::secret::TlsSecret;
@@ -80,6 +91,32 @@ pub(crate) fn read(
             checked(&object, rules::http_route)?;
             Known::HttpRoute(object.spec)
         }
+        (GATEWAY_GROUP, "ListenerSet") => {
+            let object: Strict<ListenerSetSpec> = typed(json)?;
+            Known::ListenerSet(object.spec)
+        }
+        (GATEWAY_GROUP, "GRPCRoute") => {
+            let object: Strict<GrpcRouteSpec> = typed(json)?;
+            Known::GrpcRoute(object.spec)
+        }
+        (GATEWAY_GROUP, "BackendTLSPolicy") => {
+            let object: Strict<BackendTlsPolicySpec> = typed(json)?;
+            Known::BackendTlsPolicy(object.spec)
+        }
+        (EXPERIMENTAL_GROUP, "XBackend") => {
+            let object: Strict<XBackendSpec> = typed(json)?;
+            Known::XBackend(object.spec)
+        }
+        (EXPERIMENTAL_GROUP, _) => {
+            let object: Strict<TrafficPolicySpec> = typed(json)?;
+            Known::TrafficPolicy(object.spec)
+        }
+        (OWN_GROUP, _) => {
+            let object: Strict<BackendPolicySpec> = typed(json)?;
+            Known::BackendPolicy(object.spec)
+        }
+        (MULTICLUSTER_GROUP, _) => Known::ServiceImport(typed::<ServiceImport>(json)?),
+        (CERTIFICATES_GROUP, _) => Known::ClusterTrustBundle(typed::<ClusterTrustBundle>(json)?),
         (GATEWAY_GROUP, _) => {
             let object: Strict<ReferenceGrantSpec> = typed(json)?;
             checked(&object, rules::reference_grant)?;
@@ -87,6 +124,8 @@ pub(crate) fn read(
         }
         (_, "Namespace") => Known::Namespace(typed::<Namespace>(json)?),
         (_, "Service") => Known::Service(ServicePorts::new(typed::<Service>(json)?)),
+        (_, "ConfigMap") => Known::ConfigMap(typed::<ConfigMap>(json)?),
+        (_, "Pod") => Known::Pod(typed::<Pod>(json)?),
         (_, "EndpointSlice") => Known::EndpointSlice(typed::<EndpointSlice>(json)?),
         _ => Known::Secret(TlsSecret::new(&typed::<Secret>(json)?)),
     };
@@ -128,7 +167,11 @@ fn check_identity(group: &str, kind: &str, json: &Value) -> Result<(), InvalidFi
         return Ok(());
     }
     let served: &[&str] = match (group, kind) {
-        (GATEWAY_GROUP, _) => &["v1", "v1beta1"],
+        (GATEWAY_GROUP, "GatewayClass" | "Gateway" | "HTTPRoute" | "ReferenceGrant") => {
+            &["v1", "v1beta1"]
+        }
+        (EXPERIMENTAL_GROUP | OWN_GROUP, _) => &["v1alpha1"],
+        (MULTICLUSTER_GROUP | CERTIFICATES_GROUP, _) => &["v1beta1", "v1alpha1"],
         _ => &["v1"],
     };
     let full = |version: &&str| match group {

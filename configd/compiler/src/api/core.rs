@@ -1,4 +1,4 @@
-//! The core objects that a Gateway needs: Namespace, Service, EndpointSlice, Secret.
+//! The core objects that a Gateway needs: Namespace, Service, EndpointSlice, Secret and some more.
 //!
 //! Only fields that compile are read; the many others are Kubernetes' business.
 
@@ -93,4 +93,65 @@ pub(crate) struct Secret {
     /// Plain text, as files may have it.
     #[serde(default)]
     pub(crate) string_data: BTreeMap<String, String>,
+}
+
+/// A ConfigMap; only the entry with certificates of authorities is read.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConfigMap {
+    #[serde(default)]
+    pub(crate) data: ConfigMapData,
+}
+
+/// The entry of a ConfigMap that compiles.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ConfigMapData {
+    /// PEM.
+    #[serde(rename = "ca.crt")]
+    pub(crate) authorities: Option<String>,
+}
+
+/// A ClusterTrustBundle (certificates.k8s.io).
+#[derive(Debug, Deserialize)]
+pub(crate) struct ClusterTrustBundle {
+    pub(crate) spec: ClusterTrustBundleSpec,
+}
+
+/// `ClusterTrustBundle.spec`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClusterTrustBundleSpec {
+    /// PEM.
+    pub(crate) trust_bundle: String,
+}
+
+/// A Pod.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Pod {
+    #[serde(default)]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) status: PodStatus,
+}
+
+/// `Pod.status`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PodStatus {
+    #[serde(rename = "podIPs")]
+    pub(crate) pod_ips: Vec<PodIp>,
+    pub(crate) conditions: Vec<PodCondition>,
+}
+
+/// An address of a Pod.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PodIp {
+    pub(crate) ip: String,
+}
+
+/// A condition of a Pod.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PodCondition {
+    #[serde(rename = "type")]
+    pub(crate) type_: String,
+    pub(crate) status: String,
 }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::meta::{LabelSelector, ParametersReference, SecretObjectReference};
+use super::http_filter::HttpExternalAuthFilter;
+use super::meta::{
+    LabelSelector, LocalObjectReference, ObjectReference, ParametersReference,
+    SecretObjectReference,
+};
 
 /// `GatewayClass.spec`.
 #[derive(Debug, Deserialize)]
@@ -27,9 +30,94 @@ pub(crate) struct GatewaySpec {
     #[serde(default)]
     pub(crate) addresses: Vec<GatewayAddress>,
     pub(crate) infrastructure: Option<GatewayInfrastructure>,
-    pub(crate) allowed_listeners: Option<Value>,
-    pub(crate) tls: Option<Value>,
+    pub(crate) allowed_listeners: Option<AllowedListeners>,
+    pub(crate) tls: Option<GatewayTls>,
     pub(crate) default_scope: Option<String>,
+}
+
+/// Which ListenerSets may attach.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AllowedListeners {
+    pub(crate) namespaces: Option<ListenerNamespaces>,
+}
+
+/// From which namespaces ListenerSets may attach; none if nothing is said.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ListenerNamespaces {
+    pub(crate) from: Option<String>,
+    pub(crate) selector: Option<LabelSelector>,
+}
+
+/// TLS of the whole Gateway, towards backends and clients.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GatewayTls {
+    pub(crate) backend: Option<GatewayBackendTls>,
+    pub(crate) frontend: Option<FrontendTls>,
+}
+
+/// What is shown to backends.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GatewayBackendTls {
+    pub(crate) client_certificate_ref: Option<SecretObjectReference>,
+}
+
+/// What is asked of clients, for all ports and for some.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FrontendTls {
+    pub(crate) default: FrontendTlsConfig,
+    #[serde(default)]
+    pub(crate) per_port: Vec<FrontendTlsPort>,
+}
+
+/// What is asked of clients on one port.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FrontendTlsPort {
+    pub(crate) port: u16,
+    pub(crate) tls: FrontendTlsConfig,
+}
+
+/// What is asked of clients.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct FrontendTlsConfig {
+    pub(crate) validation: Option<FrontendValidation>,
+}
+
+/// Which certificates of clients are good (GEP-91).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FrontendValidation {
+    #[serde(rename = "caCertificateRefs")]
+    pub(crate) ca_certificate_refs: Vec<ObjectReference>,
+    #[serde(default = "allow_valid_only")]
+    pub(crate) mode: String,
+}
+
+fn allow_valid_only() -> String {
+    "AllowValidOnly".to_owned()
+}
+
+/// Filters that run before a route is looked for (GEP-5224).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ListenerFilters {
+    pub(crate) requests: Vec<ListenerFilter>,
+}
+
+/// One filter; `type` says which of the other fields is set.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ListenerFilter {
+    #[serde(rename = "type")]
+    pub(crate) type_: String,
+    pub(crate) external_auth: Option<HttpExternalAuthFilter>,
+    pub(crate) extension_ref: Option<LocalObjectReference>,
 }
 
 /// An address that the user asks for.
@@ -40,8 +128,7 @@ pub(crate) struct GatewayAddress {
     pub(crate) type_: String,
     #[serde(default)]
     pub(crate) value: String,
-    #[serde(rename = "routability")]
-    pub(crate) _routability: Option<String>,
+    pub(crate) routability: Option<String>,
 }
 
 fn ip_address() -> String {
@@ -69,7 +156,7 @@ pub(crate) struct Listener {
     pub(crate) protocol: String,
     pub(crate) tls: Option<ListenerTls>,
     pub(crate) allowed_routes: Option<AllowedRoutes>,
-    pub(crate) filters: Option<Value>,
+    pub(crate) filters: Option<ListenerFilters>,
 }
 
 /// How a listener ends TLS.

@@ -1,9 +1,9 @@
 //! HTTPRoute.
 
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::meta::{BackendObjectReference, ParentReference, service};
+use super::http_filter::HttpRouteFilter;
+use super::meta::{BackendObjectReference, ParentReference, SessionPersistence, service};
 
 /// `HTTPRoute.spec`.
 #[derive(Debug, Deserialize)]
@@ -31,8 +31,8 @@ pub(crate) struct HttpRouteRule {
     pub(crate) filters: Vec<HttpRouteFilter>,
     pub(crate) backend_refs: Vec<HttpBackendRef>,
     pub(crate) timeouts: Option<HttpRouteTimeouts>,
-    pub(crate) retry: Option<Value>,
-    pub(crate) session_persistence: Option<Value>,
+    pub(crate) retry: Option<HttpRouteRetry>,
+    pub(crate) session_persistence: Option<SessionPersistence>,
 }
 
 /// Durations are GEP-2257 texts.
@@ -81,97 +81,17 @@ pub(crate) struct HttpValueMatch {
     pub(crate) value: String,
 }
 
-fn exact() -> String {
+pub(super) fn exact() -> String {
     "Exact".to_owned()
 }
 
-/// One filter; `type` says which of the other fields is set.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct HttpRouteFilter {
-    #[serde(rename = "type")]
-    pub(crate) type_: String,
-    pub(crate) request_header_modifier: Option<HttpHeaderFilter>,
-    pub(crate) response_header_modifier: Option<HttpHeaderFilter>,
-    pub(crate) request_mirror: Option<HttpRequestMirrorFilter>,
-    pub(crate) request_redirect: Option<HttpRequestRedirectFilter>,
-    pub(crate) url_rewrite: Option<HttpUrlRewriteFilter>,
-    pub(crate) cors: Option<Value>,
-    pub(crate) external_auth: Option<Value>,
-    pub(crate) extension_ref: Option<Value>,
-}
-
-/// Changes of headers.
+/// What is tried again; a missing number of attempts means 1.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct HttpHeaderFilter {
-    pub(crate) set: Vec<HttpHeader>,
-    pub(crate) add: Vec<HttpHeader>,
-    pub(crate) remove: Vec<String>,
-}
-
-/// A header.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct HttpHeader {
-    pub(crate) name: String,
-    pub(crate) value: String,
-}
-
-/// A copy of a share of the requests; `percent` or `fraction`, else all.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct HttpRequestMirrorFilter {
-    pub(crate) backend_ref: BackendObjectReference,
-    pub(crate) percent: Option<i64>,
-    pub(crate) fraction: Option<Fraction>,
-}
-
-/// A share.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Fraction {
-    pub(crate) numerator: i64,
-    #[serde(default = "hundred")]
-    pub(crate) denominator: i64,
-}
-
-fn hundred() -> i64 {
-    100
-}
-
-/// Sends the client elsewhere.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct HttpRequestRedirectFilter {
-    pub(crate) scheme: Option<String>,
-    pub(crate) hostname: Option<String>,
-    pub(crate) path: Option<HttpPathModifier>,
-    pub(crate) port: Option<u16>,
-    #[serde(default = "found")]
-    pub(crate) status_code: u16,
-}
-
-fn found() -> u16 {
-    302
-}
-
-/// Changes host and path of the forwarded request.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct HttpUrlRewriteFilter {
-    pub(crate) hostname: Option<String>,
-    pub(crate) path: Option<HttpPathModifier>,
-}
-
-/// Changes the path; `type` says which of the other fields is set.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct HttpPathModifier {
-    #[serde(rename = "type")]
-    pub(crate) type_: String,
-    pub(crate) replace_full_path: Option<String>,
-    pub(crate) replace_prefix_match: Option<String>,
+pub(crate) struct HttpRouteRetry {
+    pub(crate) codes: Vec<i64>,
+    pub(crate) attempts: Option<i64>,
+    pub(crate) backoff: Option<String>,
 }
 
 /// A backend with its share of the requests.
@@ -191,7 +111,7 @@ pub(crate) struct HttpBackendRef {
     pub(crate) filters: Vec<HttpRouteFilter>,
 }
 
-fn one() -> i64 {
+pub(super) fn one() -> i64 {
     1
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct Strict<S> {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ObjectMeta {
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) deletion_timestamp: Option<String>,
 }
 
 /// Names an object of any kind.
@@ -90,6 +91,66 @@ pub(crate) struct BackendObjectReference {
 
 pub(crate) fn service() -> String {
     "Service".to_owned()
+}
+
+/// Names an object of the same namespace, or of the cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct LocalObjectReference {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// Names an object of any namespace.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ObjectReference {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+}
+
+/// Names what a policy is for, in the policy's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PolicyTargetReference {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) section_name: Option<String>,
+}
+
+/// Keeps a client at one endpoint (GEP-1619).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SessionPersistence {
+    pub(crate) absolute_timeout: Option<String>,
+    #[serde(rename = "type", default = "cookie")]
+    pub(crate) type_: String,
+    pub(crate) cookie: Option<SessionCookie>,
+    pub(crate) header: Option<SessionHeader>,
+}
+
+fn cookie() -> String {
+    "Cookie".to_owned()
+}
+
+/// The cookie of a session.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct SessionCookie {
+    pub(crate) name: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) lifetime_type: Option<String>,
+}
+
+/// The header of a session.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SessionHeader {
+    pub(crate) name: String,
 }
 
 /// Chooses objects by their labels; an empty one chooses all.

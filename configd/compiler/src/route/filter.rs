@@ -6,7 +6,7 @@ use tidegate_ir::{Filter, HeaderEdits, Mirror, PathEdit, Redirect, Rewrite};
 
 use super::Findings;
 use super::backend_ref::References;
-use crate::api::http_route::{
+use crate::api::http_filter::{
     HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpRequestMirrorFilter,
     HttpRequestRedirectFilter, HttpRouteFilter,
 };

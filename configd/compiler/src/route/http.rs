@@ -161,10 +161,10 @@ impl RuleParts {
         let mut problems = vec![];
         let matches = matches(object, field, findings, &mut problems);
         let unsupported = [
-            ("retry", &object.retry),
-            ("sessionPersistence", &object.session_persistence),
+            ("retry", object.retry.is_some()),
+            ("sessionPersistence", object.session_persistence.is_some()),
         ];
-        for (name, _) in unsupported.into_iter().filter(|(_, value)| value.is_some()) {
+        for (name, _) in unsupported.into_iter().filter(|(_, is_set)| *is_set) {
             let field = format!("{field}.{name}");
             let message = format!("{name} is not supported yet; remove it");
             findings.report(&field, &codes::UNSUPPORTED_VALUE, &message);

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Violations;
 use super::http_route::{service_port, token};
-use crate::api::http_route::{
-    HttpHeaderFilter, HttpPathModifier, HttpRequestMirrorFilter, HttpRouteFilter, HttpRouteMatch,
-    HttpRouteRule,
+use crate::api::http_filter::{
+    HttpHeaderFilter, HttpPathModifier, HttpRequestMirrorFilter, HttpRouteFilter,
 };
+use crate::api::http_route::{HttpRouteMatch, HttpRouteRule};
 
 pub(super) fn filters(
     violations: &mut Violations,
