@@ -24,6 +24,7 @@ mod secret;
 mod service;
 mod status;
 mod tls;
+mod trust;
 
 pub use codes::{CODES, Code, explain_code};
 pub use compile::{Compilation, Compiler, Pooling, Settings, compile};

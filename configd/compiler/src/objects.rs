@@ -8,7 +8,7 @@ use tidegate_ir::ObjectName;
 
 use crate::api::backend_policy::BackendPolicySpec;
 use crate::api::backend_tls_policy::BackendTlsPolicySpec;
-use crate::api::core::{ClusterTrustBundle, ConfigMap, EndpointSlice, Namespace, Pod};
+use crate::api::core::{EndpointSlice, Namespace, Pod};
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
 use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
@@ -22,6 +22,7 @@ use crate::api::{
 };
 use crate::secret::TlsSecret;
 use crate::service::{self, ServicePorts};
+use crate::trust::Authorities;
 
 /// Identifies an object; the order of keys is the order of all outputs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,8 +98,8 @@ pub(crate) enum Known {
     Service(ServicePorts),
     EndpointSlice(EndpointSlice),
     Secret(TlsSecret),
-    ConfigMap(ConfigMap),
-    ClusterTrustBundle(ClusterTrustBundle),
+    ConfigMap(Authorities),
+    ClusterTrustBundle(Authorities),
     Pod(Pod),
 }
 
@@ -124,8 +125,8 @@ pub(crate) struct Objects {
     /// The slices of each Service.
     pub(crate) slices_by_service: BTreeMap<Place, BTreeSet<Place>>,
     pub(crate) secrets: Table<TlsSecret>,
-    pub(crate) config_maps: Table<ConfigMap>,
-    pub(crate) trust_bundles: Table<ClusterTrustBundle>,
+    pub(crate) config_maps: Table<Authorities>,
+    pub(crate) trust_bundles: Table<Authorities>,
     pub(crate) pods: Table<Pod>,
 }
 

@@ -24,6 +24,7 @@ use crate::objects::Known;
 use crate::rules;
 use crate::secret::TlsSecret;
 use crate::service::ServicePorts;
+use crate::trust::Authorities;
 
 /// A field that breaks the schema or a rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,7 +117,10 @@ pub(crate) fn read(
             Known::BackendPolicy(object.spec)
         }
         (MULTICLUSTER_GROUP, _) => Known::ServiceImport(typed::<ServiceImport>(json)?),
-        (CERTIFICATES_GROUP, _) => Known::ClusterTrustBundle(typed::<ClusterTrustBundle>(json)?),
+        (CERTIFICATES_GROUP, _) => {
+            let object = typed::<ClusterTrustBundle>(json)?;
+            Known::ClusterTrustBundle(Authorities::of_trust_bundle(&object))
+        }
         (GATEWAY_GROUP, _) => {
             let object: Strict<ReferenceGrantSpec> = typed(json)?;
             checked(&object, rules::reference_grant)?;
@@ -124,7 +128,9 @@ pub(crate) fn read(
         }
         (_, "Namespace") => Known::Namespace(typed::<Namespace>(json)?),
         (_, "Service") => Known::Service(ServicePorts::new(typed::<Service>(json)?)),
-        (_, "ConfigMap") => Known::ConfigMap(typed::<ConfigMap>(json)?),
+        (_, "ConfigMap") => {
+            Known::ConfigMap(Authorities::of_config_map(&typed::<ConfigMap>(json)?))
+        }
         (_, "Pod") => Known::Pod(typed::<Pod>(json)?),
         (_, "EndpointSlice") => Known::EndpointSlice(typed::<EndpointSlice>(json)?),
         _ => Known::Secret(TlsSecret::new(&typed::<Secret>(json)?)),
