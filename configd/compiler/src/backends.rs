@@ -33,6 +33,7 @@ impl Backends {
         let from = BackendPort {
             service: service.clone(),
             port: 0,
+            grpc: false,
         };
         let ports = self.parts.range(from..).map(|(port, _)| port);
         let ports: Vec<_> = ports

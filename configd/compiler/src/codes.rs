@@ -36,7 +36,7 @@ codes! {
     GATEWAY_CLASH = "TG1204" Error "Another source has a Gateway of the same namespace and name in the same pool; the older one is served.";
     LISTENER_PROTOCOL = "TG1301" Error "A listener has a protocol that is not supported; HTTP and HTTPS are.";
     LISTENER_CONFLICT = "TG1302" Error "Two listeners of a Gateway cannot be told apart, or need different protocols on one port; give them different hostnames or ports.";
-    LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute.";
+    LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute and GRPCRoute.";
     LISTENER_FIELD = "TG1304" Error "A listener uses a value that is not supported; it is refused.";
     CERTIFICATE_REF = "TG1305" Error "A certificateRef does not lead to a usable kubernetes.io/tls Secret.";
     CERTIFICATE_NOT_PERMITTED = "TG1306" Error "A certificateRef leads into another namespace without a ReferenceGrant there.";

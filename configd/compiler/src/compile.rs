@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_ir::{EncodedPart, PartKey};
+use tidegate_ir::{EncodedPart, PartKey, RouteKind};
 
 use crate::assembly::{Assembly, Totals};
 use crate::backends::Backends;
@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, GatewayPlan, GatewayView};
 use crate::objects::{Object, ObjectKey, Objects, Place};
 use crate::read::{InvalidField, read};
-use crate::route::{self, Dependency, RouteOutcome};
+use crate::route::{self, Dependency, RouteObject, RouteOutcome};
 use crate::status::ObjectStatus;
 
 /// What the compiler has to know besides the objects.
@@ -69,19 +69,22 @@ pub fn compile(objects: impl IntoIterator<Item = Object>, settings: &Settings) -
     compilation
 }
 
+/// Identifies a route.
+type RoutePlace = (RouteKind, Place);
+
 /// Compiles again and again while objects change, and recomputes only what depends on a change.
 #[derive(Debug)]
 pub struct Compiler {
     settings: Settings,
     objects: Objects,
     /// Outcomes of the last compilation.
-    routes: BTreeMap<Place, RouteOutcome>,
+    routes: BTreeMap<RoutePlace, RouteOutcome>,
     views: BTreeMap<Place, GatewayView>,
     totals: Totals,
     backends: Backends,
     gateway_parts: BTreeMap<PartKey, EncodedPart>,
     /// What has changed since.
-    changed_routes: BTreeSet<Place>,
+    changed_routes: BTreeSet<RoutePlace>,
     changed: BTreeSet<Dependency>,
 }
 
@@ -126,7 +129,8 @@ impl Compiler {
     fn mark(&mut self, key: &ObjectKey) {
         let place = key.place();
         match &*key.kind {
-            "HTTPRoute" => drop(self.changed_routes.insert(place)),
+            "HTTPRoute" => drop(self.changed_routes.insert((RouteKind::Http, place))),
+            "GRPCRoute" => drop(self.changed_routes.insert((RouteKind::Grpc, place))),
             "Gateway" => drop(self.changed.insert(Dependency::Gateway(place))),
             "Service" => {
                 self.backends.forget(&place);
@@ -237,10 +241,10 @@ impl Compiler {
             if let Some(previous) = &previous {
                 self.totals.subtract(previous);
             }
-            let Some(route) = self.objects.http_routes.get(&place) else {
+            let Some(route) = route_at(&self.objects, &place) else {
                 continue;
             };
-            let outcome = route::compile(surroundings, route, previous.as_ref());
+            let outcome = route::compile(surroundings, &route, previous.as_ref());
             self.totals.add(&outcome);
             self.routes.insert(place, outcome);
         }
@@ -266,6 +270,19 @@ impl Compiler {
         self.backends.refresh(&self.objects, &mut self.totals);
         assembly.add_backends(&self.backends, &self.totals, &mut compilation.diagnostics);
         (compilation.pools, self.gateway_parts) = assembly.finish();
+    }
+}
+
+fn route_at<'a>(objects: &'a Objects, (kind, place): &RoutePlace) -> Option<RouteObject<'a>> {
+    match kind {
+        RouteKind::Http => objects
+            .http_routes
+            .get(place)
+            .map(|route| RouteObject::new(route)),
+        RouteKind::Grpc => objects
+            .grpc_routes
+            .get(place)
+            .map(|route| RouteObject::new(route)),
     }
 }
 

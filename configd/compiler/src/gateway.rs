@@ -216,7 +216,8 @@ impl GatewayPlan {
         let generation = self.object.generation;
         let listeners = self.listeners.iter().map(|listener| {
             let kinds = listener.supported_kinds.iter();
-            let kinds = kinds.map(|kind| json!({"group": GATEWAY_GROUP, "kind": kind}));
+            let kinds =
+                kinds.map(|kind| json!({"group": GATEWAY_GROUP, "kind": kind.object_kind()}));
             let own_conditions = listener.conditions(self.refused.is_none());
             let name = &listener.view.section_name;
             json!({

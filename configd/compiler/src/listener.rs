@@ -5,7 +5,7 @@ mod conflict;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_ir::{Hostname, Listener, ListenerProtocol, ObjectName, PartName};
+use tidegate_ir::{Hostname, Listener, ListenerProtocol, ObjectName, PartName, RouteKind};
 
 use crate::api::GATEWAY_GROUP;
 use crate::api::gateway::{self as api, GatewaySpec};
@@ -24,7 +24,7 @@ pub(crate) struct ListenerPlan {
     /// The port that the worker binds.
     pub(crate) bind_port: u16,
     /// Kinds of routes that may attach.
-    pub(crate) supported_kinds: Vec<&'static str>,
+    pub(crate) supported_kinds: Vec<RouteKind>,
     /// Certificates that it presents, in the order of the object.
     pub(crate) certificates: Vec<tls::CertificateUse>,
     https: bool,
@@ -43,8 +43,8 @@ pub(crate) struct ListenerView {
     pub(crate) hostname: Hostname,
     /// Whether it is part of the snapshot.
     pub(crate) served: bool,
-    /// Whether HTTPRoutes may attach.
-    pub(crate) allows_http_routes: bool,
+    /// Kinds of routes that may attach.
+    pub(crate) kinds: Vec<RouteKind>,
     pub(crate) from: AllowedNamespaces,
 }
 
@@ -127,7 +127,7 @@ impl Planning<'_> {
             port: listener.port,
             hostname: Hostname::parse(hostname).unwrap_or(Hostname::Any),
             served: refused.is_none(),
-            allows_http_routes: supported_kinds.contains(&"HTTPRoute"),
+            kinds: supported_kinds.clone(),
             from: self.namespaces(),
         };
         ListenerPlan {
@@ -208,8 +208,11 @@ impl Planning<'_> {
     }
 
     /// The kinds that may attach, and what is wrong with the list in the object.
-    fn kinds(&mut self, speaks_http: bool) -> (Vec<&'static str>, Option<(&'static str, String)>) {
-        let able: &[&'static str] = if speaks_http { &["HTTPRoute"] } else { &[] };
+    fn kinds(&mut self, speaks_http: bool) -> (Vec<RouteKind>, Option<(&'static str, String)>) {
+        let able: &[RouteKind] = match speaks_http {
+            true => &[RouteKind::Http, RouteKind::Grpc],
+            false => &[],
+        };
         let allowed = self.listener.allowed_routes.as_ref();
         let Some(kinds) = allowed.and_then(|allowed| allowed.kinds.as_ref()) else {
             return (able.to_vec(), None);
@@ -222,13 +225,13 @@ impl Planning<'_> {
         for (index, kind) in kinds.iter().enumerate() {
             let known = able
                 .iter()
-                .find(|able| kind.group == GATEWAY_GROUP && kind.kind == **able);
+                .find(|able| kind.group == GATEWAY_GROUP && kind.kind == able.object_kind());
             match known {
                 Some(known) if supported.contains(known) => {}
                 Some(known) => supported.push(*known),
                 None => {
                     let message = format!(
-                        "{} of group {:?} cannot attach to a listener of protocol {}; HTTPRoute can, to HTTP and HTTPS",
+                        "{} of group {:?} cannot attach to a listener of protocol {}; HTTPRoute and GRPCRoute can, to HTTP and HTTPS",
                         kind.kind, kind.group, self.listener.protocol
                     );
                     let field = format!("allowedRoutes.kinds[{index}]");

@@ -2,10 +2,13 @@
 
 mod attach;
 mod backend_ref;
+mod compile;
 mod filter;
-mod http;
 mod join;
 mod matcher;
+mod rules;
+mod session;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +22,8 @@ use crate::objects::{ObjectKey, Place};
 use crate::service::BackendPort;
 use crate::status::{Condition, ObjectStatus, conditions};
 
-pub(crate) use http::{Surroundings, compile};
+pub(crate) use compile::{Surroundings, compile};
+pub(crate) use view::RouteObject;
 
 /// Something that the outcome of a route was computed from, besides the route itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

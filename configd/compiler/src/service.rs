@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tidegate_ir::{Backend, BackendProtocol, Endpoint, EndpointSet, ObjectName, PartName};
+use tidegate_ir::{
+    Backend, BackendProtocol, Destination, Endpoint, EndpointSet, ObjectName, PartName,
+};
 
 use crate::api::core::{EndpointSlice, Service, ServicePort, SliceEndpoint};
 use crate::objects::{Objects, Parsed, Place};
@@ -87,11 +89,21 @@ impl ServicePorts {
 pub(crate) struct BackendPort {
     pub(crate) service: Place,
     pub(crate) port: u16,
+    /// Gets gRPC calls, which need HTTP/2 although the Service does not say so.
+    pub(crate) grpc: bool,
 }
 
 impl BackendPort {
-    /// Name of the backend part and of its endpoint set.
+    /// Name of the backend part.
     pub(crate) fn part_name(&self) -> PartName {
+        match self.grpc {
+            true => format!("{}/grpc", self.endpoints_name()).into(),
+            false => self.endpoints_name(),
+        }
+    }
+
+    /// Name of the endpoint set, whatever is spoken to the endpoints.
+    fn endpoints_name(&self) -> PartName {
         let Place { source, object } = &self.service;
         format!("{source}/{object}/{}", self.port).into()
     }
@@ -99,10 +111,16 @@ impl BackendPort {
     /// The parts for it; `None` when the Service has gone or changed since the reference was resolved.
     pub(crate) fn parts(&self, objects: &Objects) -> Option<(Backend, EndpointSet)> {
         let service = objects.services.get(&self.service)?;
-        let name = self.part_name();
+        let name = self.endpoints_name();
+        let protocol = service.spec.protocol(self.port).ok()?;
         let backend = Backend {
-            protocol: service.spec.protocol(self.port).ok()?,
-            ..Backend::of_service(name.clone(), self.service.object.clone(), self.port)
+            protocol: if self.grpc {
+                BackendProtocol::Http2
+            } else {
+                protocol
+            },
+            destination: Destination::Endpoints(name.clone()),
+            ..Backend::of_service(self.part_name(), self.service.object.clone(), self.port)
         };
         let port = service.spec.tcp_port(self.port).ok()?;
         let endpoints = self.endpoints(objects, port);

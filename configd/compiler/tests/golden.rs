@@ -132,6 +132,11 @@ fn compact(value: &mut Value) {
                     *kind = json!(format!("{}/{}", text("group"), text("kind")));
                 }
             }
+            let ordinary = ["HTTPRoute", "GRPCRoute"];
+            let ordinary = ordinary.map(|kind| format!("gateway.networking.k8s.io/{kind}"));
+            if fields.get("supportedKinds") == Some(&json!(ordinary)) {
+                fields.remove("supportedKinds");
+            }
             if let Some(Value::Array(conditions)) = fields.get_mut("conditions") {
                 for condition in conditions {
                     let text = |name: &str| condition[name].as_str().unwrap().to_owned();

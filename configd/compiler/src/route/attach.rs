@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_ir::{Attachment, HostClaim, Hostname};
+use tidegate_ir::{Attachment, HostClaim, Hostname, RouteKind};
 
 use crate::api::meta::ParentReference;
 use crate::gateway::GatewayView;
@@ -13,6 +13,7 @@ use crate::objects::{Objects, Place};
 /// The route as listeners see it.
 #[derive(Debug)]
 pub(crate) struct Visitor<'a> {
+    pub(crate) kind: RouteKind,
     pub(crate) namespace: &'a str,
     pub(crate) namespace_labels: &'a BTreeMap<String, String>,
     /// At least one.
@@ -53,7 +54,8 @@ pub(crate) fn attach(
     let labels = route.namespace_labels;
     let allowed = named.into_iter().filter(|listener| {
         let from = &listener.from;
-        listener.allows_http_routes && from.allow(gateway_namespace, route.namespace, labels)
+        listener.kinds.contains(&route.kind)
+            && from.allow(gateway_namespace, route.namespace, labels)
     });
     let allowed: Vec<_> = allowed.collect();
     if allowed.is_empty() {

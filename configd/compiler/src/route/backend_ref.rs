@@ -1,5 +1,7 @@
 //! From backendRefs to ports of Services.
 
+use tidegate_ir::BackendProtocol;
+
 use super::{Dependency, Findings};
 use crate::api::GATEWAY_GROUP;
 use crate::api::meta::BackendObjectReference;
@@ -22,14 +24,21 @@ pub(super) struct References<'a> {
 }
 
 impl References<'_> {
-    /// The backend, or one sentence why there is none, after it has been reported.
+    /// Whether the route's own calls are gRPC.
+    pub(super) fn speaks_grpc(&self) -> bool {
+        &*self.route.kind == "GRPCRoute"
+    }
+
+    /// The backend, or one sentence why there is none, after it has been reported; `grpc` says that
+    /// it gets gRPC calls.
     pub(super) fn resolve(
         &mut self,
         reference: &BackendObjectReference,
+        grpc: bool,
         field: &str,
         findings: &mut Findings<'_>,
     ) -> Result<BackendPort, String> {
-        match self.follow(reference) {
+        match self.follow(reference, grpc) {
             Ok(backend) => {
                 self.backends.insert(backend.clone());
                 Ok(backend)
@@ -47,6 +56,7 @@ impl References<'_> {
     fn follow(
         &mut self,
         reference: &BackendObjectReference,
+        grpc: bool,
     ) -> Result<BackendPort, (&'static str, &'static Code, String)> {
         let BackendObjectReference {
             group, kind, name, ..
@@ -97,9 +107,10 @@ impl References<'_> {
             return Err(not_found(message));
         };
         match service.spec.protocol(port) {
-            Ok(_) => Ok(BackendPort {
+            Ok(protocol) => Ok(BackendPort {
                 service: place,
                 port,
+                grpc: grpc && protocol != BackendProtocol::Http2,
             }),
             Err(Unusable::NoSuchPort) => {
                 let ports = service.spec.port_list();

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use tidegate_ir::{Filter, HeaderEdits, Mirror, PathEdit, Redirect, Rewrite};
+use tidegate_ir::{
+    AuthProtocol, Cors, ExternalAuth, Filter, HeaderEdits, Mirror, PathEdit, Redirect, Rewrite,
+    Target,
+};
 
 use super::Findings;
 use super::backend_ref::References;
+use super::view::FilterView;
 use crate::api::http_filter::{
-    HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpRequestMirrorFilter,
-    HttpRequestRedirectFilter, HttpRouteFilter,
+    HttpCorsFilter, HttpExternalAuthFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier,
+    HttpRequestMirrorFilter, HttpRequestRedirectFilter,
 };
 use crate::codes;
 
@@ -21,7 +25,7 @@ pub(super) struct Filters {
 
 /// Reads the filters of a rule; on failure the finding is reported and its message returned.
 pub(super) fn of_rule(
-    objects: &[HttpRouteFilter],
+    objects: &[FilterView<'_>],
     field: &str,
     references: &mut References<'_>,
     findings: &mut Findings<'_>,
@@ -29,51 +33,144 @@ pub(super) fn of_rule(
     let mut filters = Filters::default();
     for (index, object) in objects.iter().enumerate() {
         let field = format!("{field}.filters[{index}]");
-        let unsupported = |message: String, findings: &mut Findings<'_>| {
-            findings.report(&field, &codes::UNSUPPORTED_VALUE, &message);
-            format!("{field}: {message}")
-        };
-        if let Some(edits) = header_edits(object) {
-            filters.filters.push(edits);
-        } else if let Some(object) = &object.request_redirect {
-            let redirect = redirect(object).map_err(|message| unsupported(message, findings))?;
-            filters.redirect = Some(redirect);
-        } else if let Some(object) = &object.url_rewrite {
-            let path = object.path.as_ref().map(path_edit).transpose();
-            let path = path.map_err(|message| unsupported(message, findings))?;
-            let hostname = object.hostname.as_deref().map(Arc::from);
-            filters
-                .filters
-                .push(Filter::Rewrite(Rewrite { hostname, path }));
-        } else if let Some(object) = &object.request_mirror {
-            filters
-                .filters
-                .extend(mirror(object, &field, references, findings));
+        if let Some(object) = object.request_redirect {
+            let redirect = redirect(object);
+            filters.redirect = Some(redirect.map_err(|m| unsupported(&field, m, findings))?);
         } else {
-            return Err(unsupported_filter(object, &field, "", findings));
+            let filter = one(object, &field, references, findings)?;
+            filters.filters.extend(filter);
         }
     }
     Ok(filters)
 }
 
-/// Reads the filters of a backendRef: only changes of headers can be made so late.
+/// Reads the filters of a backendRef: all but a redirect, which would come too late.
 pub(super) fn of_backend(
-    objects: &[HttpRouteFilter],
+    objects: &[FilterView<'_>],
     field: &str,
+    references: &mut References<'_>,
     findings: &mut Findings<'_>,
 ) -> Result<Vec<Filter>, String> {
-    let objects = objects.iter().enumerate();
-    let filters = objects.map(|(index, object)| {
-        header_edits(object).ok_or_else(|| {
-            let field = format!("{field}.filters[{index}]");
-            unsupported_filter(object, &field, " on a backendRef", findings)
-        })
-    });
-    filters.collect()
+    let mut filters = vec![];
+    for (index, object) in objects.iter().enumerate() {
+        let field = format!("{field}.filters[{index}]");
+        if object.request_redirect.is_some() || object.cors.is_some() {
+            return Err(unsupported_filter(
+                object,
+                &field,
+                " on a backendRef",
+                findings,
+            ));
+        }
+        filters.extend(one(object, &field, references, findings)?);
+    }
+    Ok(filters)
+}
+
+/// One filter; `None` for a mirror without a usable backend: the request itself goes on.
+fn one(
+    object: &FilterView<'_>,
+    field: &str,
+    references: &mut References<'_>,
+    findings: &mut Findings<'_>,
+) -> Result<Option<Filter>, String> {
+    if let Some(edits) = object.request_header_modifier {
+        return Ok(Some(Filter::RequestHeaders(edits_of(edits))));
+    }
+    if let Some(edits) = object.response_header_modifier {
+        return Ok(Some(Filter::ResponseHeaders(edits_of(edits))));
+    }
+    if let Some(object) = object.url_rewrite {
+        let path = object.path.as_ref().map(path_edit).transpose();
+        let path = path.map_err(|message| unsupported(field, message, findings))?;
+        let hostname = object.hostname.as_deref().map(Arc::from);
+        return Ok(Some(Filter::Rewrite(Rewrite { hostname, path })));
+    }
+    if let Some(object) = object.request_mirror {
+        return Ok(mirror(object, field, references, findings));
+    }
+    if let Some(object) = object.cors {
+        return Ok(Some(Filter::Cors(cors(object))));
+    }
+    if let Some(object) = object.external_auth {
+        let field = format!("{field}.externalAuth");
+        return external_auth(object, &field, references, findings).map(Some);
+    }
+    Err(unsupported_filter(object, field, "", findings))
+}
+
+/// A server whose reference leads nowhere refuses everything: nothing gets past it.
+pub(crate) fn external_auth(
+    object: &HttpExternalAuthFilter,
+    field: &str,
+    references: &mut References<'_>,
+    findings: &mut Findings<'_>,
+) -> Result<Filter, String> {
+    let grpc = object.protocol == "GRPC";
+    let lower = |names: &[String]| -> Vec<Arc<str>> {
+        let names = names.iter().map(|name| name.to_ascii_lowercase());
+        names.map(Arc::from).collect()
+    };
+    let protocol = match object.protocol.as_str() {
+        "GRPC" => AuthProtocol::Grpc {
+            allowed_headers: lower(
+                object
+                    .grpc
+                    .as_ref()
+                    .map_or(&[], |grpc| &grpc.allowed_headers),
+            ),
+        },
+        "HTTP" => {
+            let http = object.http.as_ref();
+            AuthProtocol::Http {
+                path_prefix: http
+                    .map_or("", |http| &http.path)
+                    .trim_end_matches('/')
+                    .into(),
+                allowed_headers: lower(http.map_or(&[], |http| &http.allowed_headers)),
+                allowed_response_headers: lower(
+                    http.map_or(&[], |http| &http.allowed_response_headers),
+                ),
+            }
+        }
+        other => {
+            let message = format!("protocol {other} is not supported; use HTTP or GRPC");
+            return Err(unsupported(&format!("{field}.protocol"), message, findings));
+        }
+    };
+    let backend = format!("{field}.backendRef");
+    let target = match references.resolve(&object.backend_ref, grpc, &backend, findings) {
+        Ok(backend) => Target::Backend(backend.part_name()),
+        Err(problem) => Target::Fault(problem.into()),
+    };
+    let forward_body_max = object.forward_body.as_ref().map_or(0, |body| body.max_size);
+    Ok(Filter::ExternalAuth(ExternalAuth {
+        target,
+        protocol,
+        forward_body_max: u32::try_from(forward_body_max).ok().filter(|max| *max > 0),
+    }))
+}
+
+fn cors(object: &HttpCorsFilter) -> Cors {
+    let texts = |texts: &[String]| texts.iter().map(|text| Arc::from(text.as_str())).collect();
+    let origins = object.allow_origins.iter();
+    Cors {
+        allow_origins: origins.map(|o| Arc::from(o.to_ascii_lowercase())).collect(),
+        allow_methods: texts(&object.allow_methods),
+        allow_headers: texts(&object.allow_headers),
+        expose_headers: texts(&object.expose_headers),
+        allow_credentials: object.allow_credentials,
+        max_age_s: u32::try_from(object.max_age).unwrap_or(0),
+    }
+}
+
+fn unsupported(field: &str, message: String, findings: &mut Findings<'_>) -> String {
+    findings.report(field, &codes::UNSUPPORTED_VALUE, &message);
+    format!("{field}: {message}")
 }
 
 fn unsupported_filter(
-    object: &HttpRouteFilter,
+    object: &FilterView<'_>,
     field: &str,
     place: &str,
     findings: &mut Findings<'_>,
@@ -81,14 +178,6 @@ fn unsupported_filter(
     let message = format!("filter {} is not supported{place}; remove it", object.type_);
     findings.report(field, &codes::UNSUPPORTED_FILTER, &message);
     format!("{field}: {message}")
-}
-
-fn header_edits(object: &HttpRouteFilter) -> Option<Filter> {
-    if let Some(edits) = &object.request_header_modifier {
-        return Some(Filter::RequestHeaders(edits_of(edits)));
-    }
-    let edits = object.response_header_modifier.as_ref()?;
-    Some(Filter::ResponseHeaders(edits_of(edits)))
 }
 
 fn edits_of(object: &HttpHeaderFilter) -> HeaderEdits {
@@ -143,7 +232,12 @@ fn mirror(
 ) -> Option<Filter> {
     let field = format!("{field}.requestMirror.backendRef");
     let backend = references
-        .resolve(&object.backend_ref, &field, findings)
+        .resolve(
+            &object.backend_ref,
+            references.speaks_grpc(),
+            &field,
+            findings,
+        )
         .ok()?;
     let share = |number: i64| u32::try_from(number).expect("the rules of the kind bound it");
     let (numerator, denominator) = match (&object.percent, &object.fraction) {

@@ -7,20 +7,21 @@ use tidegate_ir::{Attachment, Hostname};
 
 use super::attach::{Rejection, Visitor, attach, namespace_labels};
 use super::backend_ref::References;
-use super::http::{Rules, Surroundings};
+use super::compile::Surroundings;
+use super::rules::Rules;
+use super::view::RouteObject;
 use super::{Dependency, Findings, parent_status};
 use crate::api::GATEWAY_GROUP;
-use crate::api::http_route::HttpRouteSpec;
 use crate::api::meta::ParentReference;
 use crate::codes;
 use crate::gateway::GatewayView;
-use crate::objects::{Parsed, Place};
+use crate::objects::Place;
 use crate::status::Condition;
 
 /// Joins a route with the listeners of its parents.
 pub(super) struct Joining<'a> {
     surroundings: Surroundings<'a>,
-    route: &'a Parsed<HttpRouteSpec>,
+    route: &'a RouteObject<'a>,
     rules: &'a Rules,
     pub(super) dependencies: BTreeSet<Dependency>,
     pub(super) attached: BTreeSet<(Place, Arc<str>)>,
@@ -30,7 +31,7 @@ pub(super) struct Joining<'a> {
 impl<'a> Joining<'a> {
     pub(super) fn new(
         surroundings: Surroundings<'a>,
-        route: &'a Parsed<HttpRouteSpec>,
+        route: &'a RouteObject<'a>,
         rules: &'a Rules,
     ) -> Self {
         Self {
@@ -49,12 +50,13 @@ impl<'a> Joining<'a> {
         references: &References<'_>,
         findings: &mut Findings<'_>,
     ) -> Vec<serde_json::Value> {
-        let key = &self.route.key;
+        let key = self.route.key;
         let namespace = Place::cluster_wide(&key.source, &key.namespace);
         let labels = namespace_labels(self.surroundings.objects, &namespace);
         self.dependencies.insert(Dependency::Namespace(namespace));
-        let hostnames = hostnames(&self.route.spec.hostnames);
+        let hostnames = hostnames(self.route.spec.hostnames);
         let visitor = Visitor {
+            kind: self.route.spec.kind,
             namespace: &key.namespace,
             namespace_labels: &labels,
             hostnames: &hostnames,
@@ -71,7 +73,7 @@ impl<'a> Joining<'a> {
             let message = "the route names no parent, so nothing serves it; add one";
             findings.report("parentRefs", &codes::NO_PARENTS, message);
         }
-        if self.route.spec.use_default_gateways.is_some() {
+        if self.route.spec.use_default_gateways {
             let message =
                 "useDefaultGateways is not supported yet; name the Gateways in parentRefs";
             findings.report("useDefaultGateways", &codes::UNSUPPORTED_VALUE, message);
@@ -120,7 +122,7 @@ impl<'a> Joining<'a> {
             findings.report(field, &codes::PARENT_KIND, &message);
             return None;
         }
-        let key = &self.route.key;
+        let key = self.route.key;
         let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
         let place = Place::new(&key.source, namespace, &parent.name);
         self.dependencies.insert(Dependency::Gateway(place.clone()));
@@ -194,7 +196,8 @@ fn rejected(
         }
         Rejection::NotAllowedByListeners => {
             let message = format!(
-                "no listener of Gateway {name} allows HTTPRoutes from namespace {}; see its allowedRoutes",
+                "no listener of Gateway {name} allows {}s from namespace {}; see its allowedRoutes",
+                visitor.kind.object_kind(),
                 visitor.namespace
             );
             (

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use regex::RegexBuilder;
-use tidegate_ir::{Match, PathMatch, StringMatch, ValueMatch};
+use tidegate_ir::{GrpcMethod, Match, PathMatch, StringMatch, ValueMatch};
 
 use super::Findings;
+use crate::api::grpc_route::{GrpcMethodMatch, GrpcRouteMatch};
 use crate::api::http_route::{HttpPathMatch, HttpRouteMatch, HttpValueMatch};
 use crate::codes;
 
@@ -50,6 +51,65 @@ pub(super) fn compile(
         method: method.transpose()?,
         headers,
         query_params,
+    })
+}
+
+/// Reads one match of a GRPCRoute; on failure the finding is reported and its message returned.
+pub(super) fn compile_call(
+    object: &GrpcRouteMatch,
+    field: &str,
+    findings: &mut Findings<'_>,
+) -> Result<Match, String> {
+    let method = object.method.as_ref();
+    let method = method.map(|method| grpc_method(method, &format!("{field}.method"), findings));
+    let lower = |name: &str| name.to_ascii_lowercase();
+    let headers = value_matches(
+        &object.headers,
+        &format!("{field}.headers"),
+        lower,
+        findings,
+    )?;
+    Ok(Match {
+        path: PathMatch::Method(method.transpose()?.unwrap_or_default()),
+        headers,
+        ..any_call()
+    })
+}
+
+/// The match of a GRPCRoute's rule that has none: every call.
+pub(super) fn any_call() -> Match {
+    Match {
+        path: PathMatch::Method(GrpcMethod::default()),
+        ..any()
+    }
+}
+
+fn grpc_method(
+    object: &GrpcMethodMatch,
+    field: &str,
+    findings: &mut Findings<'_>,
+) -> Result<GrpcMethod, String> {
+    let mut part = |name: &str, text: &Option<String>| {
+        let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        match object.type_.as_str() {
+            "Exact" => Ok(Some(StringMatch::Exact(text.into()))),
+            "RegularExpression" => {
+                check_regex(text, &format!("{field}.{name}"), findings)?;
+                Ok(Some(StringMatch::Regex(text.into())))
+            }
+            other => {
+                let message = format!(
+                    "method match type {other} is not supported; use Exact or RegularExpression"
+                );
+                Err(unsupported(&format!("{field}.type"), message, findings))
+            }
+        }
+    };
+    Ok(GrpcMethod {
+        service: part("service", &object.service)?,
+        method: part("method", &object.method)?,
     })
 }
 

@@ -1,0 +1,92 @@
+//! One route: its parts, its status and what it depends on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+use tidegate_ir::{EncodedPart, ObjectName, Part, Route, Rule};
+
+use super::backend_ref::References;
+use super::join::Joining;
+use super::view::RouteObject;
+use super::{Findings, RouteOutcome, rules};
+use crate::gateway::GatewayView;
+use crate::objects::{Objects, Place};
+use crate::status::ObjectStatus;
+
+/// What routes are compiled against.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) objects: &'a Objects,
+    /// The Gateways of our classes.
+    pub(crate) gateways: &'a BTreeMap<Place, GatewayView>,
+    pub(crate) controller_name: &'a str,
+    pub(crate) pool_of: &'a dyn Fn(&Place) -> Arc<str>,
+}
+
+/// Compiles one route; parts that equal those of `previous` are taken from there.
+pub(crate) fn compile(
+    surroundings: Surroundings<'_>,
+    route: &RouteObject<'_>,
+    previous: Option<&RouteOutcome>,
+) -> RouteOutcome {
+    let mut findings = Findings {
+        key: route.key,
+        diagnostics: vec![],
+    };
+    let mut references = References {
+        objects: surroundings.objects,
+        route: route.key,
+        dependencies: BTreeSet::new(),
+        backends: BTreeSet::new(),
+        unresolved: None,
+    };
+    let rules = rules::compile(&route.spec.rules, &mut references, &mut findings);
+    let mut joining = Joining::new(surroundings, route, &rules);
+    let parents = joining.join(&references, &mut findings);
+    let Joining {
+        attached,
+        attachments,
+        dependencies,
+        ..
+    } = joining;
+    let status = (!parents.is_empty()).then(|| ObjectStatus {
+        key: route.key.clone(),
+        uid: route.uid.to_owned(),
+        generation: route.generation,
+        status: Arc::new(json!({ "parents": parents })),
+    });
+    let parts = attachments.into_iter().map(|(pool, attachments)| {
+        let part = Part::Route(Route {
+            kind: route.spec.kind,
+            object: ObjectName::new(route.key.namespace.clone(), route.key.name.clone()),
+            created_at_unix_s: route.created_at_unix_s,
+            attachments: attachments.into_values().collect(),
+            rules: rules.rules.clone(),
+        });
+        let known = previous.and_then(|previous| previous.parts.get(&pool));
+        let encoded = match known {
+            Some(known) if **known.part() == part => known.clone(),
+            _ => EncodedPart::encode(part),
+        };
+        (pool, encoded)
+    });
+    let mut diagnostics = findings.diagnostics;
+    diagnostics.sort();
+    let used: BTreeSet<_> = rules.rules.iter().flat_map(Rule::backends).collect();
+    let mut backends = references.backends;
+    backends.retain(|backend| used.contains(&backend.part_name()));
+    RouteOutcome {
+        key: route.key.clone(),
+        created_at_unix_s: route.created_at_unix_s,
+        status,
+        diagnostics,
+        attached,
+        parts: parts.collect(),
+        backends,
+        dependencies: dependencies
+            .into_iter()
+            .chain(references.dependencies)
+            .collect(),
+    }
+}
