@@ -13,7 +13,8 @@ use crate::{
 /// One port of a Service, ServiceImport or XBackend, with the policies on it settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Backend {
-    /// Name of the part: source, kind unless that is Service, namespace, name and port, joined by `/`.
+    /// Name of the part: source, kind unless that is Service, namespace, name, port, and `grpc`
+    /// where only gRPC calls make it HTTP/2, joined by `/`.
     pub name: PartName,
     /// Kind of the object.
     pub kind: BackendKind,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tidegate_ir::{EncodedPart, Part, PartKey};
 
+use crate::backend_object::{BackendObject, BackendPort};
 use crate::backends::Backends;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::GatewayPlan;
 use crate::objects::Place;
 use crate::route::RouteOutcome;
-use crate::service::BackendPort;
 
 type Parts = BTreeMap<PartKey, EncodedPart>;
 
@@ -23,6 +23,10 @@ pub(crate) struct Totals {
     uses: BTreeMap<BackendPort, usize>,
     /// Ports that came into use or went out of it since they were last taken.
     touched: BTreeSet<BackendPort>,
+    /// The Gateways from which routes lead to an object.
+    gateways: BTreeMap<BackendObject, BTreeMap<Place, usize>>,
+    /// Objects whose Gateways have changed since they were last taken.
+    touched_objects: BTreeSet<BackendObject>,
 }
 
 impl Totals {
@@ -42,6 +46,16 @@ impl Totals {
                 }
             }
         }
+        for gateway in outcome.gateways() {
+            for object in outcome.backend_objects() {
+                let gateways = self.gateways.entry(object.clone()).or_default();
+                let count = gateways.entry(gateway.clone()).or_default();
+                *count += 1;
+                if *count == 1 {
+                    self.touched_objects.insert(object.clone());
+                }
+            }
+        }
     }
 
     pub(crate) fn subtract(&mut self, outcome: &RouteOutcome) {
@@ -57,6 +71,15 @@ impl Totals {
                 }
             }
         }
+        for gateway in outcome.gateways() {
+            for object in outcome.backend_objects() {
+                take_one_inside(&mut self.gateways, object, gateway);
+                let left = self.gateways.get(object);
+                if !left.is_some_and(|gateways| gateways.contains_key(gateway)) {
+                    self.touched_objects.insert(object.clone());
+                }
+            }
+        }
     }
 
     /// How many routes each listener of a Gateway has; one without any may be missing.
@@ -67,6 +90,19 @@ impl Totals {
 
     pub(crate) fn uses(&self, backend: &BackendPort) -> bool {
         self.uses.contains_key(backend)
+    }
+
+    /// The Gateways from which accepted routes lead to an object, ordered by name.
+    pub(crate) fn gateways_of(&self, object: &BackendObject) -> impl Iterator<Item = &Place> {
+        self.gateways
+            .get(object)
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+    }
+
+    /// The objects whose Gateways have changed since the last call.
+    pub(crate) fn take_touched_objects(&mut self) -> BTreeSet<BackendObject> {
+        std::mem::take(&mut self.touched_objects)
     }
 
     /// The ports that came into use or went out of it since the last call.
@@ -188,9 +224,10 @@ impl Assembly {
             // Kind by kind, as the snapshot orders them: a sorted input makes a map at once.
             let parts = self.pools.entry(pool.clone()).or_default();
             parts.extend(known.iter().map(|parts| parts.backend.clone()));
-            parts.extend(known.iter().map(|parts| parts.endpoints.clone()));
+            parts.extend(known.iter().filter_map(|parts| parts.endpoints.clone()));
+            parts.extend(known.iter().flat_map(|parts| parts.others.clone()));
         }
-        diagnostics.extend(backends.findings().cloned());
+        diagnostics.extend(backends.findings().into_iter().cloned());
     }
 
     /// Adds a part, in the encoding that is known if it is unchanged.

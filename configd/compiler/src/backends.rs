@@ -1,14 +1,21 @@
-//! The parts for ports of Services, kept until the Service or its endpoints change.
+//! The parts for ports of backends, kept until the object, its endpoints or its policies change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_ir::{EncodedPart, Part};
+use tidegate_ir::{
+    Backend, BackendKind, BackendProtocol, Balancing, ConnectionLimits, Destination, Ejection,
+    EncodedPart, Endpoint, EndpointSet, Part, RetryBudget, Security, SessionPersistence,
+};
 
 use crate::assembly::Totals;
+use crate::backend_object::{BackendObject, BackendPort};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::objects::{Objects, Place};
-use crate::service::BackendPort;
+use crate::endpoints;
+use crate::objects::Objects;
+use crate::policy::tls::{self, Validated};
+use crate::policy::{PolicyKind, balancing, in_force, traffic};
+use crate::{session, x_backend};
 
 /// The parts for all ports that routes use.
 #[derive(Debug, Default)]
@@ -22,22 +29,25 @@ pub(crate) struct Backends {
 #[derive(Debug)]
 pub(crate) struct BackendParts {
     pub(crate) backend: EncodedPart,
-    pub(crate) endpoints: EncodedPart,
+    /// `None` for a backend that the DNS leads to.
+    pub(crate) endpoints: Option<EncodedPart>,
+    /// Authorities and certificates for TLS.
+    pub(crate) others: Vec<EncodedPart>,
     /// What is wrong with the endpoints.
-    pub(crate) finding: Option<Diagnostic>,
+    findings: Vec<Diagnostic>,
 }
 
 impl Backends {
-    /// Forgets what was made of a Service.
-    pub(crate) fn forget(&mut self, service: &Place) {
+    /// Forgets what was made of an object.
+    pub(crate) fn forget(&mut self, object: &BackendObject) {
         let from = BackendPort {
-            service: service.clone(),
+            object: object.clone(),
             port: 0,
             grpc: false,
         };
         let ports = self.parts.range(from..).map(|(port, _)| port);
         let ports: Vec<_> = ports
-            .take_while(|port| port.service == *service)
+            .take_while(|port| port.object == *object)
             .cloned()
             .collect();
         for port in ports {
@@ -65,29 +75,174 @@ impl Backends {
         self.parts.get(port)
     }
 
-    /// What is wrong with the endpoints of all ports.
-    pub(crate) fn findings(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.parts
-            .values()
-            .filter_map(|parts| parts.finding.as_ref())
+    /// What is wrong with the endpoints of all ports; once where a port is used in two ways.
+    pub(crate) fn findings(&self) -> BTreeSet<&Diagnostic> {
+        let parts = self.parts.values();
+        parts.flat_map(|parts| &parts.findings).collect()
     }
 }
 
+/// What is known of a port, of whatever kind the object is.
+struct Resolved {
+    protocol: BackendProtocol,
+    destination: Destination,
+    endpoints: Vec<Endpoint>,
+    tls: Option<Validated>,
+    session: Option<SessionPersistence>,
+    findings: Vec<Diagnostic>,
+}
+
 impl BackendParts {
+    /// `None` when the object has gone or changed since the reference was resolved.
     fn new(port: &BackendPort, objects: &Objects) -> Option<Self> {
-        let (backend, endpoints) = port.parts(objects)?;
-        let service = objects.services.get(&port.service)?;
-        let finding = endpoints.endpoints.is_empty().then(|| {
-            let message = format!(
-                "port {} has no ready endpoint, so its requests get 503; start a pod that the Service selects, or add an EndpointSlice",
-                port.port
-            );
-            Diagnostic::new(&service.key, "spec.ports", &codes::NO_ENDPOINTS, message)
-        });
+        let resolved = match port.object.kind {
+            BackendKind::XBackend => x_backend_port(port, objects)?,
+            BackendKind::Service | BackendKind::ServiceImport => service_port(port, objects)?,
+        };
+        let policies = Policies::new(port, objects);
+        let (security, tls_parts) = match resolved.tls {
+            Some(validated) => (validated.security, validated.parts),
+            None => (Security::Plain, vec![]),
+        };
+        let session = match resolved.destination {
+            Destination::Endpoints(_) => resolved.session.or(policies.session),
+            Destination::Dns { .. } => None,
+        };
+        let endpoints = match &resolved.destination {
+            Destination::Endpoints(name) => Some(Part::EndpointSet(EndpointSet {
+                name: name.clone(),
+                endpoints: resolved.endpoints,
+            })),
+            Destination::Dns { .. } => None,
+        };
+        let backend = Backend {
+            name: port.part_name(),
+            kind: port.object.kind,
+            object: port.object.place.object.clone(),
+            port: port.port,
+            protocol: resolved.protocol,
+            security,
+            destination: resolved.destination,
+            balancing: policies.balancing,
+            limits: policies.limits,
+            ejection: policies.ejection,
+            retry_budget: policies.retry_budget,
+            session,
+        };
         Some(Self {
             backend: EncodedPart::encode(Part::Backend(backend)),
-            endpoints: EncodedPart::encode(Part::EndpointSet(endpoints)),
-            finding,
+            endpoints: endpoints.map(EncodedPart::encode),
+            others: tls_parts.into_iter().map(EncodedPart::encode).collect(),
+            findings: resolved.findings,
         })
+    }
+}
+
+fn service_port(port: &BackendPort, objects: &Objects) -> Option<Resolved> {
+    let object = &port.object;
+    let key = object.key(objects)?;
+    let ports = object.ports(objects)?;
+    let policy = in_force(objects, PolicyKind::Tls, object, port.port);
+    let policy = policy.and_then(|place| objects.backend_tls_policies.get(&place));
+    let tls = policy.map(|policy| tls::of_policy(objects, &policy.key, &policy.spec));
+    let protocol = ports.protocol(port.port, port.grpc, tls.is_some()).ok()?;
+    let port_name = ports.port_name(port.port)?;
+    let endpoints = endpoints::of_slices(objects, port, port_name);
+    let mut findings = vec![];
+    if endpoints.is_empty() {
+        let message = format!(
+            "port {} has no ready endpoint, so its requests get 503; start a pod that the {} selects, or add an EndpointSlice",
+            port.port,
+            object.kind.object_kind()
+        );
+        findings.push(Diagnostic::new(
+            key,
+            "spec.ports",
+            &codes::NO_ENDPOINTS,
+            message,
+        ));
+    }
+    if let Some(slice) = endpoints::slice_of_names(objects, object) {
+        let message = format!(
+            "EndpointSlice {slice} has addressType FQDN, which gets no requests; use IPv4 or IPv6, or an XBackend with externalHostname"
+        );
+        findings.push(Diagnostic::new(
+            key,
+            "spec.ports",
+            &codes::ENDPOINT_NAMES,
+            message,
+        ));
+    }
+    Some(Resolved {
+        protocol,
+        destination: Destination::Endpoints(port.endpoints_name()),
+        endpoints,
+        tls,
+        session: None,
+        findings,
+    })
+}
+
+fn x_backend_port(port: &BackendPort, objects: &Objects) -> Option<Resolved> {
+    let backend = objects.x_backends.get(&port.object.place)?;
+    let spec = &backend.spec;
+    let protocol = x_backend::protocol(spec, port.grpc)?;
+    if port.port != spec.port.number {
+        return None;
+    }
+    let endpoints = x_backend::selected(objects, backend);
+    let mut findings = vec![];
+    if endpoints.is_empty() && spec.endpoint_selector.is_some() {
+        let message =
+            "no ready Pod has these labels, so requests get 503; start one or correct matchLabels";
+        let field = "spec.endpointSelector";
+        let code = &codes::NO_ENDPOINTS;
+        findings.push(Diagnostic::new(&backend.key, field, code, message));
+    }
+    let session = spec.session_persistence.as_ref();
+    Some(Resolved {
+        protocol,
+        destination: x_backend::destination(spec, port.endpoints_name()),
+        endpoints,
+        tls: x_backend::security(objects, backend),
+        session: session.map(|session| session::compile(session, &backend.key.to_string())),
+        findings,
+    })
+}
+
+/// What the policies without a say in TLS ask for.
+struct Policies {
+    balancing: Balancing,
+    limits: ConnectionLimits,
+    ejection: Option<Ejection>,
+    retry_budget: Option<RetryBudget>,
+    session: Option<SessionPersistence>,
+}
+
+impl Policies {
+    fn new(port: &BackendPort, objects: &Objects) -> Self {
+        let mut policies = Self {
+            balancing: Balancing::RoundRobin,
+            limits: ConnectionLimits::default(),
+            ejection: Some(balancing::DEFAULT_EJECTION),
+            retry_budget: None,
+            session: None,
+        };
+        let BackendPort { object, port, .. } = port;
+        let policy = in_force(objects, PolicyKind::Balancing, object, *port);
+        if let Some(policy) = policy.and_then(|place| objects.backend_policies.get(&place)) {
+            policies.balancing = balancing::balancing(&policy.spec);
+            policies.limits = balancing::limits(&policy.spec);
+            policies.ejection = balancing::ejection(&policy.spec);
+        }
+        let policy = in_force(objects, PolicyKind::Traffic, object, *port);
+        if let Some(policy) = policy.and_then(|place| objects.traffic_policies.get(&place)) {
+            policies.retry_budget = traffic::retry_budget(&policy.spec);
+            let session = policy.spec.session_persistence.as_ref();
+            // Of the object, so that the cookie stays when another policy takes over.
+            policies.session =
+                session.map(|session| session::compile(session, &object.to_string()));
+        }
+        policies
     }
 }

@@ -57,11 +57,19 @@ codes! {
     NO_BACKENDS = "TG2205" Warning "A rule neither forwards nor redirects, so its requests get 500; add backendRefs.";
     ZERO_WEIGHTS = "TG2206" Warning "All backends of a rule have weight 0, so its requests get 500.";
     DUPLICATE_NAME = "TG2207" Warning "A match lists the same header or query parameter twice; only the first one counts.";
-    BACKEND_KIND = "TG2301" Error "A backendRef names a kind that is not supported; use a Service.";
+    BACKEND_KIND = "TG2301" Error "A backendRef names a kind that is not supported; use a Service, ServiceImport or XBackend.";
     BACKEND_NOT_FOUND = "TG2302" Error "A backendRef names a Service, or a port of one, that does not exist; its share of requests gets 500.";
     BACKEND_NOT_PERMITTED = "TG2303" Error "A backendRef leads into another namespace without a ReferenceGrant there; its share of requests gets 500.";
     BACKEND_PROTOCOL = "TG2304" Error "A Service port has a protocol or appProtocol that is not supported for this route.";
-    NO_ENDPOINTS = "TG2305" Info "A Service port that a route uses has no ready endpoint, so its requests get 503.";
+    NO_ENDPOINTS = "TG2305" Info "A backend that a route uses has no ready endpoint, so its requests get 503.";
+    ENDPOINT_NAMES = "TG2306" Warning "An EndpointSlice has names instead of addresses; it gets no requests.";
+    BACKEND_PLAIN = "TG2307" Warning "An XBackend leads out of the cluster without TLS, so anyone on the way can read and change the requests.";
+    POLICY_TARGET = "TG2401" Error "A policy names a target that does not exist, or is of a kind that it cannot be for; it has no effect there.";
+    POLICY_CONFLICT = "TG2402" Error "Another policy of the same kind is for the same target and comes first: the older one, then the first by name.";
+    POLICY_INVALID = "TG2403" Error "TLS to a backend cannot be set up as it is asked for; where nothing is left to trust, requests get 500 and never go out in plain text.";
+    POLICY_OPTION = "TG2404" Warning "A BackendTLSPolicy has an option of another implementation, which has no effect here.";
+    POLICY_UNUSED = "TG2405" Info "No route that a Gateway of ours accepts leads to the targets of the policy, so it has no effect yet.";
+    POLICY_ANCESTORS = "TG2406" Warning "More Gateways lead to the targets of a policy than its status can hold; it is in force for all of them.";
 }
 
 /// The code with that name.

@@ -1,5 +1,7 @@
 //! From all objects to snapshots, statuses and findings.
 
+mod mark;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use crate::competition;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, GatewayPlan, GatewayView};
 use crate::objects::{Object, ObjectKey, Objects, Place};
+use crate::policy::outcome::Outcomes;
 use crate::read::{InvalidField, read};
 use crate::route::{self, Dependency, RouteObject, RouteOutcome};
 use crate::status::ObjectStatus;
@@ -82,6 +85,7 @@ pub struct Compiler {
     views: BTreeMap<Place, GatewayView>,
     totals: Totals,
     backends: Backends,
+    outcomes: Outcomes,
     gateway_parts: BTreeMap<PartKey, EncodedPart>,
     /// What has changed since.
     changed_routes: BTreeSet<RoutePlace>,
@@ -98,6 +102,7 @@ impl Compiler {
             views: BTreeMap::new(),
             totals: Totals::default(),
             backends: Backends::default(),
+            outcomes: Outcomes::default(),
             gateway_parts: BTreeMap::new(),
             changed_routes: BTreeSet::new(),
             changed: BTreeSet::new(),
@@ -123,32 +128,6 @@ impl Compiler {
     pub fn remove(&mut self, key: &ObjectKey) {
         self.mark(key);
         self.objects.remove(key);
-    }
-
-    /// Notes what may depend on an object.
-    fn mark(&mut self, key: &ObjectKey) {
-        let place = key.place();
-        match &*key.kind {
-            "HTTPRoute" => drop(self.changed_routes.insert((RouteKind::Http, place))),
-            "GRPCRoute" => drop(self.changed_routes.insert((RouteKind::Grpc, place))),
-            "Gateway" => drop(self.changed.insert(Dependency::Gateway(place))),
-            "Service" => {
-                self.backends.forget(&place);
-                self.changed.insert(Dependency::Service(place));
-            }
-            "EndpointSlice" => {
-                let slice = self.objects.slices.get(&place);
-                if let Some(service) = slice.and_then(|slice| slice.owner()) {
-                    self.backends.forget(&service);
-                }
-            }
-            "Namespace" => drop(self.changed.insert(Dependency::Namespace(place))),
-            "ReferenceGrant" => {
-                let grants = Place::new(&place.source, &place.object.namespace, "");
-                self.changed.insert(Dependency::Grants(grants));
-            }
-            _ => {}
-        }
     }
 
     /// Compiles all objects: total, and equal for equal objects, in whatever order they came.
@@ -267,6 +246,15 @@ impl Compiler {
                 .extend_from_slice(&outcome.diagnostics);
         }
         assembly.add_routes(self.routes.values(), &mut compilation.diagnostics);
+        let controller = &self.settings.controller_name;
+        let totals = &mut self.totals;
+        self.outcomes.refresh(&self.objects, totals, controller);
+        for outcome in self.outcomes.iter() {
+            let status = outcome.status.clone();
+            compilation.statuses.extend(status);
+            let diagnostics = &outcome.diagnostics;
+            compilation.diagnostics.extend_from_slice(diagnostics);
+        }
         self.backends.refresh(&self.objects, &mut self.totals);
         assembly.add_backends(&self.backends, &self.totals, &mut compilation.diagnostics);
         (compilation.pools, self.gateway_parts) = assembly.finish();

@@ -5,26 +5,31 @@
 
 mod api;
 mod assembly;
+mod backend_object;
 mod backends;
 mod codes;
 mod competition;
 mod compile;
 mod diagnostic;
 mod duration;
+mod endpoints;
 mod features;
 mod gateway;
 mod grants;
 mod key_match;
 mod listener;
 mod objects;
+mod policy;
 mod read;
 mod route;
 mod rules;
 mod secret;
 mod service;
+mod session;
 mod status;
 mod tls;
 mod trust;
+mod x_backend;
 
 pub use codes::{CODES, Code, explain_code};
 pub use compile::{Compilation, Compiler, Pooling, Settings, compile};

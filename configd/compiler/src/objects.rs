@@ -14,14 +14,16 @@ use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
 use crate::api::listener_set::ListenerSetSpec;
 use crate::api::reference_grant::ReferenceGrantSpec;
-use crate::api::service_import::ServiceImport;
 use crate::api::traffic_policy::TrafficPolicySpec;
 use crate::api::x_backend::XBackendSpec;
 use crate::api::{
     CERTIFICATES_GROUP, EXPERIMENTAL_GROUP, GATEWAY_GROUP, MULTICLUSTER_GROUP, OWN_GROUP,
 };
+use crate::backend_object::BackendObject;
+use crate::endpoints;
+use crate::policy::PolicyKey;
 use crate::secret::TlsSecret;
-use crate::service::{self, ServicePorts};
+use crate::service::ServicePorts;
 use crate::trust::Authorities;
 
 /// Identifies an object; the order of keys is the order of all outputs.
@@ -92,7 +94,7 @@ pub(crate) enum Known {
     XBackend(XBackendSpec),
     TrafficPolicy(TrafficPolicySpec),
     BackendPolicy(BackendPolicySpec),
-    ServiceImport(ServiceImport),
+    ServiceImport(ServicePorts),
     ReferenceGrant(ReferenceGrantSpec),
     Namespace(Namespace),
     Service(ServicePorts),
@@ -117,13 +119,15 @@ pub(crate) struct Objects {
     pub(crate) x_backends: Table<XBackendSpec>,
     pub(crate) traffic_policies: Table<TrafficPolicySpec>,
     pub(crate) backend_policies: Table<BackendPolicySpec>,
-    pub(crate) service_imports: Table<ServiceImport>,
+    pub(crate) service_imports: Table<ServicePorts>,
     pub(crate) grants: Table<ReferenceGrantSpec>,
     pub(crate) namespaces: Table<Namespace>,
     pub(crate) services: Table<ServicePorts>,
     pub(crate) slices: Table<EndpointSlice>,
-    /// The slices of each Service.
-    pub(crate) slices_by_service: BTreeMap<Place, BTreeSet<Place>>,
+    /// The policies on each Service, ServiceImport and XBackend.
+    pub(crate) policies_by_target: BTreeMap<BackendObject, BTreeSet<PolicyKey>>,
+    /// The slices of each Service and ServiceImport.
+    pub(crate) slices_by_owner: BTreeMap<BackendObject, BTreeSet<Place>>,
     pub(crate) secrets: Table<TlsSecret>,
     pub(crate) config_maps: Table<Authorities>,
     pub(crate) trust_bundles: Table<Authorities>,
@@ -170,9 +174,9 @@ impl<S> Parsed<S> {
 }
 
 impl Parsed<EndpointSlice> {
-    /// The Service that the slice belongs to.
-    pub(crate) fn owner(&self) -> Option<Place> {
-        service::owner_of(&self.key.source, &self.key.namespace, &self.spec)
+    /// The objects that the slice belongs to.
+    pub(crate) fn owners(&self) -> Vec<BackendObject> {
+        endpoints::owners_of(&self.key.source, &self.key.namespace, &self.spec)
     }
 }
 
@@ -206,6 +210,7 @@ impl Objects {
     /// Adds or replaces an object.
     pub(crate) fn insert(&mut self, object: &Object, known: Known) {
         let place = object.key.place();
+        self.forget_targets(&object.key);
         macro_rules! insert {
             ($table:ident, $spec:expr) => {
                 drop(self.$table.insert(place, Parsed::new(object, $spec)))
@@ -227,9 +232,9 @@ impl Objects {
             Known::Service(spec) => insert!(services, spec),
             Known::EndpointSlice(spec) => {
                 self.forget_slice(&place);
-                let owner = service::owner_of(&object.key.source, &object.key.namespace, &spec);
-                if let Some(owner) = owner {
-                    let slices = self.slices_by_service.entry(owner).or_default();
+                let key = &object.key;
+                for owner in endpoints::owners_of(&key.source, &key.namespace, &spec) {
+                    let slices = self.slices_by_owner.entry(owner).or_default();
                     slices.insert(place.clone());
                 }
                 insert!(slices, spec);
@@ -239,11 +244,16 @@ impl Objects {
             Known::ClusterTrustBundle(spec) => insert!(trust_bundles, spec),
             Known::Pod(spec) => insert!(pods, spec),
         }
+        for (target, policy) in self.targets_of(&object.key) {
+            let policies = self.policies_by_target.entry(target).or_default();
+            policies.insert(policy);
+        }
     }
 
     /// Forgets an object; one that is not there is fine.
     pub(crate) fn remove(&mut self, key: &ObjectKey) {
         let place = key.place();
+        self.forget_targets(key);
         match (&*key.group, &*key.kind) {
             (GATEWAY_GROUP, "GatewayClass") => drop(self.classes.remove(&place)),
             (GATEWAY_GROUP, "Gateway") => drop(self.gateways.remove(&place)),
@@ -269,18 +279,41 @@ impl Objects {
         }
     }
 
+    /// What an object is a policy on.
+    fn targets_of(&self, key: &ObjectKey) -> Vec<(BackendObject, PolicyKey)> {
+        let Some(policy) = PolicyKey::of(key) else {
+            return vec![];
+        };
+        let head = self.policy(&policy);
+        let targets = head.iter().flat_map(|head| head.objects());
+        targets
+            .map(|(_, target)| (target, policy.clone()))
+            .collect()
+    }
+
+    fn forget_targets(&mut self, key: &ObjectKey) {
+        for (target, policy) in self.targets_of(key) {
+            take_out(&mut self.policies_by_target, &target, &policy);
+        }
+    }
+
     fn forget_slice(&mut self, place: &Place) {
         let Some(slice) = self.slices.remove(place) else {
             return;
         };
-        let Some(owner) = slice.owner() else {
-            return;
-        };
-        if let Some(slices) = self.slices_by_service.get_mut(&owner) {
-            slices.remove(place);
-            if slices.is_empty() {
-                self.slices_by_service.remove(&owner);
-            }
+        for owner in slice.owners() {
+            take_out(&mut self.slices_by_owner, &owner, place);
         }
+    }
+}
+
+/// Takes one out of a group, and leaves no empty group behind.
+fn take_out<G: Ord, T: Ord>(groups: &mut BTreeMap<G, BTreeSet<T>>, group: &G, one: &T) {
+    let Some(members) = groups.get_mut(group) else {
+        return;
+    };
+    members.remove(one);
+    if members.is_empty() {
+        groups.remove(group);
     }
 }

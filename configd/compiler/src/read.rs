@@ -14,7 +14,6 @@ use crate::api::http_route::HttpRouteSpec;
 use crate::api::listener_set::ListenerSetSpec;
 use crate::api::meta::Strict;
 use crate::api::reference_grant::ReferenceGrantSpec;
-use crate::api::service_import::ServiceImport;
 use crate::api::traffic_policy::TrafficPolicySpec;
 use crate::api::x_backend::XBackendSpec;
 use crate::api::{
@@ -116,7 +115,7 @@ pub(crate) fn read(
             let object: Strict<BackendPolicySpec> = typed(json)?;
             Known::BackendPolicy(object.spec)
         }
-        (MULTICLUSTER_GROUP, _) => Known::ServiceImport(typed::<ServiceImport>(json)?),
+        (MULTICLUSTER_GROUP, _) => Known::ServiceImport(ServicePorts::of_import(typed(json)?)),
         (CERTIFICATES_GROUP, _) => {
             let object = typed::<ClusterTrustBundle>(json)?;
             Known::ClusterTrustBundle(Authorities::of_trust_bundle(&object))
@@ -127,7 +126,7 @@ pub(crate) fn read(
             Known::ReferenceGrant(object.spec)
         }
         (_, "Namespace") => Known::Namespace(typed::<Namespace>(json)?),
-        (_, "Service") => Known::Service(ServicePorts::new(typed::<Service>(json)?)),
+        (_, "Service") => Known::Service(ServicePorts::of_service(typed::<Service>(json)?)),
         (_, "ConfigMap") => {
             Known::ConfigMap(Authorities::of_config_map(&typed::<ConfigMap>(json)?))
         }

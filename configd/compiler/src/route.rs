@@ -7,7 +7,6 @@ mod filter;
 mod join;
 mod matcher;
 mod rules;
-mod session;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +16,9 @@ use serde_json::{Value, json};
 use tidegate_ir::EncodedPart;
 
 use crate::api::meta::ParentReference;
+use crate::backend_object::{BackendObject, BackendPort};
 use crate::diagnostic::Diagnostic;
 use crate::objects::{ObjectKey, Place};
-use crate::service::BackendPort;
 use crate::status::{Condition, ObjectStatus, conditions};
 
 pub(crate) use compile::{Surroundings, compile};
@@ -30,8 +29,8 @@ pub(crate) use view::RouteObject;
 pub(crate) enum Dependency {
     /// The listeners of a Gateway, or that it is not there.
     Gateway(Place),
-    /// The ports of a Service.
-    Service(Place),
+    /// A Service, ServiceImport or XBackend, and the policies on it.
+    Backend(BackendObject),
     /// The ReferenceGrants of a namespace; the name is empty.
     Grants(Place),
     /// The labels of a Namespace.
@@ -51,8 +50,25 @@ pub(crate) struct RouteOutcome {
     pub(crate) attached: BTreeSet<(Place, Arc<str>)>,
     /// For each pool that serves it.
     pub(crate) parts: BTreeMap<Arc<str>, EncodedPart>,
-    /// The ports of Services that the parts refer to.
+    /// The ports of backends that the parts refer to.
     pub(crate) backends: BTreeSet<BackendPort>,
+}
+
+impl RouteOutcome {
+    /// The Gateways that take it.
+    pub(crate) fn gateways(&self) -> BTreeSet<&Place> {
+        self.attached.iter().map(|(gateway, _)| gateway).collect()
+    }
+
+    /// The objects that it names as backends, whether they can be used or not.
+    pub(crate) fn backend_objects(&self) -> impl Iterator<Item = &BackendObject> {
+        self.dependencies
+            .iter()
+            .filter_map(|dependency| match dependency {
+                Dependency::Backend(object) => Some(object),
+                _ => None,
+            })
+    }
 }
 
 /// Findings about one route.

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use tidegate_ir::PartName;
 
-use crate::api::GATEWAY_GROUP;
 use crate::api::gateway::{self as api, GatewaySpec};
 use crate::api::meta::SecretObjectReference;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::grants::Reference;
-use crate::objects::{Objects, Parsed, Place};
+use crate::objects::{ObjectKey, Objects, Parsed, Place};
 use crate::secret::TlsSecret;
 
 /// A certificate that a listener presents.
@@ -69,7 +68,7 @@ pub(crate) fn resolve(
         );
     }
     for (index, reference) in references.iter().enumerate() {
-        match follow(objects, gateway, reference) {
+        match follow(objects, &gateway.key, reference) {
             Ok(used) => {
                 let known = resolved.certificates.iter();
                 let mut known = known.filter(|known| known.part_name == used.part_name);
@@ -85,9 +84,10 @@ pub(crate) fn resolve(
     resolved
 }
 
-fn follow(
+/// The Secret that a reference of the object `from` leads to, or reason and message.
+pub(crate) fn follow(
     objects: &Objects,
-    gateway: &Parsed<GatewaySpec>,
+    from: &ObjectKey,
     reference: &SecretObjectReference,
 ) -> Result<CertificateUse, (&'static str, String)> {
     let SecretObjectReference {
@@ -97,12 +97,12 @@ fn follow(
         namespace,
     } = reference;
     let invalid = |message| ("InvalidCertificateRef", message);
-    let own_namespace = &*gateway.key.namespace;
+    let own_namespace = &*from.namespace;
     let namespace = namespace.as_deref().unwrap_or(own_namespace);
     let permission = Reference {
-        source: &gateway.key.source,
-        from_group: GATEWAY_GROUP,
-        from_kind: "Gateway",
+        source: &from.source,
+        from_group: &from.group,
+        from_kind: &from.kind,
         from_namespace: own_namespace,
         to_group: group,
         to_kind: kind,
@@ -111,7 +111,8 @@ fn follow(
     };
     if !permission.is_permitted(objects) {
         let message = format!(
-            "no ReferenceGrant in namespace {namespace} lets Gateways of namespace {own_namespace} use {kind} {name}; create one there"
+            "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own_namespace} use {kind} {name}; create one there",
+            from.kind
         );
         return Err(("RefNotPermitted", message));
     }
@@ -121,7 +122,7 @@ fn follow(
         );
         return Err(invalid(message));
     }
-    let place = Place::new(&gateway.key.source, namespace, name);
+    let place = Place::new(&from.source, namespace, name);
     let Some(secret) = objects.secrets.get(&place) else {
         return Err(invalid(format!(
             "Secret {} does not exist; create it",

@@ -77,7 +77,11 @@ fn drop_ordinary(part: &mut Value) {
         return;
     };
     let own_endpoints = json!({ "Endpoints": fields.get("name") });
+    let ejection = json!({
+        "consecutive_errors": 5, "base_ms": 30_000, "max_percent": 50, "panic_percent": 50,
+    });
     let ordinary = [
+        ("ejection", ejection),
         ("kind", json!("Service")),
         ("security", json!("Plain")),
         ("balancing", json!("RoundRobin")),

@@ -1,17 +1,24 @@
-//! From backendRefs to ports of Services.
+//! From backendRefs to ports of Services, ServiceImports and XBackends.
 
-use tidegate_ir::BackendProtocol;
+use tidegate_ir::{BackendKind, BackendProtocol};
 
 use super::{Dependency, Findings};
 use crate::api::GATEWAY_GROUP;
 use crate::api::meta::BackendObjectReference;
+use crate::api::x_backend::XBackendSpec;
+use crate::backend_object::{BackendObject, BackendPort};
 use crate::codes::{self, Code};
 use crate::grants::Reference;
 use crate::objects::{ObjectKey, Objects, Place};
-use crate::service::{BackendPort, Unusable};
+use crate::policy::{PolicyKind, in_force};
+use crate::service::{ServicePorts, Unusable};
+use crate::x_backend;
 
 /// Why a backend cannot be used: reason of `ResolvedRefs`, and the message with the field.
 pub(super) type Unresolved = (&'static str, String);
+
+/// The same before it is reported: reason, code, and message without the field.
+type Unfollowed = (&'static str, &'static Code, String);
 
 /// Follows references of one route and notes what it looked at.
 pub(super) struct References<'a> {
@@ -57,7 +64,7 @@ impl References<'_> {
         &mut self,
         reference: &BackendObjectReference,
         grpc: bool,
-    ) -> Result<BackendPort, (&'static str, &'static Code, String)> {
+    ) -> Result<BackendPort, Unfollowed> {
         let BackendObjectReference {
             group, kind, name, ..
         } = reference;
@@ -85,56 +92,110 @@ impl References<'_> {
             );
             return Err(("RefNotPermitted", &codes::BACKEND_NOT_PERMITTED, message));
         }
-        if (group.as_str(), kind.as_str()) != ("", "Service") {
-            let message =
-                format!("{kind} of group {group:?} is not supported as a backend; use a Service");
-            return Err(("InvalidKind", &codes::BACKEND_KIND, message));
-        }
         let place = Place::new(source, namespace, name);
-        self.dependencies.insert(Dependency::Service(place.clone()));
-        let not_found = |message| ("BackendNotFound", &codes::BACKEND_NOT_FOUND, message);
-        let object = &place.object;
-        let Some(service) = self.objects.services.get(&place) else {
+        let Some(object) = BackendObject::named(group, kind, place) else {
+            let message = format!(
+                "{kind} of group {group:?} is not supported as a backend; use a Service, ServiceImport or XBackend"
+            );
+            return Err(("InvalidKind", &codes::BACKEND_KIND, message));
+        };
+        self.dependencies
+            .insert(Dependency::Backend(object.clone()));
+        if let Some(backend) = self.objects.x_backends.get(&object.place)
+            && object.kind == BackendKind::XBackend
+        {
+            return x_backend_port(object, &backend.spec, reference.port, grpc);
+        }
+        let Some(ports) = object.ports(self.objects) else {
             return Err(not_found(format!(
-                "Service {object} does not exist; create it or correct the name"
+                "{object} does not exist; create it or correct the name"
             )));
         };
-        let Some(port) = reference.port else {
-            let message = format!(
-                "Service {object} needs a port; {}",
-                service.spec.port_list()
-            );
+        self.service_port(object, ports, reference.port, grpc)
+    }
+
+    fn service_port(
+        &self,
+        object: BackendObject,
+        ports: &ServicePorts,
+        port: Option<u16>,
+        grpc: bool,
+    ) -> Result<BackendPort, Unfollowed> {
+        let Some(port) = port else {
+            let message = format!("{object} needs a port; {}", ports.port_list());
             return Err(not_found(message));
         };
-        match service.spec.protocol(port) {
-            Ok(protocol) => Ok(BackendPort {
-                service: place,
+        let with_tls = in_force(self.objects, PolicyKind::Tls, &object, port).is_some();
+        let protocol = |grpc| ports.protocol(port, grpc, with_tls);
+        match protocol(grpc) {
+            Ok(_) => Ok(BackendPort {
+                grpc: grpc && protocol(false) != Ok(BackendProtocol::Http2),
+                object,
                 port,
-                grpc: grpc && protocol != BackendProtocol::Http2,
             }),
-            Err(Unusable::NoSuchPort) => {
-                let ports = service.spec.port_list();
-                Err(not_found(format!(
-                    "Service {object} has no port {port}; {ports}"
-                )))
-            }
-            Err(Unusable::ExternalName) => {
-                let message = format!(
-                    "Service {object} is of type ExternalName, which is not supported because it can lead anywhere; use a Service with endpoints"
-                );
-                Err(("UnsupportedValue", &codes::BACKEND_KIND, message))
-            }
-            Err(Unusable::NotTcp) => {
-                let message = format!("port {port} of Service {object} is not TCP; use a TCP port");
-                Err(("UnsupportedProtocol", &codes::BACKEND_PROTOCOL, message))
-            }
-            Err(Unusable::AppProtocol) => {
-                let message = format!(
-                    "port {port} of Service {object} has appProtocol {}, which is not supported; use kubernetes.io/h2c, kubernetes.io/ws, http or none",
-                    service.spec.app_protocol(port)
-                );
-                Err(("UnsupportedProtocol", &codes::BACKEND_PROTOCOL, message))
-            }
+            Err(unusable) => Err(unusable_port(&object, ports, port, unusable)),
         }
     }
+}
+
+fn not_found(message: String) -> Unfollowed {
+    ("BackendNotFound", &codes::BACKEND_NOT_FOUND, message)
+}
+
+fn unusable_port(
+    object: &BackendObject,
+    ports: &ServicePorts,
+    port: u16,
+    unusable: Unusable,
+) -> Unfollowed {
+    let unsupported = |message| ("UnsupportedProtocol", &codes::BACKEND_PROTOCOL, message);
+    let app_protocol = ports.app_protocol(port);
+    match unusable {
+        Unusable::NoSuchPort => not_found(format!(
+            "{object} has no port {port}; {}",
+            ports.port_list()
+        )),
+        Unusable::ExternalName => {
+            let message = format!(
+                "{object} is of type ExternalName, which is not supported because it can lead anywhere; use a Service with endpoints, or an XBackend"
+            );
+            ("UnsupportedValue", &codes::BACKEND_KIND, message)
+        }
+        Unusable::NotTcp => unsupported(format!(
+            "port {port} of {object} is not TCP; use a TCP port"
+        )),
+        Unusable::AppProtocol => unsupported(format!(
+            "port {port} of {object} has appProtocol {app_protocol}, which is not supported for this route; use kubernetes.io/h2c, kubernetes.io/ws, http or none"
+        )),
+        Unusable::NeedsTls => unsupported(format!(
+            "port {port} of {object} has appProtocol {app_protocol}, which needs TLS; create a BackendTLSPolicy for it"
+        )),
+    }
+}
+
+/// An XBackend has one port, so a reference needs none.
+fn x_backend_port(
+    object: BackendObject,
+    spec: &XBackendSpec,
+    port: Option<u16>,
+    grpc: bool,
+) -> Result<BackendPort, Unfollowed> {
+    let own = spec.port.number;
+    if let Some(port) = port.filter(|port| *port != own) {
+        let message = format!("{object} has no port {port}; it has {own}, so leave the port out");
+        return Err(not_found(message));
+    }
+    if x_backend::protocol(spec, grpc).is_none() {
+        let message = format!(
+            "{object} has protocol {}, which cannot carry the requests of this route; use HTTP or HTTP2",
+            spec.protocol.as_deref().unwrap_or_default()
+        );
+        return Err(("UnsupportedProtocol", &codes::BACKEND_PROTOCOL, message));
+    }
+    let speaks_http2 = x_backend::protocol(spec, false) == Some(BackendProtocol::Http2);
+    Ok(BackendPort {
+        grpc: grpc && !speaks_http2,
+        object,
+        port: own,
+    })
 }

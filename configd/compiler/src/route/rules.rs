@@ -7,10 +7,11 @@ use tidegate_ir::{Action, Match, Retry, Rule, Target, Timeouts, WeightedBackend}
 
 use super::backend_ref::References;
 use super::view::{BackendView, RuleView};
-use super::{Findings, filter, session};
+use super::{Findings, filter};
 use crate::api::http_route::HttpRouteRetry;
 use crate::codes;
 use crate::duration;
+use crate::session;
 
 /// The rules as the worker gets them, and what is wrong with them.
 pub(super) struct Rules {

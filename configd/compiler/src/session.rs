@@ -1,4 +1,4 @@
-//! Session persistence of rules and backends (GEP-1619).
+//! Session persistence, of rules and of backends (GEP-1619).
 
 use tidegate_ir::{Digest, SessionCarrier, SessionPersistence};
 
