@@ -30,6 +30,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 fn measure(routes: usize, rounds: usize) -> anyhow::Result<String> {
     let mut compiler = Compiler::new(Settings {
+        addresses: vec![],
         controller_name: "tidegate.dev/gateway-controller".to_owned(),
         pooling: Pooling::Single {
             pool: "bench".to_owned(),

@@ -21,6 +21,7 @@ pub(crate) const POOL: &str = "default";
 /// The settings of the standalone mode.
 pub(crate) fn settings() -> Settings {
     Settings {
+        addresses: vec![],
         controller_name: CONTROLLER_NAME.into(),
         pooling: Pooling::Single { pool: POOL.into() },
     }

@@ -105,7 +105,7 @@ impl Configd {
         let services = Services {
             store: store.clone(),
             fleet: Fleet::default(),
-            statuses: Arc::new(Statuses::new(options.settings.pooling.clone())),
+            statuses: Arc::new(Statuses::new()),
             tasks: Tasks::new(),
             end: CancellationToken::new(),
         };

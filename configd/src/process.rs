@@ -41,6 +41,10 @@ pub struct ConfigdArgs {
     /// Serve all Gateways from one pool of workers with this name; without it each Gateway has its own
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
+    /// An address at which clients reach the workers; may be given several times. Gateways that ask
+    /// for another one are not programmed; without any, what they ask for is taken on trust
+    #[arg(long = "address", value_name = "IP")]
+    addresses: Vec<std::net::IpAddr>,
 }
 
 impl ConfigdArgs {
@@ -55,6 +59,7 @@ impl ConfigdArgs {
             admin,
             controller_name,
             pool,
+            addresses,
         } = self;
         let telemetry = Telemetry::init(&TelemetryOptions {
             service_name: "tidegate-configd".to_owned(),
@@ -78,6 +83,7 @@ impl ConfigdArgs {
         let settings = Settings {
             controller_name,
             pooling,
+            addresses,
         };
         let options = ConfigdOptions {
             data_dir,

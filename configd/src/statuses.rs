@@ -1,13 +1,13 @@
 //! Joins what the compiler says about each object with what the workers serve.
 //!
-//! A Gateway is `Programmed` only when every live worker of its pool, and at least one, serves a
-//! snapshot that contains the Gateway's generation.
+//! A Gateway or a ListenerSet is `Programmed` only when every live worker of its pool, and at least
+//! one, serves a snapshot that contains its generation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus, Pooling};
+use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus};
 use tokio::sync::watch;
 
 use crate::fleet::Fleet;
@@ -28,7 +28,7 @@ pub(crate) struct Board {
 pub(crate) struct Entry {
     /// The compiler's status.
     pub(crate) status: ObjectStatus,
-    /// For a Gateway: its pool, and the first version that contains this status.
+    /// For what workers serve: its pool, and the first version that contains this status.
     since: Option<(Arc<str>, u64)>,
 }
 
@@ -36,15 +36,13 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Statuses {
     board: watch::Sender<Board>,
-    pooling: Pooling,
 }
 
 impl Statuses {
     /// An empty board.
-    pub(crate) fn new(pooling: Pooling) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             board: watch::Sender::new(Board::default()),
-            pooling,
         }
     }
 
@@ -62,7 +60,7 @@ impl Statuses {
     ) {
         self.board.send_modify(|board| {
             let entry = |status: ObjectStatus| {
-                let since = self.since(&status, board, heads);
+                let since = since(&status, board, heads);
                 Entry { status, since }
             };
             let statuses = compilation.statuses.into_iter().map(entry).collect();
@@ -73,27 +71,21 @@ impl Statuses {
             };
         });
     }
+}
 
-    fn since(
-        &self,
-        status: &ObjectStatus,
-        board: &Board,
-        heads: &BTreeMap<String, u64>,
-    ) -> Option<(Arc<str>, u64)> {
-        if &*status.key.kind != "Gateway" {
-            return None;
-        }
-        let pool: Arc<str> = match &self.pooling {
-            Pooling::Single { pool } => pool.as_str().into(),
-            Pooling::PerGateway => format!("{}/{}", status.key.namespace, status.key.name).into(),
-        };
-        let unchanged = board.get(&status.key).filter(|entry| {
-            entry.status.generation == status.generation && entry.status.status == status.status
-        });
-        match unchanged {
-            Some(entry) => entry.since.clone(),
-            None => heads.get(&*pool).map(|version| (pool, *version)),
-        }
+/// Since when it is what it is: an unchanged status keeps its version.
+fn since(
+    status: &ObjectStatus,
+    board: &Board,
+    heads: &BTreeMap<String, u64>,
+) -> Option<(Arc<str>, u64)> {
+    let pool = status.pool.clone()?;
+    let unchanged = board.get(&status.key).filter(|entry| {
+        entry.status.generation == status.generation && entry.status.status == status.status
+    });
+    match unchanged {
+        Some(entry) => entry.since.clone(),
+        None => heads.get(&*pool).map(|version| (pool, *version)),
     }
 }
 
@@ -167,6 +159,7 @@ mod tests {
             key,
             uid: "u".into(),
             generation: 1,
+            pool: Some(text("p")),
             status: Arc::new(status),
         };
         Compilation {
@@ -184,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_gateway_is_programmed_only_when_every_worker_serves_it() {
-        let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
+        let statuses = Statuses::new();
         let fleet = Fleet::default();
         statuses.publish(5, gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
         assert_eq!(
@@ -225,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_later_snapshot_of_other_objects_does_not_unprogram_a_gateway() {
-        let statuses = Statuses::new(Pooling::Single { pool: "p".into() });
+        let statuses = Statuses::new();
         let fleet = Fleet::default();
         statuses.publish(5, gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
         let worker = Worker {

@@ -17,6 +17,7 @@ fn main() {
 
 fn measure(routes: usize) {
     let mut compiler = Compiler::new(Settings {
+        addresses: vec![],
         controller_name: "tidegate.dev/gateway".to_owned(),
         pooling: Pooling::Single {
             pool: "default".to_owned(),

@@ -12,6 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::gateway::GatewayPlan;
 use crate::objects::Place;
 use crate::route::RouteOutcome;
+use crate::tls::CertificateUse;
 
 type Parts = BTreeMap<PartKey, EncodedPart>;
 
@@ -27,6 +28,8 @@ pub(crate) struct Totals {
     gateways: BTreeMap<BackendObject, BTreeMap<Place, usize>>,
     /// Objects whose Gateways have changed since they were last taken.
     touched_objects: BTreeSet<BackendObject>,
+    /// Those that listeners need, with their pool.
+    by_listeners: BTreeSet<(Arc<str>, BackendPort)>,
 }
 
 impl Totals {
@@ -37,13 +40,7 @@ impl Totals {
         }
         for pool in outcome.parts.keys() {
             for backend in &outcome.backends {
-                let backends = self.backends.entry(pool.clone()).or_default();
-                *backends.entry(backend.clone()).or_default() += 1;
-                let uses = self.uses.entry(backend.clone()).or_default();
-                *uses += 1;
-                if *uses == 1 {
-                    self.touched.insert(backend.clone());
-                }
+                self.use_backend(pool, backend);
             }
         }
         for gateway in outcome.gateways() {
@@ -58,17 +55,42 @@ impl Totals {
         }
     }
 
+    /// What listeners need now, instead of what they needed before.
+    pub(crate) fn set_by_listeners(&mut self, needed: BTreeSet<(Arc<str>, BackendPort)>) {
+        for (pool, backend) in needed.difference(&self.by_listeners.clone()) {
+            self.use_backend(pool, backend);
+        }
+        let before = std::mem::replace(&mut self.by_listeners, needed);
+        for (pool, backend) in before.difference(&self.by_listeners.clone()) {
+            self.leave_backend(pool, backend);
+        }
+    }
+
+    fn use_backend(&mut self, pool: &Arc<str>, backend: &BackendPort) {
+        let backends = self.backends.entry(pool.clone()).or_default();
+        *backends.entry(backend.clone()).or_default() += 1;
+        let uses = self.uses.entry(backend.clone()).or_default();
+        *uses += 1;
+        if *uses == 1 {
+            self.touched.insert(backend.clone());
+        }
+    }
+
+    fn leave_backend(&mut self, pool: &Arc<str>, backend: &BackendPort) {
+        take_one_inside(&mut self.backends, pool, backend);
+        take_one(&mut self.uses, backend);
+        if !self.uses(backend) {
+            self.touched.insert(backend.clone());
+        }
+    }
+
     pub(crate) fn subtract(&mut self, outcome: &RouteOutcome) {
         for (gateway, section_name) in &outcome.attached {
             take_one_inside(&mut self.attached, gateway, section_name);
         }
         for pool in outcome.parts.keys() {
             for backend in &outcome.backends {
-                take_one_inside(&mut self.backends, pool, backend);
-                take_one(&mut self.uses, backend);
-                if !self.uses(backend) {
-                    self.touched.insert(backend.clone());
-                }
+                self.leave_backend(pool, backend);
             }
         }
         for gateway in outcome.gateways() {
@@ -160,16 +182,27 @@ impl Assembly {
             .iter()
             .filter(|listener| listener.view.served);
         for listener in served {
-            self.add(pool, Part::Listener(listener.part(plan.object.name())));
-            for used in &listener.certificates {
-                let Ok(pair) = used.secret.spec.key_pair() else {
-                    continue;
-                };
-                let (certificate, key) = pair.parts(&used.part_name);
-                self.add(pool, Part::Certificate(certificate));
-                self.add(pool, Part::PrivateKey(key));
+            let shown = plan.client_certificate.as_ref();
+            let shown_name = shown.map(|used| used.part_name.clone());
+            let part = listener.part(plan.object.name(), shown_name);
+            self.add(pool, Part::Listener(part));
+            for used in listener.certificates.iter().chain(shown) {
+                self.add_certificate(pool, used);
+            }
+            let asked = listener.asked.as_ref();
+            if let Some(trust) = asked.and_then(|asked| asked.trust.as_ref()) {
+                self.add(pool, Part::TrustBundle(trust.clone()));
             }
         }
+    }
+
+    fn add_certificate(&mut self, pool: &Arc<str>, used: &CertificateUse) {
+        let Ok(pair) = used.secret.spec.key_pair() else {
+            return;
+        };
+        let (certificate, key) = pair.parts(&used.part_name);
+        self.add(pool, Part::Certificate(certificate));
+        self.add(pool, Part::PrivateKey(key));
     }
 
     /// Adds routes; of two with one name, from different sources, the older one.

@@ -34,6 +34,7 @@ codes! {
     ADDRESS_TYPE = "TG1202" Error "A Gateway asks for an address of a type that is not supported; use IPAddress or Hostname.";
     GATEWAY_FIELD = "TG1203" Error "A Gateway uses a field that is not supported yet; the listeners that it concerns are refused.";
     GATEWAY_CLASH = "TG1204" Error "Another source has a Gateway of the same namespace and name in the same pool; the older one is served.";
+    CLIENT_CERTIFICATE = "TG1205" Error "tls.backend.clientCertificateRef does not lead to a usable kubernetes.io/tls Secret; backends see no certificate.";
     LISTENER_PROTOCOL = "TG1301" Error "A listener has a protocol that is not supported; HTTP and HTTPS are.";
     LISTENER_CONFLICT = "TG1302" Error "Two listeners of a Gateway cannot be told apart, or need different protocols on one port; give them different hostnames or ports.";
     LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute and GRPCRoute.";
@@ -43,8 +44,12 @@ codes! {
     LISTENER_SELECTOR = "TG1307" Warning "A listener chooses namespaces by a selector but has none, so no route can attach; set namespaces.selector.";
     LISTENER_PORT_MOVED = "TG1308" Info "Another Gateway of the same pool already has the port, so the worker binds another one for this Gateway.";
     LISTENER_HOST_OVERLAP = "TG1309" Info "Two HTTPS listeners on one port have overlapping hostnames; a client that reuses a connection may meet the wrong one.";
+    CLIENT_AUTHORITY = "TG1310" Error "A caCertificateRef of a Gateway does not lead to authorities for clients' certificates; on its ports that reference counts for nothing.";
+    SET_PARENT = "TG1401" Warning "A ListenerSet names a Gateway that does not exist, so nothing serves it; create it or correct spec.parentRef.";
+    SET_NOT_ALLOWED = "TG1402" Error "The Gateway's allowedListeners do not allow ListenerSets from that namespace; by default it allows none.";
+    SET_PARENT_REFUSED = "TG1403" Error "The Gateway of a ListenerSet is not accepted; see its conditions.";
     PARENT_NOT_FOUND = "TG2101" Warning "A route names a parent that does not exist, so nothing serves it there.";
-    PARENT_KIND = "TG2102" Warning "A route names a parent of a kind that is not supported; only Gateways are.";
+    PARENT_KIND = "TG2102" Warning "A route names a parent of a kind that is not supported; Gateways and ListenerSets are.";
     NO_MATCHING_PARENT = "TG2103" Error "A route names a section or port that no listener of the Gateway has.";
     NOT_ALLOWED_BY_LISTENERS = "TG2104" Error "No listener of the Gateway allows routes of that kind from that namespace.";
     NO_MATCHING_HOSTNAME = "TG2105" Error "No hostname of the route fits the hostname of a listener of the Gateway.";

@@ -3,6 +3,7 @@
 mod mark;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tidegate_ir::{EncodedPart, PartKey, RouteKind};
@@ -13,6 +14,7 @@ use crate::codes;
 use crate::competition;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, GatewayPlan, GatewayView};
+use crate::listener_set;
 use crate::objects::{Object, ObjectKey, Objects, Place};
 use crate::policy::outcome::Outcomes;
 use crate::read::{InvalidField, read};
@@ -26,6 +28,8 @@ pub struct Settings {
     pub controller_name: String,
     /// Which workers serve which Gateways.
     pub pooling: Pooling,
+    /// Addresses at which clients reach the workers; empty if nobody has said.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Which workers serve which Gateways.
@@ -83,6 +87,8 @@ pub struct Compiler {
     /// Outcomes of the last compilation.
     routes: BTreeMap<RoutePlace, RouteOutcome>,
     views: BTreeMap<Place, GatewayView>,
+    /// The Gateways of ListenerSets.
+    sets: BTreeMap<Place, Place>,
     totals: Totals,
     backends: Backends,
     outcomes: Outcomes,
@@ -100,6 +106,7 @@ impl Compiler {
             objects: Objects::default(),
             routes: BTreeMap::new(),
             views: BTreeMap::new(),
+            sets: BTreeMap::new(),
             totals: Totals::default(),
             backends: Backends::default(),
             outcomes: Outcomes::default(),
@@ -151,9 +158,10 @@ impl Compiler {
     /// The plans of our Gateways, older ones first where they compete for a name or a port.
     fn plan_gateways(&self) -> BTreeMap<Place, GatewayPlan> {
         let objects = &self.objects;
-        let controller_name = &self.settings.controller_name;
+        let sets = listener_set::by_gateway(objects);
         let plans = objects.gateways.iter().filter_map(|(place, gateway)| {
-            let plan = gateway::plan(objects, gateway, controller_name)?;
+            let sets = sets.get(place).map_or(&[][..], Vec::as_slice);
+            let plan = gateway::plan(objects, gateway, sets, &self.settings)?;
             Some((place.clone(), plan))
         });
         let mut plans: BTreeMap<Place, GatewayPlan> = plans.collect();
@@ -166,6 +174,18 @@ impl Compiler {
         gateways: &BTreeMap<Place, GatewayPlan>,
         compilation: &mut Compilation,
     ) {
+        for set in self.objects.listener_sets.values() {
+            let parent = listener_set::parent_of(set);
+            if !self.objects.gateways.contains_key(&parent) {
+                let message = format!(
+                    "Gateway {} does not exist; create it or correct the name",
+                    parent.object
+                );
+                let code = &codes::SET_PARENT;
+                let finding = Diagnostic::new(&set.key, "spec.parentRef", code, message);
+                compilation.diagnostics.push(finding);
+            }
+        }
         let foreign = self
             .objects
             .gateways
@@ -197,6 +217,15 @@ impl Compiler {
         let differing = both.filter(|place| views.get(place) != self.views.get(place));
         changed.extend(differing.cloned().map(Dependency::Gateway));
         self.views = views;
+        let sets = self.views.iter().flat_map(|(gateway, view)| {
+            let sets = view.sets.keys();
+            sets.map(|set| (set.clone(), gateway.clone()))
+        });
+        let sets: BTreeMap<Place, Place> = sets.collect();
+        let both = sets.keys().chain(self.sets.keys());
+        let differing = both.filter(|place| sets.get(place) != self.sets.get(place));
+        changed.extend(differing.cloned().map(Dependency::ListenerSet));
+        self.sets = sets;
         let mut routes = std::mem::take(&mut self.changed_routes);
         if !changed.is_empty() {
             let depends = |outcome: &RouteOutcome| {
@@ -212,6 +241,7 @@ impl Compiler {
         let surroundings = route::Surroundings {
             objects: &self.objects,
             gateways: &self.views,
+            sets: &self.sets,
             controller_name: &self.settings.controller_name,
             pool_of: &pool_of,
         };
@@ -233,12 +263,20 @@ impl Compiler {
     fn assemble(&mut self, gateways: &BTreeMap<Place, GatewayPlan>, compilation: &mut Compilation) {
         let mut assembly = Assembly::new(std::mem::take(&mut self.gateway_parts));
         for (place, plan) in gateways {
-            assembly.add_gateway(&self.settings.pooling.pool_of(place), plan);
+            let pool = self.settings.pooling.pool_of(place);
+            assembly.add_gateway(&pool, plan);
             compilation.diagnostics.extend_from_slice(&plan.diagnostics);
-            compilation
-                .statuses
-                .push(plan.status(self.totals.attached(place)));
+            let statuses = plan.statuses(self.totals.attached(place), &pool);
+            compilation.statuses.extend(statuses);
         }
+        let needed = gateways.iter().flat_map(|(place, plan)| {
+            let pool = self.settings.pooling.pool_of(place);
+            let served = plan.listeners.iter().filter(|plan| plan.view.served);
+            let backends = served.flat_map(|plan| &plan.backends);
+            backends.map(move |backend| (pool.clone(), backend.clone()))
+        });
+        let needed = needed.collect();
+        self.totals.set_by_listeners(needed);
         for outcome in self.routes.values() {
             compilation.statuses.extend(outcome.status.clone());
             compilation

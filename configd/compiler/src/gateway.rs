@@ -3,23 +3,35 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::api::GATEWAY_GROUP;
+use crate::address::{self, Addresses};
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
+use crate::api::listener_set::ListenerSetSpec;
 use crate::codes;
+use crate::compile::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::features::SUPPORTED_FEATURES;
-use crate::listener::{self, ListenerPlan, ListenerView};
+use crate::frontend::Frontend;
+use crate::listener::{self, Held, Holder, ListenerPlan, ListenerView, conflict};
+use crate::listener_set::{self, ListenerSetPlan};
 use crate::objects::{Objects, Parsed, Place};
 use crate::status::{Condition, ObjectStatus, conditions};
+use crate::tls::{self, CertificateUse};
 
 /// A Gateway of our class, with its listeners settled.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayPlan {
     pub(crate) object: Arc<Parsed<GatewaySpec>>,
+    /// Its own first, then those of its ListenerSets, in their order.
     pub(crate) listeners: Vec<ListenerPlan>,
+    sets: Vec<ListenerSetPlan>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What it shows to backends.
+    pub(crate) client_certificate: Option<CertificateUse>,
+    client_certificate_problem: Option<(&'static str, String)>,
+    frontend: Frontend,
+    addresses: Addresses,
     refused: Option<(&'static str, String)>,
 }
 
@@ -27,6 +39,8 @@ pub(crate) struct GatewayPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GatewayView {
     pub(crate) listeners: Vec<ListenerView>,
+    /// Its ListenerSets, with a message for those that are refused.
+    pub(crate) sets: BTreeMap<Place, Option<String>>,
 }
 
 /// The status of a class, if it is ours.
@@ -60,6 +74,7 @@ pub(crate) fn class_status(
         key: class.key.clone(),
         uid: class.uid.clone(),
         generation: class.generation,
+        pool: None,
         status: Arc::new(json!({
             "conditions": conditions(&[accepted, version], class.generation),
             "supportedFeatures": features.collect::<Vec<_>>(),
@@ -67,32 +82,62 @@ pub(crate) fn class_status(
     })
 }
 
-/// The plan of a Gateway, `None` if its class is not ours.
+/// The plan of a Gateway with its ListenerSets, `None` if its class is not ours.
 pub(crate) fn plan(
     objects: &Objects,
     object: &Arc<Parsed<GatewaySpec>>,
-    controller_name: &str,
+    sets: &[Arc<Parsed<ListenerSetSpec>>],
+    settings: &Settings,
 ) -> Option<GatewayPlan> {
     let class = Place::cluster_wide(&object.key.source, &object.spec.gateway_class_name);
     let class = objects.classes.get(&class)?;
-    if class.spec.controller_name != controller_name {
+    if class.spec.controller_name != settings.controller_name {
         return None;
     }
     let mut diagnostics = vec![];
-    let mut listeners = listener::plan_all(objects, object, &mut diagnostics);
     report_ignored_fields(object, &mut diagnostics);
-    let refused = refusal(object, class, &mut diagnostics);
-    if refused.is_some() {
-        listeners
-            .iter_mut()
-            .for_each(|listener| listener.view.served = false);
-    }
-    Some(GatewayPlan {
+    let frontend = Frontend::new(objects, object, &mut diagnostics);
+    let (client_certificate, client_certificate_problem) =
+        match client_certificate(objects, object, &mut diagnostics) {
+            None => (None, None),
+            Some(Ok(certificate)) => (Some(certificate), None),
+            Some(Err(problem)) => (None, Some(problem)),
+        };
+    let mut plan = GatewayPlan {
         object: object.clone(),
-        listeners,
+        listeners: vec![],
+        sets: vec![],
+        client_certificate,
+        client_certificate_problem,
+        frontend,
+        addresses: address::settle(&object.spec.addresses, &settings.addresses),
+        refused: refusal(object, class, &mut diagnostics),
         diagnostics,
-        refused,
-    })
+    };
+    plan.plan_listeners(objects, sets);
+    Some(plan)
+}
+
+/// The certificate that backends see (GEP-3155); a broken reference leaves everything else alone.
+fn client_certificate(
+    objects: &Objects,
+    gateway: &Parsed<GatewaySpec>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Result<CertificateUse, (&'static str, String)>> {
+    let backend = gateway.spec.tls.as_ref()?.backend.as_ref()?;
+    let reference = backend.client_certificate_ref.as_ref()?;
+    let field = "spec.tls.backend.clientCertificateRef";
+    Some(
+        tls::follow(objects, &gateway.key, reference).map_err(|(reason, message)| {
+            let code = &codes::CLIENT_CERTIFICATE;
+            diagnostics.push(Diagnostic::new(&gateway.key, field, code, message.clone()));
+            let reason = match reason {
+                "RefNotPermitted" => reason,
+                _ => "InvalidClientCertificateRef",
+            };
+            (reason, format!("{field}: {message}"))
+        }),
+    )
 }
 
 fn refusal(
@@ -148,11 +193,7 @@ fn refusal(
 /// Fields without effect are said to be so.
 fn report_ignored_fields(gateway: &Parsed<GatewaySpec>, diagnostics: &mut Vec<Diagnostic>) {
     let spec = &gateway.spec;
-    let fields = [
-        ("spec.allowedListeners", spec.allowed_listeners.is_some()),
-        ("spec.defaultScope", spec.default_scope.is_some()),
-        ("spec.tls", spec.tls.is_some()),
-    ];
+    let fields = [("spec.defaultScope", spec.default_scope.is_some())];
     for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
         let message = "it is not supported yet; remove it";
         let code = &codes::GATEWAY_FIELD;
@@ -174,12 +215,75 @@ impl crate::api::meta::ParametersReference {
 }
 
 impl GatewayPlan {
+    fn plan_listeners(&mut self, objects: &Objects, sets: &[Arc<Parsed<ListenerSetSpec>>]) {
+        let gateway = self.object.clone();
+        let mut held = Held {
+            objects,
+            gateway: &gateway,
+            frontend: &self.frontend,
+            holder: Holder::Gateway,
+            key: &gateway.key,
+            listeners: &gateway.spec.listeners,
+        };
+        let mut listeners = listener::plan_all(&held, &mut self.diagnostics);
+        let own = listeners.len();
+        for set in sets {
+            let plan = listener_set::plan(objects, &gateway, set.clone(), &mut self.diagnostics);
+            if plan.refused.is_none() {
+                held.holder = Holder::ListenerSet(set.name());
+                held.key = &set.key;
+                held.listeners = &set.spec.listeners;
+                listeners.extend(listener::plan_all(&held, &mut self.diagnostics));
+            }
+            self.sets.push(plan);
+        }
+        conflict::refuse_conflicts(&mut listeners, own, &mut self.diagnostics);
+        conflict::note_overlaps(&mut listeners, &mut self.diagnostics);
+        self.listeners = listeners;
+        if !self.is_accepted() {
+            self.serve_nothing();
+        }
+    }
+
     /// What routes see.
     pub(crate) fn view(&self) -> GatewayView {
         let listeners = self.listeners.iter();
+        let source = &self.object.key.source;
+        let sets = self.sets.iter().map(|set| {
+            let object = set.name();
+            let place = Place {
+                source: source.clone(),
+                object,
+            };
+            (
+                place,
+                set.refused.as_ref().map(|(_, message)| message.clone()),
+            )
+        });
         GatewayView {
             listeners: listeners.map(|listener| listener.view.clone()).collect(),
+            sets: sets.collect(),
         }
+    }
+
+    fn serve_nothing(&mut self) {
+        for listener in &mut self.listeners {
+            listener.view.served = false;
+        }
+        let taken = self.sets.iter_mut().filter(|set| set.refused.is_none());
+        for set in taken {
+            set.refuse_with_gateway(&mut self.diagnostics);
+        }
+    }
+
+    fn own_listeners(&self) -> impl Iterator<Item = &ListenerPlan> {
+        let listeners = self.listeners.iter();
+        listeners.filter(|listener| listener.view.holder == Holder::Gateway)
+    }
+
+    fn listeners_of(&self, set: &ListenerSetPlan) -> Vec<&ListenerPlan> {
+        let listeners = self.listeners.iter();
+        listeners.filter(|listener| set.holds(listener)).collect()
     }
 
     /// Takes it out of the snapshot because another Gateway has its name.
@@ -192,9 +296,7 @@ impl GatewayPlan {
         let diagnostic = Diagnostic::new(&self.object.key, "metadata.name", code, message.clone());
         self.diagnostics.push(diagnostic);
         self.refused = Some(("Invalid", message));
-        self.listeners
-            .iter_mut()
-            .for_each(|listener| listener.view.served = false);
+        self.serve_nothing();
     }
 
     /// Says that the worker binds another port, because an older Gateway has this one.
@@ -208,39 +310,59 @@ impl GatewayPlan {
     }
 
     fn is_accepted(&self) -> bool {
-        self.refused.is_none() && self.listeners.iter().any(ListenerPlan::is_accepted)
+        self.refused.is_none() && self.own_listeners().any(ListenerPlan::is_accepted)
     }
 
-    /// Its status; `attached` counts the accepted routes of each listener.
-    pub(crate) fn status(&self, attached: &BTreeMap<Arc<str>, usize>) -> ObjectStatus {
+    /// Its status and those of its ListenerSets; `attached` counts the accepted routes of each listener.
+    pub(crate) fn statuses(
+        &self,
+        attached: &BTreeMap<Arc<str>, usize>,
+        pool: &Arc<str>,
+    ) -> Vec<ObjectStatus> {
+        let sets = self.sets.iter();
+        let mut statuses: Vec<_> = sets
+            .map(|set| set.status(&self.listeners_of(set), attached, pool))
+            .collect();
+        statuses.push(self.status(attached, pool));
+        statuses
+    }
+
+    fn status(&self, attached: &BTreeMap<Arc<str>, usize>, pool: &Arc<str>) -> ObjectStatus {
         let generation = self.object.generation;
-        let listeners = self.listeners.iter().map(|listener| {
-            let kinds = listener.supported_kinds.iter();
-            let kinds =
-                kinds.map(|kind| json!({"group": GATEWAY_GROUP, "kind": kind.object_kind()}));
-            let own_conditions = listener.conditions(self.refused.is_none());
-            let name = &listener.view.section_name;
-            json!({
-                "name": &**name,
-                "supportedKinds": kinds.collect::<Vec<_>>(),
-                "attachedRoutes": attached.get(name).copied().unwrap_or(0),
-                "conditions": conditions(&own_conditions, generation),
-            })
+        let accepted = self.refused.is_none();
+        let listeners = self.own_listeners();
+        let listeners = listeners.map(|listener| listener.status(accepted, attached, generation));
+        let sets = self.sets.iter();
+        let attached_sets = sets.filter(|set| set.is_accepted(&self.listeners_of(set)));
+        let attached_sets = attached_sets.count();
+        let mut status = json!({
+            "conditions": conditions(&self.conditions(), generation),
+            "listeners": listeners.collect::<Vec<_>>(),
         });
-        let listeners: Vec<Value> = listeners.collect();
+        if !self.addresses.bound.is_empty() {
+            status["addresses"] = json!(self.addresses.bound);
+        }
+        if attached_sets > 0 {
+            status["attachedListenerSets"] = json!(attached_sets);
+        }
         ObjectStatus {
             key: self.object.key.clone(),
             uid: self.object.uid.clone(),
             generation,
-            status: Arc::new(json!({
-                "conditions": conditions(&self.conditions(), generation),
-                "listeners": listeners,
-            })),
+            pool: Some(pool.clone()),
+            status: Arc::new(status),
         }
     }
 
-    fn conditions(&self) -> [Condition; 3] {
+    fn conditions(&self) -> Vec<Condition> {
+        let insecure = self.frontend.is_insecure().then(|| {
+            let message = "Some ports let clients in without a valid certificate: tls.frontend has the mode AllowInsecureFallback";
+            Condition::yes("InsecureFrontendValidationMode", "ConfigurationChanged", message)
+        });
         [self.accepted(), self.programmed(), self.resolved()]
+            .into_iter()
+            .chain(insecure)
+            .collect()
     }
 
     fn accepted(&self) -> Condition {
@@ -264,7 +386,10 @@ impl GatewayPlan {
             let message = "The Gateway is not accepted, see that condition";
             return Condition::no("Programmed", "Invalid", message);
         }
-        if self.listeners.iter().any(ListenerPlan::is_usable) {
+        if let Some(message) = &self.addresses.unusable {
+            return Condition::no("Programmed", "AddressNotUsable", message);
+        }
+        if self.own_listeners().any(ListenerPlan::is_usable) {
             return Condition::yes("Programmed", "Programmed", "The Gateway is programmed");
         }
         let message = "No listener is programmed, see their conditions";
@@ -272,15 +397,8 @@ impl GatewayPlan {
     }
 
     fn resolved(&self) -> Condition {
-        let backend_tls = self
-            .object
-            .spec
-            .tls
-            .as_ref()
-            .and_then(|tls| tls.backend.as_ref());
-        if backend_tls.is_some() {
-            let message = "tls.backend is not supported yet; remove it";
-            return Condition::no("ResolvedRefs", "InvalidClientCertificateRef", message);
+        if let Some((reason, message)) = &self.client_certificate_problem {
+            return Condition::no("ResolvedRefs", reason, message);
         }
         let names = self.names_of(|listener| !listener.is_resolved());
         if names.is_empty() {
@@ -293,7 +411,7 @@ impl GatewayPlan {
     }
 
     fn names_of(&self, which: impl Fn(&ListenerPlan) -> bool) -> String {
-        let listeners = self.listeners.iter().filter(|listener| which(listener));
+        let listeners = self.own_listeners().filter(|listener| which(listener));
         let names: Vec<_> = listeners
             .map(|listener| &*listener.view.section_name)
             .collect();

@@ -3,6 +3,7 @@
 //! What a user got wrong is a condition of the object or a [`Diagnostic`], never an error of the
 //! compiler. No clock, no I/O: equal objects give equal bytes, in whatever order they come.
 
+mod address;
 mod api;
 mod assembly;
 mod backend_object;
@@ -14,10 +15,12 @@ mod diagnostic;
 mod duration;
 mod endpoints;
 mod features;
+mod frontend;
 mod gateway;
 mod grants;
 mod key_match;
 mod listener;
+mod listener_set;
 mod objects;
 mod policy;
 mod read;

@@ -1,19 +1,23 @@
 //! Listeners of a Gateway: what each may serve, and what is wrong with it.
 
-mod conflict;
+pub(crate) mod conflict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_ir::{Hostname, Listener, ListenerProtocol, ObjectName, PartName, RouteKind};
+use serde_json::{Value, json};
+use tidegate_ir::{Filter, Hostname, Listener, ListenerProtocol, ObjectName, PartName, RouteKind};
 
 use crate::api::GATEWAY_GROUP;
 use crate::api::gateway::{self as api, GatewaySpec};
 use crate::api::meta::LabelSelector;
+use crate::backend_object::BackendPort;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::objects::{Objects, Parsed};
-use crate::status::Condition;
+use crate::frontend::{Asked, Frontend};
+use crate::objects::{ObjectKey, Objects, Parsed};
+use crate::route;
+use crate::status::{Condition, conditions};
 use crate::tls::{self, CertificateRefs};
 
 /// A listener with its conflicts, defaults and references settled.
@@ -27,6 +31,16 @@ pub(crate) struct ListenerPlan {
     pub(crate) supported_kinds: Vec<RouteKind>,
     /// Certificates that it presents, in the order of the object.
     pub(crate) certificates: Vec<tls::CertificateUse>,
+    /// What it asks of clients.
+    pub(crate) asked: Option<Asked>,
+    /// Run before a route is looked for.
+    filters: Vec<Filter>,
+    /// Ports of Services that the filters refer to.
+    pub(crate) backends: BTreeSet<BackendPort>,
+    /// The object that holds it, and its place there.
+    key: ObjectKey,
+    field: String,
+    protocol: String,
     https: bool,
     refused: Option<Refusal>,
     unresolved: Option<(&'static str, String)>,
@@ -37,6 +51,9 @@ pub(crate) struct ListenerPlan {
 /// What routes see of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListenerView {
+    pub(crate) holder: Holder,
+    /// Namespace of the holder: what `Same` means for routes.
+    pub(crate) namespace: Arc<str>,
     pub(crate) section_name: Arc<str>,
     pub(crate) part_name: PartName,
     pub(crate) port: u16,
@@ -48,7 +65,14 @@ pub(crate) struct ListenerView {
     pub(crate) from: AllowedNamespaces,
 }
 
-/// Namespaces from which routes may attach.
+/// The object that holds a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Gateway,
+    ListenerSet(ObjectName),
+}
+
+/// Namespaces from which routes or ListenerSets may attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AllowedNamespaces {
     All,
@@ -65,34 +89,34 @@ struct Refusal {
     message: String,
 }
 
-/// Makes the plans of all listeners of a Gateway.
-pub(crate) fn plan_all(
-    objects: &Objects,
-    gateway: &Parsed<GatewaySpec>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<ListenerPlan> {
-    let listeners = gateway.spec.listeners.iter().enumerate();
-    let mut plans: Vec<_> = listeners
-        .map(|(index, listener)| {
-            let field = format!("spec.listeners[{index}]");
-            let mut planning = Planning {
-                objects,
-                gateway,
-                listener,
-                field,
-                diagnostics,
-            };
-            planning.plan()
-        })
-        .collect();
-    conflict::refuse_conflicts(gateway, &mut plans, diagnostics);
-    conflict::note_overlaps(gateway, &mut plans, diagnostics);
-    plans
+/// Listeners of one object, and what they stand in.
+pub(crate) struct Held<'a> {
+    pub(crate) objects: &'a Objects,
+    pub(crate) gateway: &'a Parsed<GatewaySpec>,
+    pub(crate) frontend: &'a Frontend,
+    pub(crate) holder: Holder,
+    /// The holder.
+    pub(crate) key: &'a ObjectKey,
+    pub(crate) listeners: &'a [api::Listener],
+}
+
+/// Makes the plans of the listeners of one object.
+pub(crate) fn plan_all(held: &Held<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<ListenerPlan> {
+    let listeners = held.listeners.iter().enumerate();
+    let plans = listeners.map(|(index, listener)| {
+        let mut planning = Planning {
+            held,
+            listener,
+            field: format!("spec.listeners[{index}]"),
+            diagnostics,
+        };
+        planning.plan()
+    });
+    plans.collect()
 }
 
 struct Planning<'a> {
-    objects: &'a Objects,
-    gateway: &'a Parsed<GatewaySpec>,
+    held: &'a Held<'a>,
     listener: &'a api::Listener,
     field: String,
     diagnostics: &'a mut Vec<Diagnostic>,
@@ -102,45 +126,95 @@ impl Planning<'_> {
     fn plan(&mut self) -> ListenerPlan {
         let listener = self.listener;
         let https = listener.protocol == "HTTPS";
-        let refused = self.refusal();
+        let mut backends = BTreeSet::new();
+        let (filters, refused) = match self.refusal() {
+            Some(refusal) => (vec![], Some(refusal)),
+            None => match self.filters(&mut backends) {
+                Ok(filters) => (filters, None),
+                Err(refusal) => (vec![], Some(refusal)),
+            },
+        };
         let speaks_http = https || listener.protocol == "HTTP";
         let (supported_kinds, invalid_kinds) = self.kinds(speaks_http);
         let CertificateRefs {
             certificates,
             problem,
         } = if https && refused.is_none() {
-            tls::resolve(
-                self.objects,
-                self.gateway,
-                listener,
-                &self.field,
-                self.diagnostics,
-            )
+            let (objects, key) = (self.held.objects, self.held.key);
+            tls::resolve(objects, key, listener, &self.field, self.diagnostics)
         } else {
             CertificateRefs::default()
         };
+        let asked = self.held.frontend.on_port(listener.port).filter(|_| https);
+        let refused = refused.or_else(|| asked.and_then(without_authority));
         let unusable = (https && certificates.is_empty()) || supported_kinds.is_empty();
-        let hostname = listener.hostname.as_deref().unwrap_or_default();
-        let view = ListenerView {
-            section_name: listener.name.as_str().into(),
-            part_name: format!("{}/{}", self.gateway.name(), listener.name).into(),
-            port: listener.port,
-            hostname: Hostname::parse(hostname).unwrap_or(Hostname::Any),
-            served: refused.is_none(),
-            kinds: supported_kinds.clone(),
-            from: self.namespaces(),
-        };
+        let view = self.view(refused.is_none(), supported_kinds.clone());
         ListenerPlan {
             view,
             bind_port: listener.port,
             supported_kinds,
             certificates,
+            asked: asked.cloned(),
+            filters,
+            backends,
+            key: self.held.key.clone(),
+            field: self.field.clone(),
+            protocol: listener.protocol.clone(),
             https,
             refused,
-            unresolved: problem.or(invalid_kinds),
+            unresolved: problem
+                .or(invalid_kinds)
+                .or_else(|| asked.and_then(|asked| asked.problem.clone())),
             unusable,
             overlap: None,
         }
+    }
+
+    fn view(&mut self, served: bool, kinds: Vec<RouteKind>) -> ListenerView {
+        let listener = self.listener;
+        let hostname = listener.hostname.as_deref().unwrap_or_default();
+        let gateway = self.held.gateway.name();
+        let part_name = match &self.held.holder {
+            Holder::Gateway => format!("{gateway}/{}", listener.name),
+            Holder::ListenerSet(set) => format!("{gateway}/ListenerSet/{set}/{}", listener.name),
+        };
+        ListenerView {
+            holder: self.held.holder.clone(),
+            namespace: self.held.key.namespace.clone(),
+            section_name: listener.name.as_str().into(),
+            part_name: part_name.into(),
+            port: listener.port,
+            hostname: Hostname::parse(hostname).unwrap_or(Hostname::Any),
+            served,
+            kinds,
+            from: self.namespaces(),
+        }
+    }
+
+    fn filters(&mut self, backends: &mut BTreeSet<BackendPort>) -> Result<Vec<Filter>, Refusal> {
+        let filters = self
+            .listener
+            .filters
+            .iter()
+            .flat_map(|filters| &filters.requests);
+        let mut compiled = vec![];
+        for (index, filter) in filters.enumerate() {
+            let field = format!("filters.requests[{index}]");
+            let Some(auth) = &filter.external_auth else {
+                let message = format!("filter {} is not supported; remove it", filter.type_);
+                return Err(self.refuse_value(&field, message));
+            };
+            let field = format!("{}.{field}.externalAuth", self.field);
+            let (objects, key) = (self.held.objects, self.held.key);
+            let filter =
+                route::listener_auth(objects, key, auth, &field, backends, self.diagnostics);
+            compiled.push(filter.map_err(|message| Refusal {
+                reason: "UnsupportedValue",
+                conflict: false,
+                message,
+            })?);
+        }
+        Ok(compiled)
     }
 
     fn refusal(&mut self) -> Option<Refusal> {
@@ -154,27 +228,12 @@ impl Planning<'_> {
             return Some(self.refuse("protocol", code, "UnsupportedProtocol", message));
         }
         let unsupported = |field: &str| format!("{field} is not supported yet; remove it");
-        if listener.filters.is_some() {
-            let message = unsupported("filters");
-            return Some(self.refuse_value("filters", message));
-        }
         let options = listener
             .tls
             .as_ref()
             .is_some_and(|tls| !tls.options.is_empty());
         if options {
             return Some(self.refuse_value("tls.options", unsupported("tls.options")));
-        }
-        let frontend = self
-            .gateway
-            .spec
-            .tls
-            .as_ref()
-            .and_then(|tls| tls.frontend.as_ref());
-        if frontend.is_some() && listener.protocol == "HTTPS" {
-            let message = "the Gateway's spec.tls.frontend is not supported yet, and without it \
-                           clients would not be verified; remove it";
-            return Some(self.refuse_value("", message.to_owned()));
         }
         None
     }
@@ -204,7 +263,7 @@ impl Planning<'_> {
             field => format!("{}.{field}", self.field),
         };
         self.diagnostics
-            .push(Diagnostic::new(&self.gateway.key, field, code, message));
+            .push(Diagnostic::new(self.held.key, field, code, message));
     }
 
     /// The kinds that may attach, and what is wrong with the list in the object.
@@ -249,25 +308,42 @@ impl Planning<'_> {
         let Some(namespaces) = allowed.and_then(|allowed| allowed.namespaces.as_ref()) else {
             return AllowedNamespaces::Same;
         };
-        match namespaces.from.as_deref() {
-            Some("All") => AllowedNamespaces::All,
-            None | Some("Same") => AllowedNamespaces::Same,
-            Some("Selector") => match &namespaces.selector {
-                Some(selector) => AllowedNamespaces::Selector(selector.clone()),
-                None => {
-                    let message =
-                        "from is Selector, but there is no selector, so no namespace is chosen";
-                    let field = "allowedRoutes.namespaces";
-                    self.report(field, &codes::LISTENER_SELECTOR, message.to_owned());
-                    AllowedNamespaces::None
-                }
-            },
-            Some(_) => AllowedNamespaces::None,
+        let (from, selector) = (namespaces.from.as_deref(), namespaces.selector.as_ref());
+        if from == Some("Selector") && selector.is_none() {
+            let message = "from is Selector, but there is no selector, so no namespace is chosen";
+            let field = "allowedRoutes.namespaces";
+            self.report(field, &codes::LISTENER_SELECTOR, message.to_owned());
         }
+        AllowedNamespaces::read(from, selector, AllowedNamespaces::Same)
     }
 }
 
+/// Clients that nobody could vouch for are not let in (GEP-91).
+fn without_authority(asked: &Asked) -> Option<Refusal> {
+    let (_, message) = asked.problem.as_ref()?;
+    asked.trust.is_none().then(|| Refusal {
+        reason: "NoValidCACertificate",
+        conflict: false,
+        message: message.clone(),
+    })
+}
+
 impl AllowedNamespaces {
+    /// Reads what an object says; a selector that is missing is left to the caller.
+    pub(crate) fn read(
+        from: Option<&str>,
+        selector: Option<&LabelSelector>,
+        default: Self,
+    ) -> Self {
+        match (from, selector) {
+            (None, _) => default,
+            (Some("All"), _) => Self::All,
+            (Some("Same"), _) => Self::Same,
+            (Some("Selector"), Some(selector)) => Self::Selector(selector.clone()),
+            (Some(_), _) => Self::None,
+        }
+    }
+
     pub(crate) fn allow(
         &self,
         gateway_namespace: &str,
@@ -305,13 +381,20 @@ impl ListenerPlan {
     }
 
     /// The part that the worker gets.
-    pub(crate) fn part(&self, gateway: ObjectName) -> Listener {
+    pub(crate) fn part(
+        &self,
+        gateway: ObjectName,
+        backend_client_certificate: Option<PartName>,
+    ) -> Listener {
         let certificates = self.certificates.iter();
         let certificates = certificates.map(|used| used.part_name.clone()).collect();
         Listener {
             name: self.view.part_name.clone(),
             gateway,
-            listener_set: None,
+            listener_set: match &self.view.holder {
+                Holder::Gateway => None,
+                Holder::ListenerSet(set) => Some(set.clone()),
+            },
             section_name: self.view.section_name.clone(),
             port: self.view.port,
             bind_port: self.bind_port,
@@ -319,18 +402,35 @@ impl ListenerPlan {
             protocol: if self.https {
                 ListenerProtocol::Https {
                     certificates,
-                    client_validation: None,
+                    client_validation: self.asked.as_ref().and_then(Asked::validation),
                 }
             } else {
                 ListenerProtocol::Http
             },
-            filters: vec![],
-            backend_client_certificate: None,
+            filters: self.filters.clone(),
+            backend_client_certificate,
         }
     }
 
+    /// Its entry in the status of its holder; `attached` counts the accepted routes of each listener.
+    pub(crate) fn status(
+        &self,
+        gateway_accepted: bool,
+        attached: &BTreeMap<Arc<str>, usize>,
+        generation: i64,
+    ) -> Value {
+        let kinds = self.supported_kinds.iter();
+        let kinds = kinds.map(|kind| json!({"group": GATEWAY_GROUP, "kind": kind.object_kind()}));
+        json!({
+            "name": &*self.view.section_name,
+            "supportedKinds": kinds.collect::<Vec<_>>(),
+            "attachedRoutes": attached.get(&self.view.part_name).copied().unwrap_or(0),
+            "conditions": conditions(&self.conditions(gateway_accepted), generation),
+        })
+    }
+
     /// Conditions of the listener; `gateway_accepted` is that of its Gateway.
-    pub(crate) fn conditions(&self, gateway_accepted: bool) -> Vec<Condition> {
+    fn conditions(&self, gateway_accepted: bool) -> Vec<Condition> {
         let accepted = match &self.refused {
             None => Condition::yes("Accepted", "Accepted", "The listener is accepted"),
             Some(refusal) => Condition::no("Accepted", refusal.reason, &refusal.message),

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_ir::EncodedPart;
+use tidegate_ir::{EncodedPart, PartName};
 
 use crate::api::meta::ParentReference;
 use crate::backend_object::{BackendObject, BackendPort};
@@ -21,7 +21,9 @@ use crate::diagnostic::Diagnostic;
 use crate::objects::{ObjectKey, Place};
 use crate::status::{Condition, ObjectStatus, conditions};
 
+pub(crate) use attach::namespace_labels;
 pub(crate) use compile::{Surroundings, compile};
+pub(crate) use filter::listener_auth;
 pub(crate) use view::RouteObject;
 
 /// Something that the outcome of a route was computed from, besides the route itself.
@@ -31,6 +33,8 @@ pub(crate) enum Dependency {
     Gateway(Place),
     /// A Service, ServiceImport or XBackend, and the policies on it.
     Backend(BackendObject),
+    /// The Gateway of a ListenerSet, or that it is not there.
+    ListenerSet(Place),
     /// The ReferenceGrants of a namespace; the name is empty.
     Grants(Place),
     /// The labels of a Namespace.
@@ -46,8 +50,8 @@ pub(crate) struct RouteOutcome {
     /// `None` if no parent is ours.
     pub(crate) status: Option<ObjectStatus>,
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// The listeners that count it as attached.
-    pub(crate) attached: BTreeSet<(Place, Arc<str>)>,
+    /// The listeners that count it as attached: Gateway and part name.
+    pub(crate) attached: BTreeSet<(Place, PartName)>,
     /// For each pool that serves it.
     pub(crate) parts: BTreeMap<Arc<str>, EncodedPart>,
     /// The ports of backends that the parts refer to.

@@ -15,6 +15,8 @@ pub struct ObjectStatus {
     pub uid: String,
     /// The generation that the status is about.
     pub generation: i64,
+    /// The pool whose workers must serve it before it is programmed; `None` where no worker does.
+    pub pool: Option<Arc<str>>,
     /// The `status` field, but for `lastTransitionTime` and what other controllers own.
     /// Shared, so that a compilation does not copy those that are unchanged.
     pub status: Arc<Value>,

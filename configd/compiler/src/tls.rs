@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_ir::PartName;
 
-use crate::api::gateway::{self as api, GatewaySpec};
+use crate::api::gateway as api;
 use crate::api::meta::SecretObjectReference;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -30,7 +30,7 @@ pub(crate) struct CertificateRefs {
 /// Follows the references of a listener.
 pub(crate) fn resolve(
     objects: &Objects,
-    gateway: &Parsed<GatewaySpec>,
+    holder: &ObjectKey,
     listener: &api::Listener,
     field: &str,
     diagnostics: &mut Vec<Diagnostic>,
@@ -47,7 +47,7 @@ pub(crate) fn resolve(
         };
         let problem = (reason, format!("{path}: {message}"));
         diagnostics.push(Diagnostic::new(
-            &gateway.key,
+            holder,
             format!("{field}.{path}"),
             code,
             message,
@@ -68,7 +68,7 @@ pub(crate) fn resolve(
         );
     }
     for (index, reference) in references.iter().enumerate() {
-        match follow(objects, &gateway.key, reference) {
+        match follow(objects, holder, reference) {
             Ok(used) => {
                 let known = resolved.certificates.iter();
                 let mut known = known.filter(|known| known.part_name == used.part_name);
@@ -84,10 +84,10 @@ pub(crate) fn resolve(
     resolved
 }
 
-/// The Secret that a reference of the object `from` leads to, or reason and message.
+/// The certificate that a reference of `holder` leads to, or reason and message.
 pub(crate) fn follow(
     objects: &Objects,
-    from: &ObjectKey,
+    holder: &ObjectKey,
     reference: &SecretObjectReference,
 ) -> Result<CertificateUse, (&'static str, String)> {
     let SecretObjectReference {
@@ -97,12 +97,12 @@ pub(crate) fn follow(
         namespace,
     } = reference;
     let invalid = |message| ("InvalidCertificateRef", message);
-    let own_namespace = &*from.namespace;
+    let own_namespace = &*holder.namespace;
     let namespace = namespace.as_deref().unwrap_or(own_namespace);
     let permission = Reference {
-        source: &from.source,
-        from_group: &from.group,
-        from_kind: &from.kind,
+        source: &holder.source,
+        from_group: &holder.group,
+        from_kind: &holder.kind,
         from_namespace: own_namespace,
         to_group: group,
         to_kind: kind,
@@ -112,7 +112,7 @@ pub(crate) fn follow(
     if !permission.is_permitted(objects) {
         let message = format!(
             "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own_namespace} use {kind} {name}; create one there",
-            from.kind
+            holder.kind
         );
         return Err(("RefNotPermitted", message));
     }
@@ -122,7 +122,7 @@ pub(crate) fn follow(
         );
         return Err(invalid(message));
     }
-    let place = Place::new(&from.source, namespace, name);
+    let place = Place::new(&holder.source, namespace, name);
     let Some(secret) = objects.secrets.get(&place) else {
         return Err(invalid(format!(
             "Secret {} does not exist; create it",

@@ -46,6 +46,7 @@ impl Bench {
             settings: Settings {
                 controller_name,
                 pooling,
+                addresses: vec![],
             },
             listen: None,
             metrics: Metrics::new("tidegate", "configd", "test"),

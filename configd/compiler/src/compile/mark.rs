@@ -31,6 +31,7 @@ impl Compiler {
             "HTTPRoute" => drop(self.changed_routes.insert((RouteKind::Http, place))),
             "GRPCRoute" => drop(self.changed_routes.insert((RouteKind::Grpc, place))),
             "Gateway" => drop(self.changed.insert(Dependency::Gateway(place))),
+            "ListenerSet" => drop(self.changed.insert(Dependency::ListenerSet(place))),
             "EndpointSlice" => {
                 let slice = self.objects.slices.get(&place);
                 for owner in slice.map(|slice| slice.owners()).unwrap_or_default() {

@@ -1,10 +1,8 @@
-//! Listeners of one Gateway that get in each other's way.
+//! Listeners of one Gateway, ListenerSets included, that get in each other's way.
 
-use super::{ListenerPlan, Refusal};
-use crate::api::gateway::{self as api, GatewaySpec};
+use super::{Holder, ListenerPlan, Refusal};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::objects::Parsed;
 
 /// Which listeners can share a port; those of different classes cannot.
 fn port_class(protocol: &str) -> Option<&'static str> {
@@ -17,75 +15,85 @@ fn port_class(protocol: &str) -> Option<&'static str> {
     }
 }
 
-/// Inside one Gateway no listener wins: all that cannot be told apart are refused.
-pub(super) fn refuse_conflicts(
-    gateway: &Parsed<GatewaySpec>,
+/// Refuses listeners that get in each other's way. Of the first `own` ones, which the Gateway holds
+/// itself, none wins; of those of ListenerSets the first one does, after those of the Gateway.
+pub(crate) fn refuse_conflicts(
     plans: &mut [ListenerPlan],
+    own: usize,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let listeners = &gateway.spec.listeners;
-    for index in 0..listeners.len() {
-        let Some(refusal) = conflict_of(listeners, plans, index) else {
-            continue;
-        };
+    let mut refusals: Vec<Option<Refusal>> = vec![];
+    for (index, plan) in plans.iter().enumerate() {
+        let rivals = plans.iter().enumerate().filter(|(other, _)| {
+            let lost = refusals.get(*other).is_some_and(Option::is_some);
+            *other != index
+                && if index < own {
+                    *other < own
+                } else {
+                    *other < own || (*other < index && !lost)
+                }
+        });
+        let rivals: Vec<_> = rivals.map(|(_, rival)| rival).collect();
+        refusals.push(conflict_of(plan, &rivals));
+    }
+    for (plan, refusal) in plans.iter_mut().zip(refusals) {
+        let Some(refusal) = refusal else { continue };
         let code = &codes::LISTENER_CONFLICT;
-        let field = format!("spec.listeners[{index}]");
-        diagnostics.push(Diagnostic::new(
-            &gateway.key,
-            field,
-            code,
-            refusal.message.clone(),
-        ));
-        plans[index].view.served = false;
-        plans[index].refused = Some(refusal);
+        let message = refusal.message.clone();
+        diagnostics.push(Diagnostic::new(&plan.key, &plan.field, code, message));
+        plan.view.served = false;
+        plan.refused = Some(refusal);
     }
 }
 
-fn conflict_of(
-    listeners: &[api::Listener],
-    plans: &[ListenerPlan],
-    index: usize,
-) -> Option<Refusal> {
-    let own = &listeners[index];
+fn conflict_of(own: &ListenerPlan, rivals: &[&ListenerPlan]) -> Option<Refusal> {
     let class = port_class(&own.protocol)?;
-    let others = listeners.iter().enumerate();
-    let others = others.filter(|(other, listener)| *other != index && listener.port == own.port);
-    let others = others
-        .filter_map(|(other, listener)| Some((other, listener, port_class(&listener.protocol)?)));
-    let others: Vec<_> = others
-        .filter(|(.., other)| (class == "UDP") == (*other == "UDP"))
+    let port = own.view.port;
+    let rivals = rivals.iter().filter(|rival| rival.view.port == port);
+    let rivals = rivals.filter_map(|rival| Some((*rival, port_class(&rival.protocol)?)));
+    let rivals: Vec<_> = rivals
+        .filter(|(_, other)| (class == "UDP") == (*other == "UDP"))
         .collect();
-    if let Some((_, other, _)) = others.iter().find(|(.., other)| *other != class) {
-        let message = format!(
-            "port {} is also used by listener {} with protocol {}, which cannot share a port with {}; use another port",
-            own.port, other.name, other.protocol, own.protocol
-        );
-        return Some(Refusal {
-            reason: "ProtocolConflict",
-            conflict: true,
-            message,
-        });
-    }
-    let hostname = &plans[index].view.hostname;
-    let same_host = |other: &usize| plans[*other].view.hostname == *hostname;
-    let (_, other, _) = others.iter().find(|(other, ..)| same_host(other))?;
-    let message = format!(
-        "listener {} has the same port {} and hostname {hostname}; give one of them another hostname or port",
-        other.name, own.port
-    );
-    Some(Refusal {
-        reason: "HostnameConflict",
+    let refusal = |reason, message| Refusal {
+        reason,
         conflict: true,
         message,
-    })
+    };
+    if let Some((rival, _)) = rivals.iter().find(|(_, other)| *other != class) {
+        let message = format!(
+            "port {port} is also used by {} with protocol {}, which cannot share a port with {}; use another port",
+            rival.described_to(own),
+            rival.protocol,
+            own.protocol
+        );
+        return Some(refusal("ProtocolConflict", message));
+    }
+    let hostname = &own.view.hostname;
+    let (rival, _) = rivals
+        .iter()
+        .find(|(rival, _)| rival.view.hostname == *hostname)?;
+    let message = format!(
+        "{} has the same port {port} and hostname {hostname}; give one of them another hostname or port",
+        rival.described_to(own)
+    );
+    Some(refusal("HostnameConflict", message))
+}
+
+impl ListenerPlan {
+    /// Names it for another one; what ListenerSets of others hold is not named.
+    fn described_to(&self, other: &Self) -> String {
+        match &self.view.holder {
+            holder if *holder == other.view.holder => {
+                format!("listener {}", self.view.section_name)
+            }
+            Holder::Gateway => "a listener of the Gateway".to_owned(),
+            Holder::ListenerSet(_) => "a listener of an older ListenerSet".to_owned(),
+        }
+    }
 }
 
 /// HTTPS listeners on one port whose hostnames overlap say so (GEP-3567).
-pub(super) fn note_overlaps(
-    gateway: &Parsed<GatewaySpec>,
-    plans: &mut [ListenerPlan],
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+pub(crate) fn note_overlaps(plans: &mut [ListenerPlan], diagnostics: &mut Vec<Diagnostic>) {
     for index in 0..plans.len() {
         let own = &plans[index];
         if !own.https || !own.view.served {
@@ -102,12 +110,15 @@ pub(super) fn note_overlaps(
             continue;
         };
         let message = format!(
-            "hostname {} overlaps with {} of listener {} on port {}",
-            own.view.hostname, other.view.hostname, other.view.section_name, own.view.port
+            "hostname {} overlaps with {} of {} on port {}",
+            own.view.hostname,
+            other.view.hostname,
+            other.described_to(own),
+            own.view.port
         );
-        let field = format!("spec.listeners[{index}].hostname");
+        let field = format!("{}.hostname", own.field);
         let code = &codes::LISTENER_HOST_OVERLAP;
-        diagnostics.push(Diagnostic::new(&gateway.key, field, code, message.clone()));
+        diagnostics.push(Diagnostic::new(&own.key, field, code, message.clone()));
         plans[index].overlap = Some(message);
     }
 }

@@ -333,6 +333,7 @@ fn status(
         key: key.clone(),
         uid: uid.to_owned(),
         generation,
+        pool: None,
         status: Arc::new(json!({ "ancestors": ancestors })),
     })
 }

@@ -1,13 +1,12 @@
 //! From parentRefs to listeners.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use tidegate_ir::{Attachment, HostClaim, Hostname, RouteKind};
+use tidegate_ir::{Attachment, HostClaim, Hostname, PartName, RouteKind};
 
 use crate::api::meta::ParentReference;
 use crate::gateway::GatewayView;
-use crate::listener::ListenerView;
+use crate::listener::{Holder, ListenerView};
 use crate::objects::{Objects, Place};
 
 /// The route as listeners see it.
@@ -31,22 +30,23 @@ pub(crate) enum Rejection {
 /// A listener that takes a route.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    pub(crate) section_name: Arc<str>,
+    /// Name of its part.
+    pub(crate) listener: PartName,
     /// `None` if the listener itself is not served.
     pub(crate) attachment: Option<Attachment>,
 }
 
-/// The listeners of a Gateway that take a route by one of its parentRefs.
+/// The listeners of `holder`, a Gateway or one of its ListenerSets, that take a route by one of its parentRefs.
 pub(crate) fn attach(
     gateway: &GatewayView,
-    gateway_namespace: &str,
+    holder: &Holder,
     parent: &ParentReference,
     route: &Visitor<'_>,
 ) -> Result<Vec<Taken>, Rejection> {
     let named = gateway
         .listeners
         .iter()
-        .filter(|listener| is_named(listener, parent));
+        .filter(|listener| listener.holder == *holder && is_named(listener, parent));
     let named: Vec<_> = named.collect();
     if named.is_empty() {
         return Err(Rejection::NoMatchingParent);
@@ -55,7 +55,7 @@ pub(crate) fn attach(
     let allowed = named.into_iter().filter(|listener| {
         let from = &listener.from;
         listener.kinds.contains(&route.kind)
-            && from.allow(gateway_namespace, route.namespace, labels)
+            && from.allow(&listener.namespace, route.namespace, labels)
     });
     let allowed: Vec<_> = allowed.collect();
     if allowed.is_empty() {
@@ -71,7 +71,7 @@ pub(crate) fn attach(
             hosts,
         };
         Some(Taken {
-            section_name: listener.section_name.clone(),
+            listener: listener.part_name.clone(),
             attachment: listener.served.then(attachment),
         })
     });

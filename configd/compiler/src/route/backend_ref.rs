@@ -30,6 +30,19 @@ pub(super) struct References<'a> {
     pub(super) unresolved: Option<Unresolved>,
 }
 
+impl<'a> References<'a> {
+    /// Of `route`, with nothing followed yet.
+    pub(super) fn new(objects: &'a Objects, route: &'a ObjectKey) -> Self {
+        Self {
+            objects,
+            route,
+            dependencies: std::collections::BTreeSet::new(),
+            backends: std::collections::BTreeSet::new(),
+            unresolved: None,
+        }
+    }
+}
+
 impl References<'_> {
     /// Whether the route's own calls are gRPC.
     pub(super) fn speaks_grpc(&self) -> bool {

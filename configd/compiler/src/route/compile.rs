@@ -20,6 +20,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) objects: &'a Objects,
     /// The Gateways of our classes.
     pub(crate) gateways: &'a BTreeMap<Place, GatewayView>,
+    /// The Gateways of the ListenerSets that name one of them.
+    pub(crate) sets: &'a BTreeMap<Place, Place>,
     pub(crate) controller_name: &'a str,
     pub(crate) pool_of: &'a dyn Fn(&Place) -> Arc<str>,
 }
@@ -34,13 +36,7 @@ pub(crate) fn compile(
         key: route.key,
         diagnostics: vec![],
     };
-    let mut references = References {
-        objects: surroundings.objects,
-        route: route.key,
-        dependencies: BTreeSet::new(),
-        backends: BTreeSet::new(),
-        unresolved: None,
-    };
+    let mut references = References::new(surroundings.objects, route.key);
     let rules = rules::compile(&route.spec.rules, &mut references, &mut findings);
     let mut joining = Joining::new(surroundings, route, &rules);
     let parents = joining.join(&references, &mut findings);
@@ -54,6 +50,7 @@ pub(crate) fn compile(
         key: route.key.clone(),
         uid: route.uid.to_owned(),
         generation: route.generation,
+        pool: None,
         status: Arc::new(json!({ "parents": parents })),
     });
     let parts = attachments.into_iter().map(|(pool, attachments)| {

@@ -1,5 +1,6 @@
 //! Filters of rules and of backendRefs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_ir::{
@@ -14,7 +15,10 @@ use crate::api::http_filter::{
     HttpCorsFilter, HttpExternalAuthFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier,
     HttpRequestMirrorFilter, HttpRequestRedirectFilter,
 };
+use crate::backend_object::BackendPort;
 use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::objects::{ObjectKey, Objects};
 
 /// The filters of a rule; a redirect is taken out, because it is what the rule does.
 #[derive(Debug, Default)]
@@ -100,7 +104,7 @@ fn one(
 }
 
 /// A server whose reference leads nowhere refuses everything: nothing gets past it.
-pub(crate) fn external_auth(
+fn external_auth(
     object: &HttpExternalAuthFilter,
     field: &str,
     references: &mut References<'_>,
@@ -149,6 +153,27 @@ pub(crate) fn external_auth(
         protocol,
         forward_body_max: u32::try_from(forward_body_max).ok().filter(|max| *max > 0),
     }))
+}
+
+/// The same for a filter of a listener that `holder` holds; the ports that it needs are added to `backends`.
+pub(crate) fn listener_auth(
+    objects: &Objects,
+    holder: &ObjectKey,
+    object: &HttpExternalAuthFilter,
+    field: &str,
+    backends: &mut BTreeSet<BackendPort>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<Filter, String> {
+    let mut findings = Findings {
+        key: holder,
+        diagnostics: vec![],
+    };
+    let mut references = References::new(objects, holder);
+    let field = field.strip_prefix("spec.").unwrap_or(field);
+    let filter = external_auth(object, field, &mut references, &mut findings);
+    backends.extend(references.backends);
+    diagnostics.extend(findings.diagnostics);
+    filter
 }
 
 fn cors(object: &HttpCorsFilter) -> Cors {

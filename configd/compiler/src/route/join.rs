@@ -15,6 +15,7 @@ use crate::api::GATEWAY_GROUP;
 use crate::api::meta::ParentReference;
 use crate::codes;
 use crate::gateway::GatewayView;
+use crate::listener::{Holder, ListenerView};
 use crate::objects::Place;
 use crate::status::Condition;
 
@@ -106,6 +107,54 @@ impl<'a> Joining<'a> {
         parents
     }
 
+    /// The Gateway that a parentRef leads to, by way of a ListenerSet or not; `None` if it is not ours.
+    fn find_parent(
+        &mut self,
+        parent: &ParentReference,
+        field: &str,
+        findings: &mut Findings<'_>,
+    ) -> Option<(Place, Holder)> {
+        let key = self.route.key;
+        let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
+        let place = Place::new(&key.source, namespace, &parent.name);
+        let objects = self.surroundings.objects;
+        let (found, exists) = match (parent.group.as_str(), parent.kind.as_str()) {
+            (GATEWAY_GROUP, "Gateway") => {
+                self.dependencies.insert(Dependency::Gateway(place.clone()));
+                let ours = self.surroundings.gateways.contains_key(&place);
+                let found = ours.then(|| (place.clone(), Holder::Gateway));
+                (found, objects.gateways.contains_key(&place))
+            }
+            (GATEWAY_GROUP, "ListenerSet") => {
+                self.dependencies
+                    .insert(Dependency::ListenerSet(place.clone()));
+                let gateway = self.surroundings.sets.get(&place);
+                let found = gateway.map(|gateway| {
+                    self.dependencies
+                        .insert(Dependency::Gateway(gateway.clone()));
+                    (gateway.clone(), Holder::ListenerSet(place.object.clone()))
+                });
+                (found, objects.listener_sets.contains_key(&place))
+            }
+            _ => {
+                let message = format!(
+                    "{} {} is not supported as a parent; use a Gateway or a ListenerSet",
+                    parent.kind, parent.name
+                );
+                findings.report(field, &codes::PARENT_KIND, &message);
+                return None;
+            }
+        };
+        if !exists {
+            let message = format!(
+                "{} {} does not exist; create it or correct the name",
+                parent.kind, place.object
+            );
+            findings.report(field, &codes::PARENT_NOT_FOUND, &message);
+        }
+        found
+    }
+
     /// Attaches by one parentRef; `None` if the parent is not ours.
     fn accept(
         &mut self,
@@ -114,34 +163,19 @@ impl<'a> Joining<'a> {
         visitor: &Visitor<'_>,
         findings: &mut Findings<'_>,
     ) -> Option<Condition> {
-        if (parent.group.as_str(), parent.kind.as_str()) != (GATEWAY_GROUP, "Gateway") {
-            let message = format!(
-                "{} {} is not supported as a parent; use a Gateway",
-                parent.kind, parent.name
-            );
-            findings.report(field, &codes::PARENT_KIND, &message);
-            return None;
-        }
-        let key = self.route.key;
-        let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
-        let place = Place::new(&key.source, namespace, &parent.name);
-        self.dependencies.insert(Dependency::Gateway(place.clone()));
-        let Some(gateway) = self.surroundings.gateways.get(&place) else {
-            if !self.surroundings.objects.gateways.contains_key(&place) {
-                let message = format!(
-                    "Gateway {} does not exist; create it or correct the name",
-                    place.object
-                );
-                findings.report(field, &codes::PARENT_NOT_FOUND, &message);
-            }
-            return None;
-        };
-        let taken = match attach(gateway, namespace, parent, visitor) {
+        let (place, holder) = self.find_parent(parent, field, findings)?;
+        let gateway = &self.surroundings.gateways[&place];
+        let taken = match attach(gateway, &holder, parent, visitor) {
             Ok(taken) => taken,
             Err(rejection) => {
-                return Some(rejected(
-                    &rejection, gateway, parent, &place, visitor, field, findings,
-                ));
+                let rejected = Rejected {
+                    rejection,
+                    gateway,
+                    holder: &holder,
+                    parent,
+                    visitor,
+                };
+                return Some(rejected.condition(&place, field, findings));
             }
         };
         if self.rules.none_left {
@@ -150,7 +184,7 @@ impl<'a> Joining<'a> {
         }
         let pool = (self.surroundings.pool_of)(&place);
         for taken in taken {
-            self.attached.insert((place.clone(), taken.section_name));
+            self.attached.insert((place.clone(), taken.listener));
             if let Some(attachment) = taken.attachment {
                 let attachments = self.attachments.entry(pool.clone()).or_default();
                 attachments.insert(attachment.listener.clone(), attachment);
@@ -164,66 +198,83 @@ impl<'a> Joining<'a> {
     }
 }
 
-fn rejected(
-    rejection: &Rejection,
-    gateway: &GatewayView,
-    parent: &ParentReference,
-    place: &Place,
-    visitor: &Visitor<'_>,
-    field: &str,
-    findings: &mut Findings<'_>,
-) -> Condition {
-    let name = &place.object;
-    let (reason, code, message) = match rejection {
-        Rejection::NoMatchingParent => {
-            let section = parent.section_name.as_ref();
-            let section = section
-                .map(|section| format!(" named {section}"))
-                .unwrap_or_default();
-            let port = parent
-                .port
-                .map(|port| format!(" on port {port}"))
-                .unwrap_or_default();
-            let listeners = gateway.listeners.iter();
-            let listeners =
-                listeners.map(|listener| format!("{}:{}", listener.section_name, listener.port));
-            let listeners: Vec<_> = listeners.collect();
-            let message = format!(
-                "Gateway {name} has no listener{section}{port}; it has {}",
-                listeners.join(", ")
-            );
-            ("NoMatchingParent", &codes::NO_MATCHING_PARENT, message)
+/// A parentRef that attaches to nothing.
+struct Rejected<'a> {
+    rejection: Rejection,
+    gateway: &'a GatewayView,
+    holder: &'a Holder,
+    parent: &'a ParentReference,
+    visitor: &'a Visitor<'a>,
+}
+
+impl Rejected<'_> {
+    fn condition(&self, gateway: &Place, field: &str, findings: &mut Findings<'_>) -> Condition {
+        let name = match self.holder {
+            Holder::Gateway => format!("Gateway {}", gateway.object),
+            Holder::ListenerSet(set) => format!("ListenerSet {set}"),
+        };
+        let (reason, code, message) = match self.rejection {
+            Rejection::NoMatchingParent => {
+                let message = self.no_matching_parent(&name);
+                ("NoMatchingParent", &codes::NO_MATCHING_PARENT, message)
+            }
+            Rejection::NotAllowedByListeners => {
+                let message = format!(
+                    "no listener of {name} allows {}s from namespace {}; see its allowedRoutes",
+                    self.visitor.kind.object_kind(),
+                    self.visitor.namespace
+                );
+                let code = &codes::NOT_ALLOWED_BY_LISTENERS;
+                ("NotAllowedByListeners", code, message)
+            }
+            Rejection::NoMatchingListenerHostname => {
+                let hosts = self
+                    .listeners()
+                    .map(|listener| listener.hostname.to_string());
+                let hosts: BTreeSet<_> = hosts.collect();
+                let hosts: Vec<_> = hosts.into_iter().collect();
+                let message = format!(
+                    "no hostname of the route fits a listener of {name}; they have {}",
+                    hosts.join(", ")
+                );
+                let code = &codes::NO_MATCHING_HOSTNAME;
+                ("NoMatchingListenerHostname", code, message)
+            }
+        };
+        findings.report(field, code, &message);
+        Condition::no("Accepted", reason, format!("{field}: {message}"))
+    }
+
+    fn no_matching_parent(&self, name: &str) -> String {
+        if let Holder::ListenerSet(set) = self.holder {
+            let mut sets = self.gateway.sets.iter();
+            let refused = sets.find(|(place, _)| place.object == *set);
+            if let Some((_, Some(message))) = refused {
+                return format!("{name} is not accepted: {message}");
+            }
         }
-        Rejection::NotAllowedByListeners => {
-            let message = format!(
-                "no listener of Gateway {name} allows {}s from namespace {}; see its allowedRoutes",
-                visitor.kind.object_kind(),
-                visitor.namespace
-            );
-            (
-                "NotAllowedByListeners",
-                &codes::NOT_ALLOWED_BY_LISTENERS,
-                message,
-            )
-        }
-        Rejection::NoMatchingListenerHostname => {
-            let listeners = gateway.listeners.iter();
-            let hosts = listeners.map(|listener| listener.hostname.to_string());
-            let hosts: BTreeSet<_> = hosts.collect();
-            let hosts: Vec<_> = hosts.into_iter().collect();
-            let message = format!(
-                "no hostname of the route fits a listener of Gateway {name}; they have {}",
-                hosts.join(", ")
-            );
-            (
-                "NoMatchingListenerHostname",
-                &codes::NO_MATCHING_HOSTNAME,
-                message,
-            )
-        }
-    };
-    findings.report(field, code, &message);
-    Condition::no("Accepted", reason, format!("{field}: {message}"))
+        let section = self.parent.section_name.as_ref();
+        let section = section
+            .map(|section| format!(" named {section}"))
+            .unwrap_or_default();
+        let port = self.parent.port;
+        let port = port
+            .map(|port| format!(" on port {port}"))
+            .unwrap_or_default();
+        let listeners = self.listeners();
+        let listeners =
+            listeners.map(|listener| format!("{}:{}", listener.section_name, listener.port));
+        let listeners: Vec<_> = listeners.collect();
+        format!(
+            "{name} has no listener{section}{port}; it has {}",
+            listeners.join(", ")
+        )
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &ListenerView> {
+        let listeners = self.gateway.listeners.iter();
+        listeners.filter(|listener| listener.holder == *self.holder)
+    }
 }
 
 /// The hostnames of a route; without any it serves every host.
