@@ -75,6 +75,36 @@ proptest! {
     }
 
     #[test]
+    fn backends_follow_their_objects_and_policies_step_by_step(
+        edits in vec(generate::backend_edit(), 0..30),
+    ) {
+        let settings = generate::settings(false);
+        let mut compiler = Compiler::new(settings.clone());
+        let mut objects = BTreeMap::new();
+        for object in generate::routed() {
+            prop_assert_eq!(compiler.put(object.clone()), Ok(()));
+            objects.insert(object.key.clone(), object);
+        }
+        for edit in edits {
+            match edit {
+                generate::Edit::Put(object) => {
+                    if compiler.put(object.clone()).is_ok() {
+                        objects.insert(object.key.clone(), object);
+                    }
+                }
+                generate::Edit::Remove(key) => {
+                    compiler.remove(&key);
+                    objects.remove(&key);
+                }
+            }
+            let incremental = compiler.compile();
+            let fresh = compile(objects.values().cloned(), &settings);
+            prop_assert_eq!(bytes(&incremental), bytes(&fresh));
+            prop_assert_eq!(incremental, fresh);
+        }
+    }
+
+    #[test]
     fn every_snapshot_is_closed_and_readable(
         objects in vec(object(), 0..40),
         per_gateway: bool,
