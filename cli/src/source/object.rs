@@ -15,7 +15,7 @@ use crate::finding::{Finding, Place, Severity};
 /// Largest object as JSON, in bytes; configd has the same bound.
 pub(crate) const OBJECT_LEN_MAX: usize = 1 << 20;
 /// Kinds that have no namespace, among those that Tidegate reads.
-const CLUSTER_SCOPED: &[&str] = &["GatewayClass", "Namespace"];
+const CLUSTER_SCOPED: &[&str] = &["ClusterTrustBundle", "GatewayClass", "Namespace"];
 
 /// Which object, inside one source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
