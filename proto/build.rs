@@ -10,6 +10,9 @@ const FILES: [&str; 5] = [
     "tidegate/raft/v1/commands.proto",
 ];
 
+/// Contracts of others, which our services do not offer.
+const FOREIGN: [&str; 1] = ["envoy/service/auth/v3/external_auth.proto"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
@@ -21,5 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_server(grpc)
         .bytes(".")
         .compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(protox::compile(FOREIGN, ["proto"])?)?;
     Ok(())
 }

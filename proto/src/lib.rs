@@ -52,5 +52,13 @@ pub mod raft {
     }
 }
 
-/// Every package above as an encoded `google.protobuf.FileDescriptorSet`, for gRPC reflection.
+/// What authorization servers are asked; not ours, so not part of [`DESCRIPTORS`].
+pub mod auth {
+    /// Package `envoy.service.auth.v3`.
+    pub mod v3 {
+        include!(concat!(env!("OUT_DIR"), "/envoy.service.auth.v3.rs"));
+    }
+}
+
+/// Every package above but the last as an encoded `google.protobuf.FileDescriptorSet`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -5,7 +5,9 @@
 //! within a host the rule that wins by precedence. The cost of a lookup depends on the request and on
 //! the number of rules with the *same* path, not on the number of routes.
 
+mod cors;
 mod explain;
+mod filter;
 mod host;
 mod matcher;
 mod path;
@@ -14,12 +16,14 @@ mod query;
 mod rule;
 mod table;
 
+pub use cors::{CompiledCors, Listed};
 pub use explain::{Candidate, Explanation, ListenerVerdict, Verdict, explain};
+pub use filter::{
+    CompiledAuth, CompiledAuthProtocol, CompiledEdits, CompiledFilter, CompiledFilters,
+    CompiledRewrite,
+};
 pub use host::{HostMap, host_of};
 pub use matcher::{CompiledMatch, Mismatch, RequestHead, is_grpc};
 pub use pick::{Chosen, Decision, Outcome};
-pub use rule::{
-    CompiledAction, CompiledChoice, CompiledEdits, CompiledFilter, CompiledRewrite, CompiledRoute,
-    CompiledRule, Forward,
-};
+pub use rule::{CompiledAction, CompiledChoice, CompiledRoute, CompiledRule, Forward};
 pub use table::{ListenerTable, Problem, Table};

@@ -46,16 +46,20 @@ impl Table {
                 outcome: Outcome::NoListener,
             };
         };
-        let probe = Probe::new(head);
-        let chosen = listener
-            .hosts
-            .matching(head.host)
-            .find_map(|host| host.pick(&probe));
-        let outcome = chosen.map_or(Outcome::NoRoute, Outcome::Rule);
         Decision {
             listener: Some(listener),
-            outcome,
+            outcome: listener.pick(head).map_or(Outcome::NoRoute, Outcome::Rule),
         }
+    }
+}
+
+impl ListenerTable {
+    /// The rule for a request that this listener serves.
+    pub fn pick(&self, head: &RequestHead<'_>) -> Option<Chosen<'_>> {
+        let probe = Probe::new(head);
+        self.hosts
+            .matching(head.host)
+            .find_map(|host| host.pick(&probe))
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderName, HeaderValue};
 use tidegate_ir::{
-    Action, Filter, HeaderEdits, Mirror, ObjectName, PathEdit, Redirect, Rewrite, Route, RouteKind,
-    RouteOrder, Rule, Target, Timeouts, WeightedBackend,
+    Action, ObjectName, Redirect, Retry, Route, RouteKind, RouteOrder, Rule, SessionPersistence,
+    Target, Timeouts, WeightedBackend,
 };
 
+use crate::filter::CompiledFilters;
 use crate::matcher::CompiledMatch;
 
 /// A route whose rules are compiled.
@@ -34,44 +34,15 @@ pub struct CompiledRule {
     /// Any of them selects the rule.
     pub matches: Vec<CompiledMatch>,
     /// Applied in this order.
-    pub filters: Vec<CompiledFilter>,
+    pub filters: CompiledFilters,
     /// What happens to the request in the end.
     pub action: CompiledAction,
     /// Bounds on how long that may take.
     pub timeouts: Timeouts,
-}
-
-/// One change to a request or response.
-#[derive(Debug)]
-pub enum CompiledFilter {
-    /// Change the request's headers.
-    RequestHeaders(CompiledEdits),
-    /// Change the response's headers.
-    ResponseHeaders(CompiledEdits),
-    /// Change host or path.
-    Rewrite(CompiledRewrite),
-    /// Send a copy elsewhere.
-    Mirror(Mirror),
-}
-
-/// Header changes, carried out as set, add, remove.
-#[derive(Debug, Default)]
-pub struct CompiledEdits {
-    /// Replace all values.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Append a value.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Delete.
-    pub remove: Vec<HeaderName>,
-}
-
-/// Host and path of the forwarded request.
-#[derive(Debug)]
-pub struct CompiledRewrite {
-    /// New host, or `None` to keep it.
-    pub hostname: Option<HeaderValue>,
-    /// New path, or `None` to keep it.
-    pub path: Option<PathEdit>,
+    /// What is tried again; `None` means only connections that failed.
+    pub retry: Option<Retry>,
+    /// Keeps a client at one endpoint; goes before the backend's own.
+    pub session: Option<SessionPersistence>,
 }
 
 /// What happens to a request in the end.
@@ -104,7 +75,7 @@ pub struct CompiledChoice {
     /// Share of the sum of weights.
     pub weight: u32,
     /// Applied after the rule's filters when this choice is made.
-    pub filters: Vec<CompiledFilter>,
+    pub filters: CompiledFilters,
 }
 
 impl CompiledRoute {
@@ -142,9 +113,11 @@ impl CompiledRule {
                 .clone()
                 .unwrap_or_else(|| index.to_string().into()),
             matches: matches.collect::<Result<_, _>>()?,
-            filters: filters(&rule.filters)?,
+            filters: CompiledFilters::new(&rule.filters)?,
             action,
             timeouts: rule.timeouts,
+            retry: rule.retry.clone(),
+            session: rule.session.clone(),
         })
     }
 }
@@ -199,61 +172,13 @@ impl Forward {
 
 impl CompiledChoice {
     fn new(choice: &WeightedBackend) -> Result<Self, String> {
-        let filters = filters(&choice.filters)?;
+        let filters = CompiledFilters::new(&choice.filters)?;
         Ok(Self {
             target: choice.target.clone(),
             weight: choice.weight,
             filters,
         })
     }
-}
-
-impl CompiledEdits {
-    fn new(edits: &HeaderEdits) -> Result<Self, String> {
-        type Pairs = Vec<(HeaderName, HeaderValue)>;
-        let pair = |(name, value): &(Arc<str>, Arc<str>)| -> Result<_, String> {
-            Ok((header_name(name)?, header_value(value)?))
-        };
-        let pairs = |pairs: &[_]| pairs.iter().map(pair).collect::<Result<Pairs, String>>();
-        Ok(Self {
-            set: pairs(&edits.set)?,
-            add: pairs(&edits.add)?,
-            remove: edits
-                .remove
-                .iter()
-                .map(|name| header_name(name))
-                .collect::<Result<_, String>>()?,
-        })
-    }
-}
-
-impl CompiledFilter {
-    fn new(filter: &Filter) -> Result<Self, String> {
-        Ok(match filter {
-            Filter::RequestHeaders(edits) => Self::RequestHeaders(CompiledEdits::new(edits)?),
-            Filter::ResponseHeaders(edits) => Self::ResponseHeaders(CompiledEdits::new(edits)?),
-            Filter::Rewrite(Rewrite { hostname, path }) => Self::Rewrite(CompiledRewrite {
-                hostname: hostname.as_deref().map(header_value).transpose()?,
-                path: path.clone(),
-            }),
-            Filter::Mirror(mirror) => Self::Mirror(mirror.clone()),
-            Filter::Cors(_) | Filter::ExternalAuth(_) => {
-                return Err("this worker does not know that filter; update it".to_owned());
-            }
-        })
-    }
-}
-
-fn filters(filters: &[Filter]) -> Result<Vec<CompiledFilter>, String> {
-    filters.iter().map(CompiledFilter::new).collect()
-}
-
-fn header_name(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no header name"))
-}
-
-fn header_value(value: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(value).map_err(|_| format!("{value:?} is no header value"))
 }
 
 fn common_divisor(a: u64, b: u64) -> u64 {

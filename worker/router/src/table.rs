@@ -8,6 +8,7 @@ use tidegate_ir::{
     Digest, Hostname, Listener, Part, PartKey, PartKind, PartName, Precedence, Snapshot,
 };
 
+use crate::filter::CompiledFilters;
 use crate::host::HostMap;
 use crate::matcher::CompiledMatch;
 use crate::path::PathIndex;
@@ -40,6 +41,8 @@ pub struct Problem {
 pub struct ListenerTable {
     /// The listener.
     pub listener: Listener,
+    /// Run before a route is looked for, in this order.
+    pub filters: CompiledFilters,
     pub(crate) hosts: HostMap<Arc<HostTable>>,
 }
 
@@ -163,14 +166,24 @@ impl Table {
         for listener in snapshot.listeners() {
             let hosts = hosts.remove(&listener.name).unwrap_or_default();
             let hosts = HostMap::new(hosts);
+            let part = PartKey::new(PartKind::Listener, listener.name.clone());
+            let filters =
+                CompiledFilters::of_listener(&listener.filters).unwrap_or_else(|problem| {
+                    let message = format!("filters: {problem}");
+                    self.problems.push(Problem {
+                        part: part.clone(),
+                        message,
+                    });
+                    CompiledFilters::default()
+                });
             let table = Arc::new(ListenerTable {
                 listener: listener.clone(),
+                filters,
                 hosts,
             });
             self.listeners.push(table.clone());
             let port = ports.entry(listener.bind_port).or_default();
             if let Some(other) = port.insert(listener.hostname.clone(), table) {
-                let part = PartKey::new(PartKind::Listener, listener.name.clone());
                 let message = format!(
                     "port {} and hostname {} are those of listener {} as well",
                     listener.bind_port, listener.hostname, other.listener.name
