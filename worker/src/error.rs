@@ -31,6 +31,12 @@ pub(crate) enum ProxyError {
     UpstreamInvalid,
     #[error("the request's body broke off")]
     RequestBody,
+    #[error("the request's body took too long")]
+    RequestBodyTimeout,
+    #[error("the request's body is larger than the {max} bytes that are checked")]
+    RequestBodyTooLarge { max: usize },
+    #[error("the authorization server cannot be asked")]
+    AuthUnavailable,
     #[error("the request timeout passed")]
     RequestTimeout,
     #[error("the backend took too long to answer")]
@@ -46,7 +52,9 @@ impl ProxyError {
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestBodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::RequestBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoEndpoint | Self::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamInvalid => {
                 StatusCode::BAD_GATEWAY
             }
@@ -71,6 +79,9 @@ impl ProxyError {
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamInvalid => "upstream_invalid",
             Self::RequestBody => "request_broken_off",
+            Self::RequestBodyTimeout => "request_body_timeout",
+            Self::RequestBodyTooLarge { .. } => "request_body_too_large",
+            Self::AuthUnavailable => "auth_unavailable",
             Self::RequestTimeout => "request_timeout",
             Self::BackendTimeout => "backend_timeout",
         }

@@ -1,9 +1,15 @@
 //! HTTP from the client to the backend and back.
 
+mod auth;
+mod before_routing;
 pub(crate) mod body;
+mod call;
+mod cors;
+mod draft;
 pub(crate) mod exchange;
 pub(crate) mod filter;
 pub(crate) mod forward;
+mod grpc;
 pub(crate) mod mirror;
 pub(crate) mod respond;
 pub(crate) mod stack;

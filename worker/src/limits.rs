@@ -31,6 +31,12 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// Bytes of a body that is copied for a mirror; larger bodies are not mirrored.
     pub mirror_body_bytes_max: usize,
+    /// Time for an authorization server to answer; then the request gets 503.
+    pub auth_timeout: Duration,
+    /// Time for a body that an authorization server wants to see to arrive; then the request gets 408.
+    pub auth_body_timeout: Duration,
+    /// Bytes of an authorization server's gRPC answer; above, the request gets 503.
+    pub auth_answer_bytes_max: usize,
     /// Mirrored requests in flight per thread; above, copies are dropped.
     pub mirrors_max: usize,
     /// Lines waiting to be written to the access log; above, lines are dropped and counted.
@@ -57,6 +63,9 @@ impl Default for Limits {
             upstream_idle_max: 256,
             upstream_idle_timeout: Duration::from_secs(60),
             mirror_body_bytes_max: 64 << 10,
+            auth_timeout: Duration::from_secs(10),
+            auth_body_timeout: Duration::from_secs(30),
+            auth_answer_bytes_max: 1 << 20,
             mirrors_max: 128,
             access_log_queue_max: 8192,
             update_bytes_max: 512 << 20,

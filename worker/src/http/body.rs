@@ -6,11 +6,14 @@ use std::task::{Context as Poller, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use crate::error::ProxyError;
 use crate::http::exchange::Exchange;
+use crate::http::grpc;
 use crate::upstream::Lease;
 
 /// A body on its way to a backend.
@@ -22,8 +25,15 @@ pub(crate) enum RequestBody {
     Streamed(Incoming),
     /// What the client sends, with a copy for a mirror.
     Copied(Box<CopiedBody>),
-    /// A mirror's copy.
+    /// Bytes that have been gathered.
     Whole(Bytes),
+}
+
+/// Why a body on its way to a backend ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestBodyError {
+    #[error("the client's body broke off")]
+    Client(#[source] hyper::Error),
 }
 
 /// A streamed body that also gathers its bytes up to a bound.
@@ -63,6 +73,42 @@ pub(crate) enum BodyError {
 }
 
 impl RequestBody {
+    /// The body of a client's request.
+    pub(crate) fn of_client(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::Streamed(incoming)
+        }
+    }
+
+    /// Gathers the whole body within a bound; a body that has been gathered before is not read again.
+    ///
+    /// # Errors
+    /// When it is larger than the bound, or broke off.
+    pub(crate) async fn gather(&mut self, bytes_max: usize) -> Result<Bytes, ProxyError> {
+        let too_large = || ProxyError::RequestBodyTooLarge { max: bytes_max };
+        if self.size_hint().lower() > bytes_max as u64 {
+            return Err(too_large());
+        }
+        if let Self::Whole(bytes) = self {
+            return Ok(bytes.clone());
+        }
+        let mut gathered = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            let frame = frame.map_err(|_| ProxyError::RequestBody)?;
+            if let Some(data) = frame.data_ref() {
+                if gathered.len() + data.len() > bytes_max {
+                    return Err(too_large());
+                }
+                gathered.extend_from_slice(data);
+            }
+        }
+        let whole = gathered.freeze();
+        *self = Self::Whole(whole.clone());
+        Ok(whole)
+    }
+
     /// The body of a request; its copy goes to the receiver once it is complete.
     pub(crate) fn copied(incoming: Incoming, bytes_max: usize) -> (Self, oneshot::Receiver<Bytes>) {
         let (whole, receiver) = oneshot::channel();
@@ -97,15 +143,15 @@ impl CopiedBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Poller<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Streamed(incoming) => from_client(Pin::new(incoming).poll_frame(cx)),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Copied(body) => {
@@ -118,7 +164,7 @@ impl Body for RequestBody {
                 if frame.is_none() || body.incoming.is_end_stream() {
                     body.finish();
                 }
-                Poll::Ready(frame)
+                from_client(Poll::Ready(frame))
             }
         }
     }
@@ -140,6 +186,12 @@ impl Body for RequestBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
+}
+
+fn from_client(
+    frame: Poll<Option<hyper::Result<Frame<Bytes>>>>,
+) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+    frame.map(|frame| frame.map(|frame| frame.map_err(RequestBodyError::Client)))
 }
 
 impl ResponseBody {
@@ -197,25 +249,29 @@ impl Body for ResponseBody {
         let body = self.get_mut();
         let frame = match &mut body.source {
             Source::Whole(bytes) if bytes.is_empty() => None,
-            Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Source::Whole(bytes) => {
+                let data = Frame::data(std::mem::take(bytes));
+                body.count(&data);
+                Some(Ok(data))
+            }
             Source::Streamed(incoming) => match Pin::new(incoming).poll_frame(cx) {
-                Poll::Ready(frame) => frame.map(|frame| frame.map_err(BodyError::Upstream)),
+                Poll::Ready(None) => None,
+                Poll::Ready(Some(Ok(frame))) => {
+                    body.count(&frame);
+                    Some(Ok(frame))
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(body.break_off(BodyError::Upstream(error))));
+                }
                 Poll::Pending => {
                     let deadline = body.deadline.as_mut().map(|deadline| deadline.as_mut());
                     if deadline.is_some_and(|deadline| deadline.poll(cx).is_ready()) {
-                        body.lease = None;
-                        body.mark_failed("request_timeout");
-                        return Poll::Ready(Some(Err(BodyError::Deadline)));
+                        return Poll::Ready(Some(body.break_off(BodyError::Deadline)));
                     }
                     return Poll::Pending;
                 }
             },
         };
-        match &frame {
-            Some(Ok(frame)) => body.count(frame),
-            Some(Err(_)) => body.mark_failed("response_broken_off"),
-            None => {}
-        }
         if frame.is_none() || body.is_end_stream() {
             body.release();
         }
@@ -244,10 +300,22 @@ impl ResponseBody {
         }
     }
 
-    fn mark_failed(&mut self, reason: &'static str) {
-        if let Some(exchange) = &mut self.exchange {
-            exchange.record.reason = Some(reason);
+    /// Ends the body before its time: gRPC clients learn why by trailers, others by an error.
+    fn break_off(&mut self, error: BodyError) -> Result<Frame<Bytes>, BodyError> {
+        self.lease = None;
+        let Some(exchange) = &mut self.exchange else {
+            return Err(error);
+        };
+        let (reason, code) = match &error {
+            BodyError::Upstream(_) => ("response_broken_off", grpc::Code::Unavailable),
+            BodyError::Deadline => ("request_timeout", grpc::Code::DeadlineExceeded),
+        };
+        exchange.record.reason = Some(reason);
+        if !exchange.record.grpc {
+            return Err(error);
         }
+        self.source = Source::Whole(Bytes::new());
+        Ok(Frame::trailers(grpc::trailers(code, &error.to_string())))
     }
 }
 

@@ -5,11 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Uri, Version};
 use tidegate_ir::PartName;
-use tidegate_router::{CompiledRule, ListenerTable};
+use tidegate_router::{CompiledRule, ListenerTable, is_grpc};
 
+use crate::error::ProxyError;
+use crate::http::body::ResponseBody;
 use crate::http::stack::Connection;
+use crate::http::{grpc, respond};
 use crate::thread::{Thread, ThreadServing};
 
 /// An exchange in progress; dropping it ends it, whatever the way.
@@ -18,6 +22,17 @@ pub(crate) struct Exchange {
     connection: Rc<Connection>,
     serving: Rc<ThreadServing>,
     pub(crate) record: Record,
+    /// Headers for the answer that an authorization server asked for.
+    pub(crate) added: Vec<Added>,
+}
+
+/// A header for the answer.
+#[derive(Debug)]
+pub(crate) struct Added {
+    pub(crate) name: HeaderName,
+    pub(crate) value: HeaderValue,
+    /// Whether it stands beside those that are there.
+    pub(crate) append: bool,
 }
 
 /// What is remembered of an exchange.
@@ -28,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) tls: bool,
     pub(crate) method: Method,
     pub(crate) version: Version,
+    /// Whether the client speaks gRPC, so that the worker's own answers do, too.
+    pub(crate) grpc: bool,
     pub(crate) snapshot_version: u64,
     pub(crate) listener: Option<Arc<ListenerTable>>,
     pub(crate) rule: Option<Arc<CompiledRule>>,
@@ -72,6 +89,7 @@ impl Exchange {
                 tls: connection.tls,
                 method: request.method().clone(),
                 version: request.version(),
+                grpc: request.version() == Version::HTTP_2 && is_grpc(request.headers()),
                 snapshot_version: serving.serving.snapshot.version,
                 listener: None,
                 rule: None,
@@ -84,6 +102,7 @@ impl Exchange {
                 upstream: None,
                 details: details.map(Box::new),
             },
+            added: Vec::new(),
             thread: thread.clone(),
             connection: connection.clone(),
             serving,
@@ -95,9 +114,26 @@ impl Exchange {
         self.serving.clone()
     }
 
-    /// The answer has this status.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
-        self.record.status = status.as_u16();
+    /// This is the answer.
+    pub(crate) fn answered(&mut self, response: &mut Response<ResponseBody>) {
+        self.record.status = response.status().as_u16();
+        for added in self.added.drain(..) {
+            if added.append {
+                response.headers_mut().append(added.name, added.value);
+            } else {
+                response.headers_mut().insert(added.name, added.value);
+            }
+        }
+    }
+
+    /// The worker's own answer to a request that could not be forwarded.
+    pub(crate) fn refuse(&mut self, error: &ProxyError) -> Response<ResponseBody> {
+        self.record.reason = Some(error.reason());
+        if self.record.grpc {
+            grpc::answer(grpc::Code::of_error(error), &error.to_string())
+        } else {
+            respond::error(error)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tidegate_ir::{Mirror, PathEdit};
-use tidegate_router::{CompiledEdits, CompiledFilter};
+use tidegate_router::{CompiledEdits, CompiledFilter, CompiledFilters};
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 6] = [
@@ -46,13 +46,15 @@ pub(crate) fn on_request<'f>(
                 }
             }
             CompiledFilter::Mirror(mirror) => changes.mirrors.push(mirror),
+            // Whoever applies filters asks between them.
+            CompiledFilter::ExternalAuth(_) => {}
         }
     }
 }
 
 /// Applies the filters of a rule or of a backend to a response.
-pub(crate) fn on_response(filters: &[CompiledFilter], headers: &mut HeaderMap) {
-    for filter in filters {
+pub(crate) fn on_response(filters: &CompiledFilters, headers: &mut HeaderMap) {
+    for filter in filters.list() {
         if let CompiledFilter::ResponseHeaders(edits) = filter {
             edit_headers(edits, headers);
         }
@@ -107,13 +109,19 @@ fn is_end_to_end(name: &str) -> bool {
         .any(|kept| name.eq_ignore_ascii_case(kept))
 }
 
+/// Whether a header belongs to one message on one connection, so that it is never copied to another.
+pub(crate) fn is_framing(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name) || name == header::CONTENT_LENGTH || name == header::TRAILER
+}
+
 fn accepts_trailers(te: &HeaderValue) -> bool {
     let te = te.to_str().unwrap_or_default();
     te.split(',')
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
-fn edit_headers(edits: &CompiledEdits, headers: &mut HeaderMap) {
+/// Carries out header changes.
+pub(crate) fn edit_headers(edits: &CompiledEdits, headers: &mut HeaderMap) {
     for (name, value) in &edits.set {
         headers.insert(name, value.clone());
     }

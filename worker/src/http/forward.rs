@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -17,8 +18,11 @@ use tracing::Instrument as _;
 
 use crate::error::ProxyError;
 use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::cors::Grant;
+use crate::http::draft::Draft;
 use crate::http::exchange::Exchange;
-use crate::http::filter::{self, Changes};
+use crate::http::filter;
+use crate::http::grpc;
 use crate::http::mirror;
 use crate::http::stack::Connection;
 use crate::http::upgrade;
@@ -27,11 +31,8 @@ use crate::thread::Thread;
 use crate::traces;
 use crate::upstream::{Lease, Sent, Upstream};
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// What forwarding a request takes.
+#[derive(Debug)]
 pub(crate) struct Forwarding<'s> {
     pub(crate) thread: &'s Rc<Thread>,
     pub(crate) connection: &'s Rc<Connection>,
@@ -46,9 +47,9 @@ pub(crate) struct Forwarding<'s> {
 /// The head of a request, so that it can be sent again.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
-    method: http::Method,
-    path_and_query: PathAndQuery,
-    headers: HeaderMap,
+    pub(crate) method: Method,
+    pub(crate) path_and_query: PathAndQuery,
+    pub(crate) headers: HeaderMap,
 }
 
 /// The answer of a backend, and the connection that it came by.
@@ -61,7 +62,8 @@ struct Answer {
 pub(crate) async fn forward(
     forwarding: &Forwarding<'_>,
     choice: &CompiledChoice,
-    mut request: Request<Incoming>,
+    mut request: Parts,
+    mut body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let backend = match &choice.target {
@@ -74,21 +76,33 @@ pub(crate) async fn forward(
         .serving
         .upstream(backend)
         .ok_or(ProxyError::NoEndpoint)?;
-    let wanted = upgrade::wanted(request.headers())
+    let wanted = upgrade::wanted(&request.headers)
         .filter(|_| upstream.backend.protocol == BackendProtocol::Http1);
-    let client = wanted.is_some().then(|| hyper::upgrade::on(&mut request));
-    let (parts, body) = request.into_parts();
-    let (mut head, changes) = prepare(forwarding, choice, parts)?;
+    let client = wanted.as_ref().and_then(|_| request.extensions.remove());
+    let deadline = forwarding.deadline(&request.headers, exchange);
+    let grant = choice.filters.cors();
+    let grant = grant.map(|cors| Grant::new(cors, &request.headers));
+    if let Some(answer) = grant.as_ref().and_then(|grant| grant.preflight(&request)) {
+        exchange.record.reason = Some("cors_preflight");
+        return Ok(answer);
+    }
+    let mut draft = Draft::new(forwarding, request);
+    let filters = [&forwarding.rule.filters, &choice.filters];
+    if filters.iter().any(|filters| filters.asks()) {
+        let asking = draft.apply_asking(&filters, &mut body, deadline, exchange);
+        if let Some(refusal) = Box::pin(asking).await? {
+            return Ok(refusal);
+        }
+    } else {
+        filters
+            .iter()
+            .for_each(|filters| draft.apply(filters.list()));
+    }
+    let (mut head, mirrors) = draft.finish()?;
     if let Some(wanted) = wanted {
         upgrade::ask(&mut head.headers, wanted);
     }
-    let body = mirror::send(forwarding, &changes.mirrors, &head, body);
-    let deadline = forwarding
-        .rule
-        .timeouts
-        .request_ms
-        .map(Duration::from_millis);
-    let deadline = deadline.map(|within| exchange.record.started + within);
+    let body = mirror::send(forwarding, &mirrors, &head, body);
     let attempts = attempts(forwarding, upstream, head, body, exchange);
     let answer = match deadline {
         Some(at) => tokio::time::timeout_at(at.into(), attempts)
@@ -96,82 +110,11 @@ pub(crate) async fn forward(
             .unwrap_or(Err(ProxyError::RequestTimeout))?,
         None => attempts.await?,
     };
-    Ok(pass_back(forwarding, choice, answer, client, deadline))
-}
-
-/// Filters and forwarding headers: the head that goes to the backend.
-fn prepare<'f>(
-    forwarding: &Forwarding<'f>,
-    choice: &'f CompiledChoice,
-    parts: http::request::Parts,
-) -> Result<(Head, Changes<'f>), ProxyError> {
-    let mut headers = parts.headers;
-    let host = headers.get(header::HOST).cloned();
-    filter::remove_hop_by_hop(&mut headers);
-    headers.remove(header::EXPECT);
-    join_cookies(&mut headers);
-    set_forwarded(forwarding, host, &mut headers);
-    let path = parts.uri.path();
-    let mut changes = Changes::default();
-    for filters in [&forwarding.rule.filters, &choice.filters] {
-        filter::on_request(
-            filters,
-            &mut headers,
-            path,
-            forwarding.prefix_len,
-            &mut changes,
-        );
+    let mut response = pass_back(forwarding, choice, answer, client, deadline);
+    if let Some(grant) = grant {
+        grant.apply(&mut response);
     }
-    let path_and_query = match &changes.path {
-        Some(path) => with_query(path, parts.uri.query())?,
-        None => parts
-            .uri
-            .path_and_query()
-            .cloned()
-            .unwrap_or(PathAndQuery::from_static("/")),
-    };
-    Ok((
-        Head {
-            method: parts.method,
-            path_and_query,
-            headers,
-        },
-        changes,
-    ))
-}
-
-/// HTTP/2 clients may send a cookie in crumbs, which HTTP/1.1 does not know (RFC 9113, section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
-        return;
-    }
-    let crumbs: Vec<_> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-        headers.insert(header::COOKIE, cookie);
-    }
-}
-
-fn with_query(path: &str, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
-    let text = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    PathAndQuery::try_from(text)
-        .map_err(|_| ProxyError::Fault("the rewritten path is not a valid path".into()))
-}
-
-/// Says who asked, and how. What a client claims about itself is replaced: nobody vouches for it.
-fn set_forwarded(forwarding: &Forwarding<'_>, host: Option<HeaderValue>, headers: &mut HeaderMap) {
-    let client = forwarding.connection.forwarded_for();
-    headers.insert(FORWARDED_FOR, client);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme));
-    if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host);
-    }
+    Ok(response)
 }
 
 /// Tries endpoints until one accepts a connection; sends again only what no endpoint has seen, or what
@@ -234,6 +177,18 @@ struct Failure {
 }
 
 impl Forwarding<'_> {
+    /// When the request has to be answered: by the rule, or earlier by the client's own deadline.
+    pub(crate) fn deadline(&self, headers: &HeaderMap, exchange: &Exchange) -> Option<Instant> {
+        let rule = self.rule.timeouts.request_ms.map(Duration::from_millis);
+        let client = exchange
+            .record
+            .grpc
+            .then(|| grpc::timeout(headers))
+            .flatten();
+        let timeout = [rule, client].into_iter().flatten().min()?;
+        exchange.record.started.checked_add(timeout)
+    }
+
     async fn connect(
         &self,
         address: SocketAddr,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tidegate_ir::Mirror;
 
 use crate::http::body::RequestBody;
+use crate::http::call::Call;
 use crate::http::forward::{Forwarding, Head};
 use crate::thread::{Open, Thread};
-use crate::upstream::{Sent, Upstream};
+use crate::upstream::Upstream;
 
 /// The longest that a copy may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,38 +32,41 @@ pub(crate) fn send(
     forwarding: &Forwarding<'_>,
     mirrors: &[&Mirror],
     head: &Head,
-    body: Incoming,
+    body: RequestBody,
 ) -> RequestBody {
-    let empty = body.is_end_stream();
-    let plain = |body| {
-        if empty {
-            RequestBody::Empty
-        } else {
-            RequestBody::Streamed(body)
-        }
-    };
+    if mirrors.is_empty() {
+        return body;
+    }
     let copies = copies(forwarding, mirrors, head);
-    if copies.is_empty() {
-        return plain(body);
-    }
-    if empty {
-        copies.into_iter().for_each(|copy| copy.start(Bytes::new()));
-        return RequestBody::Empty;
-    }
     let bytes_max = forwarding.thread.limits.mirror_body_bytes_max;
-    if body.size_hint().lower() > bytes_max as u64 {
-        return plain(body);
+    if copies.is_empty() || body.size_hint().lower() > bytes_max as u64 {
+        return body;
     }
-    let (body, whole) = RequestBody::copied(body, bytes_max);
-    tokio::task::spawn_local(async move {
-        // Without the whole body, too large or broken off, there is no copy.
-        if let Ok(whole) = whole.await {
+    match body {
+        RequestBody::Empty => {
+            copies.into_iter().for_each(|copy| copy.start(Bytes::new()));
+            RequestBody::Empty
+        }
+        RequestBody::Whole(whole) => {
             copies
                 .into_iter()
                 .for_each(|copy| copy.start(whole.clone()));
+            RequestBody::Whole(whole)
         }
-    });
-    body
+        RequestBody::Streamed(incoming) => {
+            let (body, whole) = RequestBody::copied(incoming, bytes_max);
+            tokio::task::spawn_local(async move {
+                // Without the whole body, too large or broken off, there is no copy.
+                if let Ok(whole) = whole.await {
+                    copies
+                        .into_iter()
+                        .for_each(|copy| copy.start(whole.clone()));
+                }
+            });
+            body
+        }
+        copied @ RequestBody::Copied(_) => copied,
+    }
 }
 
 fn copies(forwarding: &Forwarding<'_>, mirrors: &[&Mirror], head: &Head) -> Vec<Copy> {
@@ -97,30 +100,14 @@ impl Copy {
     }
 
     async fn run(self, body: Bytes) {
-        let Some(address) = self.upstream.next(1).next() else {
-            return;
+        let call = Call {
+            upstream: &self.upstream,
+            protocol: self.upstream.backend.protocol,
+            scheme: self.scheme,
+            repeatable: false,
         };
-        let protocol = self.upstream.backend.protocol;
-        let Ok(mut lease) = self.thread.pool.connect(address, protocol, false).await else {
+        let Ok((response, lease)) = call.send(&self.thread, &self.head, &body).await else {
             return;
-        };
-        let request = self
-            .head
-            .into_request(protocol, self.scheme, RequestBody::Whole(body));
-        let response = match lease.send(request).await {
-            Sent::Answered(response) => response,
-            // The connection was closed while it was unused: nothing was sent.
-            Sent::Failed(_, Some(unsent)) => {
-                let Ok(fresh) = self.thread.pool.connect(address, protocol, true).await else {
-                    return;
-                };
-                lease = fresh;
-                let Sent::Answered(response) = lease.send(*unsent).await else {
-                    return;
-                };
-                response
-            }
-            Sent::Failed(_, None) => return,
         };
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {

@@ -7,18 +7,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
-use tidegate_router::{CompiledAction, ListenerTable, Outcome, RequestHead, host_of};
+use tidegate_router::{Chosen, CompiledAction, ListenerTable, RequestHead, host_of};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::error::ProxyError;
-use crate::http::body::ResponseBody;
+use crate::http::before_routing;
+use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::cors::{self, Grant};
+use crate::http::draft::Draft;
 use crate::http::exchange::Exchange;
+use crate::http::filter;
 use crate::http::forward::{self, Forwarding};
 use crate::http::respond::{self, RedirectSource};
-use crate::thread::Thread;
+use crate::thread::{Thread, ThreadServing};
 use crate::traces;
 
 /// A client's connection.
@@ -87,7 +92,8 @@ impl Connection {
         self.forwarded_for.clone()
     }
 
-    fn scheme(&self) -> &'static str {
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
 }
@@ -105,7 +111,7 @@ pub(crate) async fn answer(
     } else {
         respond(&thread, &connection, &mut exchange, request).await
     };
-    exchange.answered(response.status());
+    exchange.answered(&mut response);
     if connection.closing.get() && version < Version::HTTP_2 {
         response
             .headers_mut()
@@ -134,73 +140,183 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let handled = handle(thread, connection, exchange, request).await;
-    handled.unwrap_or_else(|error| {
-        exchange.record.reason = Some(error.reason());
-        respond::error(&error)
-    })
+    handled.unwrap_or_else(|error| exchange.refuse(&error))
+}
+
+/// Where a request has arrived.
+#[derive(Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) thread: &'a Rc<Thread>,
+    pub(crate) connection: &'a Rc<Connection>,
+    pub(crate) serving: &'a ThreadServing,
+    /// The request's host with port.
+    pub(crate) authority: &'a HeaderValue,
+    /// The same without port, in lower case.
+    pub(crate) host: &'a str,
 }
 
 async fn handle(
     thread: &Rc<Thread>,
     connection: &Rc<Connection>,
     exchange: &mut Exchange,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
     }
     let authority = authority(&request)?;
     let host = host_of(authority.to_str().map_err(|_| ProxyError::BadHost)?);
-    if request.uri().authority().is_some() {
-        request
-            .headers_mut()
-            .insert(header::HOST, authority.clone());
+    let (mut request, incoming) = request.into_parts();
+    let mut body = RequestBody::of_client(incoming);
+    if request.uri.authority().is_some() {
+        request.headers.insert(header::HOST, authority.clone());
     }
     let serving = exchange.serving();
-    let head = RequestHead {
-        method: request.method(),
+    let arrival = Arrival {
+        thread,
+        connection,
+        serving: &serving,
+        authority: &authority,
         host: &host,
-        path: request.uri().path(),
-        query: request.uri().query(),
-        headers: request.headers(),
     };
-    let decision = serving.serving.table.decide(connection.bind_port, &head);
-    check_server_name(connection, &serving.serving.table, decision.listener)?;
-    let listener = decision.listener.ok_or(ProxyError::NoListener)?;
+    let table = &serving.serving.table;
+    let listener = table.listener(connection.bind_port, &host);
+    check_server_name(connection, table, listener)?;
+    let listener = listener.ok_or(ProxyError::NoListener)?;
     exchange.record.listener = Some(listener.clone());
-    let chosen = match decision.outcome {
-        Outcome::NoListener => return Err(ProxyError::NoListener),
-        Outcome::NoRoute => return Err(ProxyError::NoRoute),
-        Outcome::Rule(chosen) => chosen,
-    };
-    exchange.record.rule = Some(chosen.rule.clone());
-    match &chosen.rule.action {
-        CompiledAction::Fault(reason) => Err(ProxyError::Fault(reason.clone())),
-        CompiledAction::Redirect(redirect) => {
-            let source = RedirectSource {
-                scheme: connection.scheme(),
-                host: &host,
-                port: listener.listener.port,
-                path: head.path,
-                query: head.query,
-                prefix_len: chosen.prefix_len,
-            };
-            let mut response = respond::redirect(redirect, &source);
-            crate::http::filter::on_response(&chosen.rule.filters, response.headers_mut());
-            Ok(response)
-        }
-        CompiledAction::Forward(choices) => {
-            let forwarding = Forwarding {
-                thread,
-                connection,
-                serving: &serving.serving,
-                rule: chosen.rule,
-                prefix_len: chosen.prefix_len,
-                scheme: connection.scheme(),
-            };
-            forward::forward(&forwarding, choices.next(), request, exchange).await
+    if !listener.filters.list().is_empty() {
+        let filters = &listener.filters;
+        let running = before_routing::run(filters, &arrival, &mut request, &mut body, exchange);
+        if let Some(refusal) = Box::pin(running).await? {
+            return Ok(refusal);
         }
     }
+    let Some(chosen) = listener.pick(&arrival.head(&request, &request.method)) else {
+        return arrival.without_route(listener, &request, exchange);
+    };
+    exchange.record.rule = Some(chosen.rule.clone());
+    arrival
+        .route(listener, chosen, request, body, exchange)
+        .await
+}
+
+impl Arrival<'_> {
+    fn head<'r>(&'r self, request: &'r Parts, method: &'r Method) -> RequestHead<'r> {
+        RequestHead {
+            method,
+            host: self.host,
+            path: request.uri.path(),
+            query: request.uri.query(),
+            headers: &request.headers,
+        }
+    }
+
+    /// Carries out a rule; what its CORS filter says stands on every answer, the worker's own too.
+    async fn route(
+        &self,
+        listener: &ListenerTable,
+        chosen: Chosen<'_>,
+        request: Parts,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let grant = chosen.rule.filters.cors();
+        let grant = grant.map(|cors| Grant::new(cors, &request.headers));
+        if let Some(answer) = grant.as_ref().and_then(|grant| grant.preflight(&request)) {
+            exchange.record.reason = Some("cors_preflight");
+            return Ok(answer);
+        }
+        let answered = self.act(listener, chosen, request, body, exchange).await;
+        let Some(grant) = grant else {
+            return answered;
+        };
+        let mut response = answered.unwrap_or_else(|error| exchange.refuse(&error));
+        grant.apply(&mut response);
+        Ok(response)
+    }
+
+    async fn act(
+        &self,
+        listener: &ListenerTable,
+        chosen: Chosen<'_>,
+        request: Parts,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        match &chosen.rule.action {
+            CompiledAction::Fault(reason) => Err(ProxyError::Fault(reason.clone())),
+            CompiledAction::Redirect(redirect) => {
+                if chosen.rule.filters.asks() {
+                    let forwarding = self.forwarding(&chosen);
+                    let asking = ask_first(&forwarding, request.clone(), body, exchange);
+                    if let Some(refusal) = Box::pin(asking).await? {
+                        return Ok(refusal);
+                    }
+                }
+                let source = RedirectSource {
+                    scheme: self.connection.scheme(),
+                    host: self.host,
+                    port: listener.listener.port,
+                    path: request.uri.path(),
+                    query: request.uri.query(),
+                    prefix_len: chosen.prefix_len,
+                };
+                let mut response = respond::redirect(redirect, &source);
+                filter::on_response(&chosen.rule.filters, response.headers_mut());
+                Ok(response)
+            }
+            CompiledAction::Forward(choices) => {
+                let forwarding = self.forwarding(&chosen);
+                forward::forward(&forwarding, choices.next(), request, body, exchange).await
+            }
+        }
+    }
+
+    fn forwarding<'f>(&'f self, chosen: &Chosen<'f>) -> Forwarding<'f> {
+        Forwarding {
+            thread: self.thread,
+            connection: self.connection,
+            serving: &self.serving.serving,
+            rule: chosen.rule,
+            prefix_len: chosen.prefix_len,
+            scheme: self.connection.scheme(),
+        }
+    }
+
+    /// A preflight that no rule matches is for the rule that matches the method that it asks for; every
+    /// other request without a rule has no answer.
+    fn without_route(
+        &self,
+        listener: &ListenerTable,
+        request: &Parts,
+        exchange: &mut Exchange,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let asked = cors::asked_method(&request.method, &request.headers);
+        let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+        let asked = asked.ok_or(ProxyError::NoRoute)?;
+        let chosen = listener.pick(&self.head(request, &asked));
+        let rule = chosen.ok_or(ProxyError::NoRoute)?.rule;
+        let grant = rule.filters.cors().ok_or(ProxyError::NoRoute)?;
+        let answer = Grant::new(grant, &request.headers).preflight(request);
+        exchange.record.rule = Some(rule.clone());
+        exchange.record.reason = Some("cors_preflight");
+        answer.ok_or(ProxyError::NoRoute)
+    }
+}
+
+/// Asks the servers of a rule that answers by itself.
+async fn ask_first(
+    forwarding: &Forwarding<'_>,
+    request: Parts,
+    mut body: RequestBody,
+    exchange: &mut Exchange,
+) -> Result<Option<Response<ResponseBody>>, ProxyError> {
+    let deadline = forwarding.deadline(&request.headers, exchange);
+    let mut draft = Draft::new(forwarding, request);
+    let filters = [&forwarding.rule.filters];
+    draft
+        .apply_asking(&filters, &mut body, deadline, exchange)
+        .await
 }
 
 /// The request's host with port: from the target, else from the one `Host` header (RFC 9112, section 3.2).

@@ -1,0 +1,144 @@
+//! A request on its way to a backend, while filters change it.
+
+use std::time::Instant;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Response, Uri};
+use tidegate_ir::Mirror;
+use tidegate_router::{CompiledFilter, CompiledFilters};
+
+use crate::error::ProxyError;
+use crate::http::auth::{self, Question};
+use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::exchange::Exchange;
+use crate::http::filter::{self, Changes};
+use crate::http::forward::{Forwarding, Head};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What will be sent, as far as filters have been applied.
+#[derive(Debug)]
+pub(crate) struct Draft<'f> {
+    forwarding: &'f Forwarding<'f>,
+    method: Method,
+    /// As the client sent it.
+    uri: Uri,
+    headers: HeaderMap,
+    changes: Changes<'f>,
+}
+
+impl<'f> Draft<'f> {
+    /// Takes off what belongs to the client's connection, and says who asks.
+    pub(crate) fn new(forwarding: &'f Forwarding<'f>, request: Parts) -> Self {
+        let mut headers = request.headers;
+        let host = headers.get(header::HOST).cloned();
+        filter::remove_hop_by_hop(&mut headers);
+        headers.remove(header::EXPECT);
+        join_cookies(&mut headers);
+        set_forwarded(forwarding, host, &mut headers);
+        Self {
+            forwarding,
+            method: request.method,
+            uri: request.uri,
+            headers,
+            changes: Changes::default(),
+        }
+    }
+
+    /// Applies filters that ask nobody.
+    pub(crate) fn apply(&mut self, filters: &'f [CompiledFilter]) {
+        filter::on_request(
+            filters,
+            &mut self.headers,
+            self.uri.path(),
+            self.forwarding.prefix_len,
+            &mut self.changes,
+        );
+    }
+
+    /// Applies filters in their order; returns the answer to a request that one of them refuses.
+    pub(crate) async fn apply_asking(
+        &mut self,
+        filters: &[&'f CompiledFilters],
+        body: &mut RequestBody,
+        deadline: Option<Instant>,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<ResponseBody>>, ProxyError> {
+        let host = self.headers.get(FORWARDED_HOST).cloned();
+        for filter in filters.iter().flat_map(|filters| filters.list()) {
+            let CompiledFilter::ExternalAuth(auth) = filter else {
+                self.apply(std::slice::from_ref(filter));
+                continue;
+            };
+            let question = Question {
+                thread: self.forwarding.thread,
+                connection: self.forwarding.connection,
+                serving: self.forwarding.serving,
+                method: &self.method,
+                uri: &self.uri,
+                host: host.as_ref(),
+                deadline,
+            };
+            let refusal = auth::ask(auth, &question, &mut self.headers, body, exchange).await?;
+            if refusal.is_some() {
+                return Ok(refusal);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The head for the backend, and the copies to send.
+    pub(crate) fn finish(self) -> Result<(Head, Vec<&'f Mirror>), ProxyError> {
+        let path_and_query = match &self.changes.path {
+            Some(path) => with_query(path, self.uri.query())?,
+            None => {
+                let path_and_query = self.uri.path_and_query().cloned();
+                path_and_query.unwrap_or(PathAndQuery::from_static("/"))
+            }
+        };
+        let head = Head {
+            method: self.method,
+            path_and_query,
+            headers: self.headers,
+        };
+        Ok((head, self.changes.mirrors))
+    }
+}
+
+/// HTTP/2 clients may send a cookie in crumbs, which HTTP/1.1 does not know (RFC 9113, section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, cookie);
+    }
+}
+
+pub(crate) fn with_query(path: &str, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
+    let text = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    PathAndQuery::try_from(text)
+        .map_err(|_| ProxyError::Fault("the rewritten path is not a valid path".into()))
+}
+
+/// Says who asked, and how. What a client claims about itself is replaced: nobody vouches for it.
+fn set_forwarded(forwarding: &Forwarding<'_>, host: Option<HeaderValue>, headers: &mut HeaderMap) {
+    let client = forwarding.connection.forwarded_for();
+    headers.insert(FORWARDED_FOR, client);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme));
+    if let Some(host) = host {
+        headers.insert(FORWARDED_HOST, host);
+    }
+}
