@@ -36,13 +36,8 @@ pub(crate) struct Question<'q> {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// What an authorization server said.
-enum Verdict {
-    /// The request may pass.
-    Pass,
-    /// The client gets this answer.
-    Refuse(Response<ResponseBody>),
-}
+/// The answer for a client whose request is refused; `None` for a request that may pass.
+type Refusal = Option<Response<ResponseBody>>;
 
 /// Asks the server of a filter. Headers that it wants are set on the request, or kept for the answer; the
 /// body is gathered where the server wants to see it.
@@ -57,7 +52,7 @@ pub(crate) async fn ask(
     headers: &mut HeaderMap,
     body: &mut RequestBody,
     exchange: &mut Exchange,
-) -> Result<Option<Response<ResponseBody>>, ProxyError> {
+) -> Result<Refusal, ProxyError> {
     let name = match &auth.target {
         Target::Backend(name) => name,
         Target::Fault(reason) => return Err(ProxyError::Fault(reason.clone())),
@@ -70,8 +65,8 @@ pub(crate) async fn ask(
         .deadline
         .map_or(limit, |deadline| deadline.min(limit));
     let asking = question.ask(auth, upstream, headers, shown, exchange);
-    let verdict = match tokio::time::timeout_at(until.into(), asking).await {
-        Ok(Ok(verdict)) => verdict,
+    let refusal = match tokio::time::timeout_at(until.into(), asking).await {
+        Ok(Ok(refusal)) => refusal,
         Ok(Err(error)) => {
             tracing::debug!(server = %name, %error, "an authorization server could not be asked");
             return Err(ProxyError::AuthUnavailable);
@@ -79,13 +74,10 @@ pub(crate) async fn ask(
         Err(_) if until < limit => return Err(ProxyError::RequestTimeout),
         Err(_) => return Err(ProxyError::AuthUnavailable),
     };
-    Ok(match verdict {
-        Verdict::Pass => None,
-        Verdict::Refuse(response) => {
-            exchange.record.reason = Some("auth_denied");
-            Some(response)
-        }
-    })
+    if refusal.is_some() {
+        exchange.record.reason = Some("auth_denied");
+    }
+    Ok(refusal)
 }
 
 impl Question<'_> {
@@ -96,7 +88,7 @@ impl Question<'_> {
         headers: &mut HeaderMap,
         shown: Bytes,
         exchange: &mut Exchange,
-    ) -> Result<Verdict, ProxyError> {
+    ) -> Result<Refusal, ProxyError> {
         match &auth.protocol {
             CompiledAuthProtocol::Http {
                 path_prefix,
@@ -108,11 +100,11 @@ impl Question<'_> {
                 let (response, lease) = over_http::call(self, upstream, &head, &shown).await?;
                 if response.status() != StatusCode::OK {
                     let refusal = over_http::refusal(self, response, lease, exchange.record.grpc);
-                    return Ok(Verdict::Refuse(refusal));
+                    return Ok(Some(refusal));
                 }
                 over_http::copy(response.headers(), allowed_response_headers, headers);
                 super::call::discard(response.into_body(), lease);
-                Ok(Verdict::Pass)
+                Ok(None)
             }
             CompiledAuthProtocol::Grpc { allowed_headers } => {
                 let check = over_grpc::check(self, allowed_headers, headers, &shown, exchange);

@@ -7,8 +7,11 @@
 
 mod support;
 
+mod auth;
+mod cors;
 mod drain;
 mod filters;
+mod grpc;
 mod hosts;
 mod process;
 mod protocols;

@@ -5,6 +5,7 @@ pub mod backend;
 pub mod client;
 pub mod configd;
 pub mod parts;
+pub mod scripted;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,7 +16,10 @@ use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_worker::{BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
 
-use self::configd::Configd;
+use tidegate_ir::{Listener, Part, Rule};
+
+use self::configd::{Configd, snapshot};
+use self::parts::{listener, route};
 
 /// A worker under test.
 pub struct Running {
@@ -38,6 +42,24 @@ pub struct Setup {
 }
 
 impl Running {
+    /// A worker with one listener, one route with these rules, and backends.
+    pub async fn serving(rules: Vec<Rule>, backends: Vec<Vec<Part>>) -> Self {
+        Self::serving_with(Setup::default(), listener(), rules, backends).await
+    }
+
+    pub async fn serving_with(
+        setup: Setup,
+        listener: Listener,
+        rules: Vec<Rule>,
+        backends: Vec<Vec<Part>>,
+    ) -> Self {
+        let running = Self::start_with(setup).await;
+        let parts = [Part::Listener(listener), Part::Route(route("r", rules))];
+        let parts = parts.into_iter().chain(backends.into_iter().flatten());
+        running.configd.apply(&snapshot(1, parts)).await;
+        running
+    }
+
     pub async fn start() -> Self {
         Self::start_with(Setup::default()).await
     }
@@ -82,6 +104,17 @@ impl Running {
             readiness,
             drain,
         }
+    }
+
+    /// Waits until a text stands in the metrics.
+    pub async fn wait_for_metric(&self, text: &str) {
+        for _ in 0..500 {
+            if self.metrics.encode().contains(text) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no {text} in {}", self.metrics.encode());
     }
 
     /// The address of a listener by its section name.

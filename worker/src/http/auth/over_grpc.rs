@@ -14,7 +14,7 @@ use tidegate_ir::BackendProtocol;
 use tidegate_proto::auth::v3 as wire;
 use wire::check_response::HttpResponse;
 
-use super::{Question, Verdict, grpc_refusal, may_set};
+use super::{Question, Refusal, grpc_refusal, may_set};
 use crate::error::ProxyError;
 use crate::http::body::ResponseBody;
 use crate::http::call::Call;
@@ -150,18 +150,16 @@ pub(super) fn verdict(
     answer: wire::CheckResponse,
     headers: &mut HeaderMap,
     exchange: &mut Exchange,
-) -> Verdict {
+) -> Refusal {
     let code = answer.status.map(|status| status.code);
     match answer.http_response {
-        Some(HttpResponse::DeniedResponse(denied)) => {
-            Verdict::Refuse(refusal(denied, exchange.record.grpc))
-        }
+        Some(HttpResponse::DeniedResponse(denied)) => Some(refusal(denied, exchange.record.grpc)),
         Some(HttpResponse::OkResponse(changes)) if code.unwrap_or_default() == 0 => {
             change(changes, headers, exchange);
-            Verdict::Pass
+            None
         }
-        None if code == Some(0) => Verdict::Pass,
-        _ => Verdict::Refuse(refusal(
+        None if code == Some(0) => None,
+        _ => Some(refusal(
             wire::DeniedHttpResponse::default(),
             exchange.record.grpc,
         )),

@@ -73,23 +73,11 @@ impl Echo {
             .await
             .map(|body| body.to_bytes())
             .unwrap_or_default();
-        let host = parts
-            .headers
-            .get("host")
-            .and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
         let version = parts.version;
-        self.seen.lock().unwrap().push(Seen {
-            method: parts.method.to_string(),
-            uri: parts
-                .uri
-                .path_and_query()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            host: host.unwrap_or_default().to_owned(),
-            headers: parts.headers,
-            body: body.clone(),
-        });
+        self.seen
+            .lock()
+            .unwrap()
+            .push(Seen::new(parts, body.clone()));
         tokio::time::sleep(pause).await;
         let response = Response::builder()
             .header("x-backend", &name)
@@ -109,6 +97,22 @@ impl Echo {
 
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+}
+
+impl Seen {
+    pub fn new(parts: http::request::Parts, body: Bytes) -> Self {
+        let host = parts.headers.get("host");
+        let host = host.and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
+        let uri = parts.uri.path_and_query().map(ToString::to_string);
+        Self {
+            method: parts.method.to_string(),
+            uri: uri.unwrap_or_default(),
+            host: host.unwrap_or_default().to_owned(),
+            headers: parts.headers,
+            body,
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -60,6 +62,77 @@ impl Kept {
             parts,
             body.collect().await?.to_bytes(),
         ))
+    }
+}
+
+/// A connection by HTTP/2 with prior knowledge; clones share it.
+#[derive(Clone)]
+pub struct Multiplexed {
+    sender: http2::SendRequest<BoxBody<Bytes, std::convert::Infallible>>,
+    address: SocketAddr,
+}
+
+/// What a gRPC client got.
+#[derive(Debug)]
+pub struct GrpcAnswer {
+    pub headers: http::HeaderMap,
+    pub body: Bytes,
+    /// From the trailers, or from the head where the answer is trailers alone.
+    pub status: String,
+    pub message: String,
+}
+
+impl Multiplexed {
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.unwrap();
+        tokio::task::spawn(connection);
+        Self { sender, address }
+    }
+
+    /// A gRPC request without a body yet.
+    pub fn grpc(&self, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method("POST")
+            .uri(format!("http://{}{path}", self.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+    }
+
+    pub async fn send<B>(&self, request: Request<B>) -> Response<Incoming>
+    where
+        B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Sync + 'static,
+    {
+        let request = request.map(BoxBody::new);
+        self.sender.clone().send_request(request).await.unwrap()
+    }
+
+    /// A whole call with one message.
+    pub async fn call(&self, request: http::request::Builder, message: &[u8]) -> GrpcAnswer {
+        let body = Full::new(Bytes::copy_from_slice(message));
+        let response = self.send(request.body(body).unwrap()).await;
+        GrpcAnswer::read(response).await
+    }
+}
+
+impl GrpcAnswer {
+    /// Reads an answer to its end; HTTP's status must be 200.
+    pub async fn read(response: Response<Incoming>) -> Self {
+        assert_eq!(response.status(), 200);
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap();
+        let end = body.trailers().unwrap_or(&parts.headers);
+        let text = |name| {
+            let value = end.get(name).map(|value| value.to_str().unwrap());
+            value.unwrap_or_default().to_owned()
+        };
+        Self {
+            status: text("grpc-status"),
+            message: text("grpc-message"),
+            headers: parts.headers.clone(),
+            body: body.to_bytes(),
+        }
     }
 }
 
