@@ -150,10 +150,13 @@ fn service_port(port: &BackendPort, objects: &Objects) -> Option<Resolved> {
     let endpoints = endpoints::of_slices(objects, port, port_name);
     let mut findings = vec![];
     if endpoints.is_empty() {
+        let way_out = match object.kind {
+            BackendKind::ServiceImport => "export the Service in a cluster where it has pods",
+            _ => "start a pod that the Service selects, or add an EndpointSlice",
+        };
         let message = format!(
-            "port {} has no ready endpoint, so its requests get 503; start a pod that the {} selects, or add an EndpointSlice",
-            port.port,
-            object.kind.object_kind()
+            "port {} has no ready endpoint, so its requests get 503; {way_out}",
+            port.port
         );
         findings.push(Diagnostic::new(
             key,

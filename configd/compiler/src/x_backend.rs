@@ -79,8 +79,8 @@ fn add_client_certificate(
         }
         Err((reason, message)) => {
             let field = "tls.clientCertificateRef";
-            let message = format!("{field}: {message}");
             validated.findings.push((field.to_owned(), message.clone()));
+            let message = format!("{field}: {message}");
             validated.refuse(&backend.key, ("Invalid", message.clone()));
             validated.unresolved.get_or_insert((reason, message));
         }

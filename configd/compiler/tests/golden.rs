@@ -76,6 +76,10 @@ fn drop_ordinary(part: &mut Value) {
     let Some(fields) = part.as_object_mut() else {
         return;
     };
+    if fields.contains_key("balancing") {
+        let never = json!("Never");
+        fields.entry("ejection").or_insert(never);
+    }
     let own_endpoints = json!({ "Endpoints": fields.get("name") });
     let ejection = json!({
         "consecutive_errors": 5, "base_ms": 30_000, "max_percent": 50, "panic_percent": 50,

@@ -36,10 +36,10 @@ pub(crate) fn of_policy(
 ) -> Validated {
     let mut validated = of_validation(objects, key, "validation", &spec.validation);
     if let Some(option) = spec.options.keys().find(|name| is_ours(name)) {
-        let message = format!("options: {option} is not known; remove it");
-        let finding = ("options".to_owned(), message.clone());
+        let message = format!("{option} is not known; remove it");
+        validated.refuse(key, ("Invalid", format!("options: {message}")));
+        let finding = ("options".to_owned(), message);
         validated.findings.push(finding);
-        validated.refuse(key, ("Invalid", message));
     }
     validated
 }
@@ -65,12 +65,10 @@ pub(crate) fn of_validation(
         if well_known == "System" {
             return Validated::trusting(spec, Trust::System, vec![]);
         }
-        let message = format!(
-            "{field}.wellKnownCACertificates: {well_known} is not known; use System or caCertificateRefs"
-        );
-        let mut broken = Validated::broken(key, ("Invalid", message.clone()));
-        let finding = (format!("{field}.wellKnownCACertificates"), message);
-        broken.findings.push(finding);
+        let field = format!("{field}.wellKnownCACertificates");
+        let message = format!("{well_known} is not known; use System or caCertificateRefs");
+        let mut broken = Validated::broken(key, ("Invalid", format!("{field}: {message}")));
+        broken.findings.push((field, message));
         return broken;
     }
     let trusted = trust::resolve(objects, key, &spec.ca_certificate_refs);

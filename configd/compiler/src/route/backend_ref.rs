@@ -146,7 +146,7 @@ impl References<'_> {
                 object,
                 port,
             }),
-            Err(unusable) => Err(unusable_port(&object, ports, port, unusable)),
+            Err(unusable) => Err(unusable_port(&object, ports, port, grpc, unusable)),
         }
     }
 }
@@ -159,6 +159,7 @@ fn unusable_port(
     object: &BackendObject,
     ports: &ServicePorts,
     port: u16,
+    grpc: bool,
     unusable: Unusable,
 ) -> Unfollowed {
     let unsupported = |message| ("UnsupportedProtocol", &codes::BACKEND_PROTOCOL, message);
@@ -178,7 +179,12 @@ fn unusable_port(
             "port {port} of {object} is not TCP; use a TCP port"
         )),
         Unusable::AppProtocol => unsupported(format!(
-            "port {port} of {object} has appProtocol {app_protocol}, which is not supported for this route; use kubernetes.io/h2c, kubernetes.io/ws, http or none"
+            "port {port} of {object} has appProtocol {app_protocol}, which is not supported for this route; use {}, http or none",
+            if grpc {
+                "kubernetes.io/h2c, grpc"
+            } else {
+                "kubernetes.io/h2c, kubernetes.io/ws"
+            }
         )),
         Unusable::NeedsTls => unsupported(format!(
             "port {port} of {object} has appProtocol {app_protocol}, which needs TLS; create a BackendTLSPolicy for it"
