@@ -111,7 +111,7 @@ fn indent(text: &mut String, lines: &str) {
     }
 }
 
-/// The conditions of the object itself, of its parents and of its listeners.
+/// The conditions of the object itself, of its parents or ancestors, and of its listeners.
 fn conditions(text: &mut String, status: &Value) {
     let mut table = Table::new(&["OF", "TYPE", "STATUS", "REASON", "MESSAGE"]);
     add_conditions(&mut table, "object", &status["conditions"]);
@@ -126,6 +126,11 @@ fn conditions(text: &mut String, status: &Value) {
             let _ = write!(name, "/{section}");
         }
         add_conditions(&mut table, &name, &parent["conditions"]);
+    }
+    for ancestor in status["ancestors"].as_array().into_iter().flatten() {
+        let name = &ancestor["ancestorRef"]["name"];
+        let name = format!("ancestor {}", name.as_str().unwrap_or_default());
+        add_conditions(&mut table, &name, &ancestor["conditions"]);
     }
     if !table.is_empty() {
         let _ = writeln!(text, "Conditions:");

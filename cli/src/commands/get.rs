@@ -212,8 +212,11 @@ fn columns(kind: &Kind) -> &'static [&'static str] {
     match kind.kind {
         "GatewayClass" => &["CONTROLLER", "ACCEPTED"],
         "Gateway" => &["CLASS", "LISTENERS", "ROUTES", "PROGRAMMED"],
-        "HTTPRoute" => &["HOSTNAMES", "PARENTS", "ACCEPTED", "RESOLVED"],
-        "Service" => &["PORTS"],
+        "HTTPRoute" | "GRPCRoute" => &["HOSTNAMES", "PARENTS", "ACCEPTED", "RESOLVED"],
+        "BackendTLSPolicy" => &["TARGETS", "GATEWAYS", "ACCEPTED", "RESOLVED"],
+        "XBackendTrafficPolicy" | "BackendPolicy" => &["TARGETS", "GATEWAYS", "ACCEPTED"],
+        "XBackend" => &["DESTINATION", "TLS", "GATEWAYS", "ACCEPTED"],
+        "Service" | "ServiceImport" => &["PORTS"],
         "Secret" => &["TYPE"],
         _ => &[],
     }
@@ -221,8 +224,16 @@ fn columns(kind: &Kind) -> &'static [&'static str] {
 
 fn cell(column: &str, value: &Value) -> String {
     let spec = &value["spec"];
-    let parents = &value["status"]["parents"];
+    let status = &value["status"];
+    let parents = match status["ancestors"].is_array() {
+        true => &status["ancestors"],
+        false => &status["parents"],
+    };
     match column {
+        "TARGETS" => join(&spec["targetRefs"], target),
+        "GATEWAYS" => join(parents, |ancestor| text(&ancestor["ancestorRef"]["name"])),
+        "DESTINATION" => destination(spec),
+        "TLS" => text(&spec["tls"]["mode"]),
         "CONTROLLER" => text(&spec["controllerName"]),
         "CLASS" => text(&spec["gatewayClassName"]),
         "TYPE" => text(&value["type"]),
@@ -247,6 +258,26 @@ fn cell(column: &str, value: &Value) -> String {
         }
         "PORTS" => join(&spec["ports"], |port| format!("{}/TCP", port["port"])),
         _ => String::new(),
+    }
+}
+
+/// What a policy is for.
+fn target(target: &Value) -> String {
+    let section = target["sectionName"].as_str();
+    let section = section.map(|name| format!(":{name}")).unwrap_or_default();
+    format!(
+        "{}/{}{section}",
+        text(&target["kind"]),
+        text(&target["name"])
+    )
+}
+
+/// Where an XBackend leads to.
+fn destination(spec: &Value) -> String {
+    let port = &spec["port"]["number"];
+    match spec["externalHostname"]["hostname"].as_str() {
+        Some(hostname) => format!("{hostname}:{port}"),
+        None => format!("Pods:{port}"),
     }
 }
 

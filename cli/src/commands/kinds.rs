@@ -14,11 +14,15 @@ pub(crate) struct Kind {
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
 
+const EXPERIMENTS: &str = "gateway.networking.x-k8s.io";
+
 /// Every kind that Tidegate reads.
 pub(crate) const KINDS: &[Kind] = &[
     kind(GATEWAY, "GatewayClass", "gatewayclasses", "gc", false),
     kind(GATEWAY, "Gateway", "gateways", "gtw", true),
+    kind(GATEWAY, "ListenerSet", "listenersets", "lset", true),
     kind(GATEWAY, "HTTPRoute", "httproutes", "hr", true),
+    kind(GATEWAY, "GRPCRoute", "grpcroutes", "gr", true),
     kind(
         GATEWAY,
         "ReferenceGrant",
@@ -26,9 +30,47 @@ pub(crate) const KINDS: &[Kind] = &[
         "refgrant",
         true,
     ),
+    kind(
+        GATEWAY,
+        "BackendTLSPolicy",
+        "backendtlspolicies",
+        "btlspolicy",
+        true,
+    ),
+    kind(EXPERIMENTS, "XBackend", "xbackends", "xb", true),
+    kind(
+        EXPERIMENTS,
+        "XBackendTrafficPolicy",
+        "xbackendtrafficpolicies",
+        "xbtrafficpolicy",
+        true,
+    ),
+    kind(
+        "tidegate.dev",
+        "BackendPolicy",
+        "backendpolicies",
+        "bpolicy",
+        true,
+    ),
+    kind(
+        "multicluster.x-k8s.io",
+        "ServiceImport",
+        "serviceimports",
+        "svcim",
+        true,
+    ),
     kind("", "Namespace", "namespaces", "ns", false),
     kind("", "Service", "services", "svc", true),
     kind("", "Secret", "secrets", "", true),
+    kind("", "ConfigMap", "configmaps", "cm", true),
+    kind("", "Pod", "pods", "po", true),
+    kind(
+        "certificates.k8s.io",
+        "ClusterTrustBundle",
+        "clustertrustbundles",
+        "ctb",
+        false,
+    ),
     kind(
         "discovery.k8s.io",
         "EndpointSlice",
@@ -77,11 +119,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_kinds_share_a_name() {
+        let names = KINDS.iter().flat_map(|kind| [kind.plural, kind.short]);
+        let mut names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+        names.sort_unstable();
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+    }
+
+    #[test]
+    fn the_compiler_reads_every_kind() {
+        for kind in KINDS {
+            assert!(
+                tidegate_compiler::is_known(kind.group, kind.kind),
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
     fn kinds_have_three_names() {
         for name in ["HTTPRoute", "httproutes", "hr"] {
             assert_eq!(find_kind(name).expect("known").kind, "HTTPRoute");
         }
-        let error = find_kind("pod").expect_err("not ours").to_string();
+        let error = find_kind("ingress").expect_err("not ours").to_string();
         assert!(error.contains("httproutes"), "{error}");
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use tidegate_ir::{
-    Action, Destination, Filter, Match, PartName, PathMatch, Rule, Security, Snapshot, StringMatch,
-    Target, ValueMatch,
+    Action, Backend, BackendProtocol, Destination, Filter, Match, PartName, PathMatch, Rule,
+    Security, Snapshot, StringMatch, Target, Trust, ValueMatch,
 };
 use tidegate_router::{Candidate, Explanation, ListenerVerdict, Mismatch, Verdict};
 
@@ -143,10 +143,11 @@ impl Report<'_> {
             return name.to_string();
         };
         let object = format!(
-            "{} {} port {}",
+            "{} {} port {}{}",
             backend.kind.object_kind(),
             backend.object,
-            backend.port
+            backend.port,
+            connection_text(backend)
         );
         let addresses = match (&backend.security, &backend.destination) {
             (Security::Broken(reason), _) => format!("500: {reason}"),
@@ -172,6 +173,24 @@ impl Report<'_> {
             0 => "503: it has no endpoint".to_owned(),
             1..=8 => addresses.join(", "),
             n => format!("{}, and {} more", addresses[..8].join(", "), n - 8),
+        }
+    }
+}
+
+/// How the backend is spoken to, unless that is HTTP/1.1 in plain.
+fn connection_text(backend: &Backend) -> String {
+    let http = match backend.protocol {
+        BackendProtocol::Http1 => "",
+        BackendProtocol::Http2 => ", HTTP/2",
+    };
+    match &backend.security {
+        Security::Plain | Security::Broken(_) => http.to_owned(),
+        Security::Tls(tls) => {
+            let trust = match &tls.trust {
+                Trust::Bundle(name) => format!("the authorities of {name}"),
+                Trust::System => "the system's authorities".to_owned(),
+            };
+            format!("{http}, TLS as {} trusting {trust}", tls.server_name)
         }
     }
 }
