@@ -9,7 +9,7 @@ use tidegate_ir::{PartKey, PartKind, PartName, Snapshot};
 use tidegate_proto::snapshots::v1::SnapshotId;
 use tidegate_runtime::tasks::Tasks;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::listen::tls::TlsBuilder;
 use crate::listen::{BindError, PortPolicy, bind};
@@ -17,6 +17,7 @@ use crate::metrics::WorkerMetrics;
 use crate::serving::Serving;
 use crate::thread::Command;
 use crate::update::{PartProblem, Refusal};
+use crate::upstream::Dns;
 
 /// The longest that the sockets of an unused port are waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,6 +41,9 @@ pub(crate) struct Applier {
     pub(crate) ports: PortPolicy,
     pub(crate) backlog: i32,
     pub(crate) tls: Arc<TlsBuilder>,
+    /// Looks names of backends up until the applier ends.
+    dns: Dns,
+    _lookups: DropGuard,
     pub(crate) threads: Vec<mpsc::Sender<Command>>,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: WorkerMetrics,
@@ -83,11 +87,14 @@ impl Applier {
         tasks: Tasks,
         metrics: WorkerMetrics,
     ) -> Self {
+        let lookups = CancellationToken::new();
         Self {
             ports,
             backlog,
             tls: Arc::new(tls),
             threads,
+            dns: Dns::new(tasks.clone(), lookups.clone()),
+            _lookups: lookups.drop_guard(),
             tasks,
             metrics,
             accepting: CancellationToken::new(),
@@ -140,8 +147,8 @@ impl Applier {
 
     async fn build(&self, snapshot: Snapshot) -> Result<Serving, Refusal> {
         let previous = self.in_use().map(|in_use| in_use.serving);
-        let tls = self.tls.clone();
-        let build = move || Serving::build(snapshot, previous.as_deref(), &tls);
+        let (tls, dns) = (self.tls.clone(), self.dns.clone());
+        let build = move || Serving::build(snapshot, previous.as_deref(), &tls, &dns);
         let built = self.tasks.spawn_blocking("snapshot build", build).await;
         match built {
             Ok(built) => built.map_err(|problems| {

@@ -23,6 +23,10 @@ pub(crate) enum ProxyError {
     NoEndpoint,
     #[error("the backend refuses connections")]
     ConnectFailed,
+    #[error("the backend's TLS is not as it must be")]
+    UpstreamTls,
+    #[error("the backend has as many requests or connections as it may")]
+    Overloaded,
     #[error("connecting to the backend took too long")]
     ConnectTimeout,
     #[error("the backend closed the connection without an answer")]
@@ -54,10 +58,13 @@ impl ProxyError {
             Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::RequestBodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::RequestBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoEndpoint | Self::AuthUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamInvalid => {
-                StatusCode::BAD_GATEWAY
+            Self::NoEndpoint | Self::Overloaded | Self::AuthUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::ConnectFailed
+            | Self::UpstreamTls
+            | Self::UpstreamClosed
+            | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::RequestTimeout | Self::BackendTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -75,6 +82,8 @@ impl ProxyError {
             Self::Fault(_) => "rule_invalid",
             Self::NoEndpoint => "no_endpoint",
             Self::ConnectFailed => "connect_failed",
+            Self::UpstreamTls => "upstream_tls",
+            Self::Overloaded => "overloaded",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamInvalid => "upstream_invalid",

@@ -1,5 +1,6 @@
 //! Ports: binding them, accepting connections, ending them.
 
+mod any_client;
 mod bind;
 mod connection;
 pub(crate) mod tls;

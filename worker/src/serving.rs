@@ -1,14 +1,17 @@
 //! A snapshot in the form in which threads serve it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tidegate_ir::{Destination, PartKey, PartKind, PartName, Snapshot};
+use tidegate_ir::{
+    Backend, BackendTls, Destination, EncodedPart, PartKey, PartKind, PartName, Security, Snapshot,
+    Trust,
+};
 use tidegate_router::{Problem, Table};
 
 use crate::listen::tls::{TlsBuilder, TlsPorts};
-use crate::upstream::Upstream;
+use crate::upstream::{Dns, Source, TlsClient, Upstream};
 
 /// Everything that a request needs to know; immutable, shared by all threads.
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub(crate) struct Serving {
     pub(crate) snapshot: Snapshot,
     pub(crate) table: Table,
     backends: HashMap<PartName, Arc<Upstream>>,
+    clients: Clients,
     tls: TlsPorts,
 }
 
@@ -28,6 +32,7 @@ impl Serving {
         snapshot: Snapshot,
         previous: Option<&Self>,
         tls: &TlsBuilder,
+        dns: &Dns,
     ) -> Result<Self, Vec<Problem>> {
         let table = Table::build(&snapshot, previous.map(|serving| &serving.table));
         let mut problems = table.problems().to_vec();
@@ -36,7 +41,14 @@ impl Serving {
             previous.map(|serving| &serving.tls),
             &mut problems,
         );
-        let backends = upstreams(&snapshot, previous);
+        let building = Building {
+            snapshot: &snapshot,
+            previous,
+            builder: tls,
+            tls: &configs,
+            dns,
+        };
+        let (backends, clients) = building.upstreams(&mut problems);
         problems.truncate(100);
         if !problems.is_empty() {
             return Err(problems);
@@ -45,6 +57,7 @@ impl Serving {
             snapshot,
             table,
             backends,
+            clients,
             tls: configs,
         })
     }
@@ -60,29 +73,161 @@ impl Serving {
     }
 }
 
-fn upstreams(snapshot: &Snapshot, previous: Option<&Serving>) -> HashMap<PartName, Arc<Upstream>> {
-    let mut upstreams = HashMap::new();
-    for backend in snapshot.backends() {
-        let Destination::Endpoints(endpoints) = &backend.destination else {
-            continue;
-        };
-        let keys = [
-            PartKey::new(PartKind::Backend, backend.name.clone()),
-            PartKey::new(PartKind::EndpointSet, endpoints.clone()),
-        ];
-        let unchanged = previous
-            .filter(|old| {
-                keys.iter()
-                    .all(|key| old.snapshot.get(key) == snapshot.get(key))
-            })
-            .and_then(|old| old.upstream(&backend.name));
-        let upstream = match (unchanged, snapshot.endpoint_set(endpoints)) {
-            (Some(unchanged), _) => unchanged.clone(),
-            (None, Some(endpoints)) => Arc::new(Upstream::new(backend.clone(), endpoints)),
-            // The closure check has refused such a snapshot.
-            (None, None) => continue,
-        };
-        upstreams.insert(backend.name.clone(), upstream);
+/// How TLS is spoken to backends, by all that it was made of: equal terms share their connections.
+type Clients = HashMap<String, Arc<TlsClient>>;
+
+/// What backends are built from.
+struct Building<'b> {
+    snapshot: &'b Snapshot,
+    previous: Option<&'b Serving>,
+    builder: &'b TlsBuilder,
+    tls: &'b TlsPorts,
+    dns: &'b Dns,
+}
+
+impl Building<'_> {
+    fn upstreams(
+        &self,
+        problems: &mut Vec<Problem>,
+    ) -> (HashMap<PartName, Arc<Upstream>>, Clients) {
+        let shown = self.snapshot.listeners();
+        let shown = shown.filter_map(|listener| listener.backend_client_certificate.clone());
+        let shown: BTreeSet<Option<PartName>> = shown.map(Some).chain([None]).collect();
+        let (mut upstreams, mut clients) = (HashMap::new(), Clients::new());
+        for backend in self.snapshot.backends() {
+            match self.upstream(backend, &shown, &mut clients) {
+                Ok(Some(upstream)) => drop(upstreams.insert(backend.name.clone(), upstream)),
+                // The closure check has refused such a snapshot.
+                Ok(None) => {}
+                Err(message) => problems.push(Problem {
+                    part: PartKey::new(PartKind::Backend, backend.name.clone()),
+                    message,
+                }),
+            }
+        }
+        (upstreams, clients)
     }
-    upstreams
+
+    /// A backend; one whose parts did not change is the one from before.
+    fn upstream(
+        &self,
+        backend: &Backend,
+        shown: &BTreeSet<Option<PartName>>,
+        clients: &mut Clients,
+    ) -> Result<Option<Arc<Upstream>>, String> {
+        let own = match &backend.security {
+            Security::Plain | Security::Broken(_) => vec![],
+            Security::Tls(tls) => self.clients_of(backend, tls, shown, clients)?,
+        };
+        let known = self.previous.and_then(|old| old.upstream(&backend.name));
+        let source = match &backend.destination {
+            Destination::Dns { hostname, port } => {
+                let (name, balancing) = (&backend.name, &backend.balancing);
+                Source::Dns(self.dns.resolve(name, hostname, *port, balancing))
+            }
+            Destination::Endpoints(name) => {
+                let is_same = |kind, name: &PartName| {
+                    let key = PartKey::new(kind, name.clone());
+                    let old = self.previous.and_then(|old| old.snapshot.get(&key));
+                    old.is_some() && old == self.snapshot.get(&key)
+                };
+                if let Some(known) = known
+                    && is_same(PartKind::Backend, &backend.name)
+                    && is_same(PartKind::EndpointSet, name)
+                    && known.has_clients(&own)
+                {
+                    return Ok(Some(known.clone()));
+                }
+                let Some(endpoints) = self.snapshot.endpoint_set(name) else {
+                    return Ok(None);
+                };
+                Upstream::fixed(backend, endpoints, known.map(Arc::as_ref))
+            }
+        };
+        let upstream = Upstream::new(backend.clone(), source, own, known.map(Arc::as_ref));
+        Ok(Some(Arc::new(upstream)))
+    }
+
+    /// How TLS is spoken to a backend, for each certificate that may be shown to it.
+    fn clients_of(
+        &self,
+        backend: &Backend,
+        tls: &BackendTls,
+        shown: &BTreeSet<Option<PartName>>,
+        clients: &mut Clients,
+    ) -> Result<Vec<(Option<PartName>, Arc<TlsClient>)>, String> {
+        let own = BTreeSet::from([tls.client_certificate.clone()]);
+        let shown = if tls.client_certificate.is_some() {
+            &own
+        } else {
+            shown
+        };
+        let each = shown.iter().map(|shown| {
+            let client = self.client(backend, tls, shown.as_ref(), clients)?;
+            Ok((shown.clone(), client))
+        });
+        each.collect()
+    }
+
+    fn client(
+        &self,
+        backend: &Backend,
+        tls: &BackendTls,
+        shown: Option<&PartName>,
+        clients: &mut Clients,
+    ) -> Result<Arc<TlsClient>, String> {
+        let terms = self.terms(backend, tls, shown);
+        let known = clients.get(&terms);
+        let before = || self.previous.and_then(|old| old.clients.get(&terms));
+        let client = match known.or_else(before) {
+            Some(known) => known.clone(),
+            None => {
+                let roots = match &tls.trust {
+                    Trust::Bundle(name) => self.tls.roots(name).cloned(),
+                    Trust::System => Some(self.builder.system_roots()),
+                };
+                let roots = roots.ok_or("its trust bundle is missing")?;
+                let key = match shown {
+                    Some(name) => Some(
+                        self.tls
+                            .key(name)
+                            .ok_or("its client certificate is missing")?,
+                    ),
+                    None => None,
+                };
+                let (provider, protocol) = (self.builder.provider(), backend.protocol);
+                Arc::new(TlsClient::new(
+                    provider,
+                    tls,
+                    protocol,
+                    roots,
+                    key.cloned(),
+                )?)
+            }
+        };
+        clients.insert(terms, client.clone());
+        Ok(client)
+    }
+
+    /// All that a TLS client is made of, with the digests of the parts.
+    fn terms(&self, backend: &Backend, tls: &BackendTls, shown: Option<&PartName>) -> String {
+        let digest = |kind, name: &PartName| {
+            let key = PartKey::new(kind, name.clone());
+            self.snapshot.get(&key).map(EncodedPart::digest)
+        };
+        let trust = match &tls.trust {
+            Trust::Bundle(name) => digest(PartKind::TrustBundle, name),
+            Trust::System => None,
+        };
+        let certificate = shown.and_then(|name| digest(PartKind::Certificate, name));
+        let key = shown.and_then(|name| {
+            let certificate = self.snapshot.certificate(name)?;
+            digest(PartKind::PrivateKey, &certificate.private_key)
+        });
+        let BackendTls {
+            server_name, sans, ..
+        } = tls;
+        let protocol = backend.protocol;
+        format!("{server_name} {sans:?} {protocol:?} {trust:?} {certificate:?} {key:?}")
+    }
 }

@@ -1,7 +1,19 @@
-//! Backends: their endpoints, and the connections to them.
+//! Backends: their endpoints, health and bounds, and the connections to them.
 
 mod balance;
+mod budget;
+mod dns;
+mod endpoint;
+mod gate;
+mod members;
 mod pool;
+mod ring;
+mod tls;
+mod verifier;
 
-pub(crate) use balance::Upstream;
+pub(crate) use balance::{Source, Upstream};
+pub(crate) use dns::Dns;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use members::Wish;
 pub(crate) use pool::{Lease, Pool, Sent};
+pub(crate) use tls::TlsClient;

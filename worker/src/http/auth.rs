@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Uri};
-use tidegate_ir::Target;
+use tidegate_ir::{PartName, Target};
 use tidegate_router::{CompiledAuth, CompiledAuthProtocol};
 
 use crate::error::ProxyError;
@@ -32,6 +32,8 @@ pub(crate) struct Question<'q> {
     pub(crate) uri: &'q Uri,
     /// With port, as the client sent it.
     pub(crate) host: Option<&'q HeaderValue>,
+    /// The certificate that the listener shows to backends.
+    pub(crate) certificate: Option<&'q PartName>,
     /// The end of the client's patience.
     pub(crate) deadline: Option<Instant>,
 }

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Response, Uri};
-use tidegate_router::{CompiledEdits, CompiledFilter, CompiledFilters};
+use tidegate_router::{CompiledEdits, CompiledFilter, ListenerTable};
 
 use crate::error::ProxyError;
 use crate::http::auth::{self, Question};
@@ -17,14 +17,14 @@ use crate::http::stack::Arrival;
 /// Applies the filters in their order; returns the answer to a request that one of them refuses. None of
 /// them changes the host: it has selected the listener.
 pub(crate) async fn run(
-    filters: &CompiledFilters,
+    listener: &ListenerTable,
     arrival: &Arrival<'_>,
     request: &mut Parts,
     body: &mut RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Option<Response<ResponseBody>>, ProxyError> {
     join_cookies(&mut request.headers);
-    for filter in filters.list() {
+    for filter in listener.filters.list() {
         match filter {
             CompiledFilter::RequestHeaders(edits) => edit(edits, request),
             CompiledFilter::Rewrite(rewrite) => {
@@ -46,6 +46,7 @@ pub(crate) async fn run(
                     method: &request.method,
                     uri: &request.uri,
                     host: Some(arrival.authority),
+                    certificate: listener.listener.backend_client_certificate.as_ref(),
                     deadline: timeout.and_then(|t| exchange.record.started.checked_add(t)),
                 };
                 let refusal = auth::ask(auth, &question, &mut request.headers, body, exchange);

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tidegate_ir::BackendProtocol;
+use tidegate_ir::{BackendProtocol, PartName};
 
 use crate::error::ProxyError;
 use crate::http::body::RequestBody;
 use crate::http::forward::Head;
 use crate::thread::Thread;
-use crate::upstream::{Lease, Sent, Upstream};
+use crate::upstream::{Lease, Sent, Upstream, Wish};
 
 /// Bytes of an answer that nobody reads, for which its connection is kept; above, it is closed.
 const DISCARDED_BYTES_MAX: usize = 64 << 10;
@@ -27,6 +27,8 @@ pub(crate) struct Call<'c> {
     pub(crate) upstream: &'c Upstream,
     pub(crate) protocol: BackendProtocol,
     pub(crate) scheme: &'static str,
+    /// The certificate that the listener shows to backends.
+    pub(crate) certificate: Option<&'c PartName>,
     /// Whether a request that may have been seen may be sent again.
     pub(crate) repeatable: bool,
 }
@@ -44,10 +46,19 @@ impl Call<'_> {
         body: &Bytes,
     ) -> Result<(Response<Incoming>, Lease), ProxyError> {
         let mut outcome = ProxyError::NoEndpoint;
-        for address in self.upstream.next(thread.limits.connect_attempts_max) {
+        self.upstream.ready().await;
+        let transport = self.upstream.transport(self.certificate)?;
+        for endpoint in self
+            .upstream
+            .candidates(Wish::default(), thread.limits.connect_attempts_max)
+        {
+            let address = endpoint.address;
             let mut fresh = false;
             outcome = loop {
-                let connecting = thread.pool.connect(address, self.protocol, fresh).await;
+                let connecting = thread
+                    .pool
+                    .connect(address, self.protocol, transport, fresh)
+                    .await;
                 let mut lease = match connecting {
                     Ok(lease) => lease,
                     Err(error) => break error,

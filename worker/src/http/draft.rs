@@ -81,6 +81,7 @@ impl<'f> Draft<'f> {
                 method: &self.method,
                 uri: &self.uri,
                 host: host.as_ref(),
+                certificate: self.forwarding.certificate,
                 deadline,
             };
             let refusal = auth::ask(auth, &question, &mut self.headers, body, exchange).await?;

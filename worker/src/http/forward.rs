@@ -1,6 +1,5 @@
 //! Forwarding: filters, the choice of an endpoint, the attempts, and the way back.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tidegate_ir::{BackendProtocol, Target};
+use tidegate_ir::{BackendProtocol, PartName, Target};
 use tidegate_router::{CompiledChoice, CompiledRule};
 use tracing::Instrument as _;
 
@@ -29,7 +28,7 @@ use crate::http::upgrade;
 use crate::serving::Serving;
 use crate::thread::Thread;
 use crate::traces;
-use crate::upstream::{Lease, Sent, Upstream};
+use crate::upstream::{Endpoint, Lease, Sent, Upstream, Wish};
 
 /// What forwarding a request takes.
 #[derive(Debug)]
@@ -42,6 +41,8 @@ pub(crate) struct Forwarding<'s> {
     pub(crate) prefix_len: usize,
     /// The scheme of the client's request.
     pub(crate) scheme: &'static str,
+    /// The certificate that the listener shows to backends.
+    pub(crate) certificate: Option<&'s PartName>,
 }
 
 /// The head of a request, so that it can be sent again.
@@ -127,22 +128,28 @@ async fn attempts(
     exchange: &mut Exchange,
 ) -> Result<Answer, ProxyError> {
     let protocol = upstream.backend.protocol;
+    upstream.ready().await;
+    let wish = Wish {
+        hash: upstream.hash_of(&head.headers, forwarding.connection.client),
+        pinned: None,
+    };
     let mut outcome = Err(ProxyError::NoEndpoint);
-    for address in upstream.next(forwarding.thread.limits.connect_attempts_max) {
-        exchange.record.endpoint = Some(address);
-        outcome = forwarding.connect(address, protocol, false).await;
-        if outcome.is_ok() {
+    for endpoint in upstream.candidates(wish, forwarding.thread.limits.connect_attempts_max) {
+        exchange.record.endpoint = Some(endpoint.address);
+        outcome = forwarding.connect(upstream, &endpoint, false).await;
+        if !matches!(
+            outcome,
+            Err(ProxyError::ConnectFailed | ProxyError::ConnectTimeout | ProxyError::UpstreamTls)
+        ) {
             break;
         }
         exchange.record.retries += 1;
     }
     let attempt = outcome?;
     let spare = (attempt.lease.is_reused() && body.is_end_stream()).then(|| head.clone());
-    let (address, request) = (
-        attempt.address,
-        head.into_request(protocol, forwarding.scheme, body),
-    );
-    let failure = match attempt.send(forwarding, request, exchange).await {
+    let endpoint = attempt.endpoint.clone();
+    let request = head.into_request(protocol, forwarding.scheme, body);
+    let failure = match attempt.send(forwarding, upstream, request, exchange).await {
         Ok(answer) => return Ok(answer),
         Err(failure) => failure,
     };
@@ -154,14 +161,14 @@ async fn attempts(
         _ => return Err(failure.error),
     };
     exchange.record.retries += 1;
-    let attempt = forwarding.connect(address, protocol, true).await?;
-    let sent = attempt.send(forwarding, again, exchange).await;
+    let attempt = forwarding.connect(upstream, &endpoint, true).await?;
+    let sent = attempt.send(forwarding, upstream, again, exchange).await;
     sent.map_err(|failure| failure.error)
 }
 
 /// One attempt at a backend: a connection, and how long the rule lets the attempt take.
 struct Attempt {
-    address: SocketAddr,
+    endpoint: Arc<Endpoint>,
     lease: Lease,
     started: Instant,
     deadline: Option<Instant>,
@@ -191,10 +198,12 @@ impl Forwarding<'_> {
 
     async fn connect(
         &self,
-        address: SocketAddr,
-        protocol: BackendProtocol,
+        upstream: &Upstream,
+        endpoint: &Arc<Endpoint>,
         fresh: bool,
     ) -> Result<Attempt, ProxyError> {
+        let transport = upstream.transport(self.certificate)?;
+        let ticket = upstream.admit(endpoint)?;
         let started = Instant::now();
         let timeout = self
             .rule
@@ -202,10 +211,19 @@ impl Forwarding<'_> {
             .backend_request_ms
             .map(Duration::from_millis);
         let deadline = timeout.map(|timeout| started + timeout);
-        let connecting = self.thread.pool.connect(address, protocol, fresh);
-        let lease = within(deadline, connecting).await??;
+        let (address, protocol) = (endpoint.address, upstream.backend.protocol);
+        let connecting = self
+            .thread
+            .pool
+            .connect(address, protocol, transport, fresh);
+        let connected = within(deadline, connecting).await.flatten();
+        if connected.is_err() {
+            upstream.report(endpoint, true);
+        }
+        let mut lease = connected?;
+        lease.hold(ticket);
         Ok(Attempt {
-            address,
+            endpoint: endpoint.clone(),
             lease,
             started,
             deadline,
@@ -217,14 +235,15 @@ impl Attempt {
     async fn send(
         self,
         forwarding: &Forwarding<'_>,
+        upstream: &Upstream,
         request: Request<RequestBody>,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
         let Self {
+            endpoint,
             mut lease,
             started,
             deadline,
-            ..
         } = self;
         let sent = if forwarding.thread.traces {
             let mut request = request;
@@ -235,6 +254,13 @@ impl Attempt {
             within(deadline, lease.send(request)).await
         };
         exchange.record.upstream = Some(started.elapsed());
+        // A request whose client broke it off says nothing about the endpoint.
+        let failed = match &sent {
+            Ok(Sent::Answered(response)) => response.status().is_server_error(),
+            Ok(Sent::Failed(error, unsent)) => unsent.is_none() && !error.is_user(),
+            Err(_) => true,
+        };
+        upstream.report(&endpoint, failed);
         match sent {
             Ok(Sent::Answered(response)) => Ok(Answer { response, lease }),
             Ok(Sent::Failed(error, unsent)) => {

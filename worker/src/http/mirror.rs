@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tidegate_ir::Mirror;
+use tidegate_ir::{Mirror, PartName};
 
 use crate::http::body::RequestBody;
 use crate::http::call::Call;
@@ -24,6 +24,7 @@ struct Copy {
     upstream: Arc<Upstream>,
     head: Head,
     scheme: &'static str,
+    certificate: Option<PartName>,
     open: Open,
 }
 
@@ -84,6 +85,7 @@ fn copies(forwarding: &Forwarding<'_>, mirrors: &[&Mirror], head: &Head) -> Vec<
             upstream,
             head,
             scheme: forwarding.scheme,
+            certificate: forwarding.certificate.cloned(),
             open,
         })
     };
@@ -104,6 +106,7 @@ impl Copy {
             upstream: &self.upstream,
             protocol: self.upstream.backend.protocol,
             scheme: self.scheme,
+            certificate: self.certificate.as_ref(),
             repeatable: false,
         };
         let Ok((response, lease)) = call.send(&self.thread, &self.head, &body).await else {

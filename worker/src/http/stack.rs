@@ -185,8 +185,7 @@ async fn handle(
     let listener = listener.ok_or(ProxyError::NoListener)?;
     exchange.record.listener = Some(listener.clone());
     if !listener.filters.list().is_empty() {
-        let filters = &listener.filters;
-        let running = before_routing::run(filters, &arrival, &mut request, &mut body, exchange);
+        let running = before_routing::run(listener, &arrival, &mut request, &mut body, exchange);
         if let Some(refusal) = Box::pin(running).await? {
             return Ok(refusal);
         }
@@ -247,7 +246,7 @@ impl Arrival<'_> {
             CompiledAction::Fault(reason) => Err(ProxyError::Fault(reason.clone())),
             CompiledAction::Redirect(redirect) => {
                 if chosen.rule.filters.asks() {
-                    let forwarding = self.forwarding(&chosen);
+                    let forwarding = self.forwarding(listener, &chosen);
                     let asking = ask_first(&forwarding, request.clone(), body, exchange);
                     if let Some(refusal) = Box::pin(asking).await? {
                         return Ok(refusal);
@@ -266,13 +265,17 @@ impl Arrival<'_> {
                 Ok(response)
             }
             CompiledAction::Forward(choices) => {
-                let forwarding = self.forwarding(&chosen);
+                let forwarding = self.forwarding(listener, &chosen);
                 forward::forward(&forwarding, choices.next(), request, body, exchange).await
             }
         }
     }
 
-    fn forwarding<'f>(&'f self, chosen: &Chosen<'f>) -> Forwarding<'f> {
+    fn forwarding<'f>(
+        &'f self,
+        listener: &'f ListenerTable,
+        chosen: &Chosen<'f>,
+    ) -> Forwarding<'f> {
         Forwarding {
             thread: self.thread,
             connection: self.connection,
@@ -280,6 +283,7 @@ impl Arrival<'_> {
             rule: chosen.rule,
             prefix_len: chosen.prefix_len,
             scheme: self.connection.scheme(),
+            certificate: listener.listener.backend_client_certificate.as_ref(),
         }
     }
 

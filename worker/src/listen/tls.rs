@@ -1,12 +1,13 @@
 //! TLS that ends at the worker: name to listener, listener to certificate.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tidegate_ir::{
     Certificate, Digest, EncodedPart, Hostname, Listener, ListenerProtocol, PartKey, PartKind,
@@ -14,11 +15,15 @@ use tidegate_ir::{
 };
 use tidegate_router::{HostMap, Problem};
 
+use super::any_client::AnyClient;
+
 /// Makes the TLS side of ports; keeps what outlives a snapshot, so that sessions resume across them.
 #[derive(Debug)]
 pub(crate) struct TlsBuilder {
     provider: Arc<CryptoProvider>,
     ticketer: Arc<dyn ProducesTickets>,
+    /// The authorities that the system trusts, read when they are first needed.
+    system: OnceLock<Arc<RootCertStore>>,
 }
 
 /// The TLS side of a snapshot.
@@ -26,6 +31,27 @@ pub(crate) struct TlsBuilder {
 pub(crate) struct TlsPorts {
     configs: HashMap<u16, Arc<ServerConfig>>,
     keys: BTreeMap<PartName, UsableKey>,
+    /// Authorities of bundles, with the digest of the bundle.
+    roots: BTreeMap<PartName, (Digest, Arc<RootCertStore>)>,
+    /// How clients are verified, by what is asked: sessions resume only under equal terms.
+    clients: BTreeMap<Terms, ClientCheck>,
+}
+
+/// What is asked of clients: digest of the bundle, and whether anything is let in.
+type Terms = (Digest, bool);
+
+/// A verifier of clients' certificates, and the tickets of the sessions that passed it.
+#[derive(Debug, Clone)]
+struct ClientCheck {
+    verifier: Arc<dyn ClientCertVerifier>,
+    ticketer: Arc<dyn ProducesTickets>,
+}
+
+/// What the listeners of a port have in common.
+#[derive(Debug, Default)]
+struct Port {
+    listeners: BTreeMap<Hostname, ListenerCertificates>,
+    terms: Option<Terms>,
 }
 
 /// A certificate with its key, checked, and the digests of the parts that it was made of.
@@ -60,6 +86,7 @@ impl TlsBuilder {
         Ok(Self {
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             ticketer: rustls::crypto::aws_lc_rs::Ticketer::new()?,
+            system: OnceLock::new(),
         })
     }
 
@@ -72,16 +99,38 @@ impl TlsBuilder {
         problems: &mut Vec<Problem>,
     ) -> TlsPorts {
         let keys = self.keys(snapshot, previous, problems);
-        let mut ports: BTreeMap<u16, BTreeMap<Hostname, ListenerCertificates>> = BTreeMap::new();
+        let roots = roots(snapshot, previous, problems);
+        let mut clients = BTreeMap::new();
+        let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
         for listener in snapshot.listeners() {
-            let ListenerProtocol::Https { certificates, .. } = &listener.protocol else {
+            let ListenerProtocol::Https {
+                certificates,
+                client_validation,
+            } = &listener.protocol
+            else {
                 continue;
             };
+            let terms = client_validation.as_ref().and_then(|asked| {
+                let (digest, roots) = roots.get(&asked.trust)?;
+                let terms = (*digest, asked.insecure_fallback);
+                if !clients.contains_key(&terms) {
+                    match self.client_check(terms, roots, previous) {
+                        Ok(check) => drop(clients.insert(terms, check)),
+                        Err(message) => problems.push(problem(listener, message)),
+                    }
+                }
+                Some(terms)
+            });
             let port = ports.entry(listener.bind_port).or_default();
-            port.insert(
-                listener.hostname.clone(),
-                listener_certificates(certificates, &keys),
-            );
+            if !port.listeners.is_empty() && port.terms != terms {
+                let message =
+                    "other listeners of its port ask something else of clients' certificates";
+                problems.push(problem(listener, message.to_owned()));
+            }
+            port.terms = terms;
+            let certificates = listener_certificates(certificates, &keys);
+            port.listeners
+                .insert(listener.hostname.clone(), certificates);
         }
         for listener in snapshot.listeners() {
             if listener.protocol == ListenerProtocol::Http
@@ -90,26 +139,81 @@ impl TlsBuilder {
                 problems.push(mixed(listener));
             }
         }
-        let configs = ports
-            .into_iter()
-            .map(|(port, listeners)| (port, self.config(listeners)));
+        let configs = ports.into_iter().map(|(bind_port, port)| {
+            let check = port.terms.and_then(|terms| clients.get(&terms));
+            (bind_port, self.config(port.listeners, check))
+        });
         TlsPorts {
             configs: configs.collect(),
             keys,
+            roots,
+            clients,
         }
     }
 
-    fn config(&self, listeners: BTreeMap<Hostname, ListenerCertificates>) -> Arc<ServerConfig> {
+    /// What TLS to backends is set up with.
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    /// The authorities that the system trusts; none where it has none.
+    pub(crate) fn system_roots(&self) -> Arc<RootCertStore> {
+        let load = || {
+            let mut roots = RootCertStore::empty();
+            let found = rustls_native_certs::load_native_certs();
+            let (added, _) = roots.add_parsable_certificates(found.certs);
+            tracing::info!(added, "read the authorities that the system trusts");
+            Arc::new(roots)
+        };
+        self.system.get_or_init(load).clone()
+    }
+
+    fn client_check(
+        &self,
+        terms: Terms,
+        roots: &Arc<RootCertStore>,
+        previous: Option<&TlsPorts>,
+    ) -> Result<ClientCheck, String> {
+        if let Some(known) = previous.and_then(|previous| previous.clients.get(&terms)) {
+            return Ok(known.clone());
+        }
+        let verifier: Arc<dyn ClientCertVerifier> = match terms {
+            (_, true) => Arc::new(AnyClient::new(self.provider.clone())),
+            (_, false) => {
+                let builder = WebPkiClientVerifier::builder_with_provider(
+                    roots.clone(),
+                    self.provider.clone(),
+                );
+                builder.build().map_err(|error| error.to_string())?
+            }
+        };
+        let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new();
+        Ok(ClientCheck {
+            verifier,
+            ticketer: ticketer.map_err(|error| error.to_string())?,
+        })
+    }
+
+    fn config(
+        &self,
+        listeners: BTreeMap<Hostname, ListenerCertificates>,
+        check: Option<&ClientCheck>,
+    ) -> Arc<ServerConfig> {
         let certificates = PortCertificates {
             listeners: HostMap::new(listeners),
         };
-        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
+        let builder = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .expect("the provider has suites for both versions")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(certificates));
+            .expect("the provider has suites for both versions");
+        let builder = match check {
+            Some(check) => builder.with_client_cert_verifier(check.verifier.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.ticketer = self.ticketer.clone();
+        config.ticketer = check
+            .map_or(&self.ticketer, |check| &check.ticketer)
+            .clone();
         config.send_tls13_tickets = 1;
         Arc::new(config)
     }
@@ -168,6 +272,45 @@ impl TlsPorts {
     pub(crate) fn config(&self, bind_port: u16) -> Option<&Arc<ServerConfig>> {
         self.configs.get(&bind_port)
     }
+
+    /// A certificate of the snapshot with its key, to show to backends.
+    pub(crate) fn key(&self, name: &PartName) -> Option<&Arc<CertifiedKey>> {
+        self.keys.get(name).map(|usable| &usable.key)
+    }
+
+    /// The authorities of a bundle of the snapshot.
+    pub(crate) fn roots(&self, name: &PartName) -> Option<&Arc<RootCertStore>> {
+        self.roots.get(name).map(|(_, roots)| roots)
+    }
+}
+
+/// The authorities of each bundle; those that did not change are taken from `previous`.
+fn roots(
+    snapshot: &Snapshot,
+    previous: Option<&TlsPorts>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<PartName, (Digest, Arc<RootCertStore>)> {
+    let mut all = BTreeMap::new();
+    for bundle in snapshot.trust_bundles() {
+        let part = PartKey::new(PartKind::TrustBundle, bundle.name.clone());
+        let digest = snapshot.get(&part).map(EncodedPart::digest);
+        let digest = digest.expect("the bundle is a part of the snapshot");
+        let known = previous.and_then(|previous| previous.roots.get(&bundle.name));
+        if let Some(known) = known.filter(|(of, _)| *of == digest) {
+            all.insert(bundle.name.clone(), known.clone());
+            continue;
+        }
+        let mut roots = RootCertStore::empty();
+        let certificates = bundle.certificates.iter();
+        let certificates = certificates.map(|der| CertificateDer::from(der.to_vec()));
+        let (added, _) = roots.add_parsable_certificates(certificates);
+        if added == 0 {
+            let message = "none of its certificates can be an authority".to_owned();
+            problems.push(Problem { part, message });
+        }
+        all.insert(bundle.name.clone(), (digest, Arc::new(roots)));
+    }
+    all
 }
 
 impl ResolvesServerCert for PortCertificates {
@@ -207,11 +350,16 @@ fn listener_certificates(
 }
 
 fn mixed(listener: &Listener) -> Problem {
+    let message = format!(
+        "port {} ends TLS for other listeners, so it cannot be plain HTTP",
+        listener.bind_port
+    );
+    problem(listener, message)
+}
+
+fn problem(listener: &Listener, message: String) -> Problem {
     Problem {
         part: PartKey::new(PartKind::Listener, listener.name.clone()),
-        message: format!(
-            "port {} ends TLS for other listeners, so it cannot be plain HTTP",
-            listener.bind_port
-        ),
+        message,
     }
 }

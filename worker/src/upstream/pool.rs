@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -13,7 +13,12 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_ir::BackendProtocol;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
+use super::balance::{Ticket, Transport};
+use super::gate::{Gate, Opened};
+use super::tls::TlsClient;
 use crate::error::ProxyError;
 use crate::http::body::RequestBody;
 use crate::limits::Limits;
@@ -32,12 +37,18 @@ const H2_CONNECTION_WINDOW: u32 = 16 << 20;
 /// Credit for one HTTP/2 stream, in bytes.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 
+/// A connection in plain text, or over TLS.
+type Io = TokioIo<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
+
+/// An endpoint and the TLS that is spoken to it: the id of a [`TlsClient`], 0 for plain text.
+type Place = (SocketAddr, u64);
+
 /// The connections of one thread, by endpoint; it outlives snapshots.
 #[derive(Debug)]
 pub(crate) struct Pool {
     limits: Arc<Limits>,
-    h1: RefCell<HashMap<SocketAddr, VecDeque<Idle>>>,
-    h2: RefCell<HashMap<SocketAddr, Vec<Multiplexed>>>,
+    h1: RefCell<HashMap<Place, VecDeque<Idle>>>,
+    h2: RefCell<HashMap<Place, Vec<Multiplexed>>>,
 }
 
 #[derive(Debug)]
@@ -54,14 +65,19 @@ struct Multiplexed {
 
 /// The use of a connection by one exchange.
 #[derive(Debug)]
-pub(crate) struct Lease(Kind);
+pub(crate) struct Lease {
+    kind: Kind,
+    /// Ends when the exchange does.
+    ticket: Option<Ticket>,
+}
 
 #[derive(Debug)]
 enum Kind {
     H1 {
         sender: http1::SendRequest<RequestBody>,
-        address: SocketAddr,
+        place: Place,
         pool: Weak<Pool>,
+        gate: Option<Arc<Gate>>,
         reused: bool,
     },
     H2(Stream),
@@ -92,41 +108,79 @@ impl Pool {
     /// A connection to the endpoint: an unused one where there is one (unless `fresh`), else a new one.
     ///
     /// # Errors
-    /// When the endpoint does not accept one in time.
+    /// When the endpoint does not accept one in time, or the backend has as many as it may.
     pub(crate) async fn connect(
         self: &Rc<Self>,
         address: SocketAddr,
         protocol: BackendProtocol,
+        transport: Transport<'_>,
         fresh: bool,
     ) -> Result<Lease, ProxyError> {
-        match protocol {
-            BackendProtocol::Http1 => {
-                let unused = if fresh {
-                    None
-                } else {
-                    self.take_unused(address)
-                };
-                let reused = unused.is_some();
-                let sender = match unused {
-                    Some(sender) => sender,
-                    None => self.open_h1(address).await?,
-                };
-                Ok(Lease(Kind::H1 {
-                    sender,
-                    address,
-                    pool: Rc::downgrade(self),
-                    reused,
-                }))
-            }
+        let place = (address, transport.tls.map_or(0, |tls| tls.id()));
+        let kind = match protocol {
+            BackendProtocol::Http1 => self.lease_h1(place, transport, fresh).await?,
             BackendProtocol::Http2 => {
-                let shared = if fresh { None } else { self.share(address) };
-                let connection = match shared {
-                    Some(connection) => connection,
-                    None => self.open_h2(address).await?,
-                };
+                let connection = self.lease_h2(place, transport, fresh).await?;
                 connection.streams.set(connection.streams.get() + 1);
-                Ok(Lease(Kind::H2(Stream(connection))))
+                Kind::H2(Stream(connection))
             }
+        };
+        Ok(Lease { kind, ticket: None })
+    }
+
+    async fn lease_h1(
+        self: &Rc<Self>,
+        place: Place,
+        transport: Transport<'_>,
+        fresh: bool,
+    ) -> Result<Kind, ProxyError> {
+        let gate = transport.gate;
+        let (sender, reused) = loop {
+            if !fresh && let Some(unused) = self.take_unused(place) {
+                break (unused, true);
+            }
+            match gate.map(Gate::open) {
+                None => break (self.open_h1(place, transport, None).await?, false),
+                Some(Some(opened)) => {
+                    break (self.open_h1(place, transport, Some(opened)).await?, false);
+                }
+                Some(None) => self.wait(gate).await?,
+            }
+        };
+        Ok(Kind::H1 {
+            sender,
+            place,
+            pool: Rc::downgrade(self),
+            gate: gate.cloned(),
+            reused,
+        })
+    }
+
+    async fn lease_h2(
+        &self,
+        place: Place,
+        transport: Transport<'_>,
+        fresh: bool,
+    ) -> Result<Multiplexed, ProxyError> {
+        loop {
+            if !fresh && let Some(shared) = self.share(place) {
+                return Ok(shared);
+            }
+            match transport.gate.map(Gate::open) {
+                None => return self.open_h2(place, transport, None).await,
+                Some(Some(opened)) => return self.open_h2(place, transport, Some(opened)).await,
+                Some(None) => match self.least_busy(place) {
+                    Some(shared) => return Ok(shared),
+                    None => self.wait(transport.gate).await?,
+                },
+            }
+        }
+    }
+
+    async fn wait(&self, gate: Option<&Arc<Gate>>) -> Result<(), ProxyError> {
+        match gate {
+            Some(gate) => gate.wait(self.limits.connect_timeout).await,
+            None => Ok(()),
         }
     }
 
@@ -144,21 +198,21 @@ impl Pool {
     }
 
     /// The connection that was used last, so that the others age.
-    fn take_unused(&self, address: SocketAddr) -> Option<http1::SendRequest<RequestBody>> {
+    fn take_unused(&self, place: Place) -> Option<http1::SendRequest<RequestBody>> {
         let mut pool = self.h1.borrow_mut();
-        let idle = pool.get_mut(&address)?;
+        let idle = pool.get_mut(&place)?;
         idle.retain(|idle| !idle.sender.is_closed());
         let ready = idle.iter().rposition(|idle| idle.sender.is_ready())?;
         let idle = idle.remove(ready).expect("the position was just found");
         (idle.since.elapsed() < self.limits.upstream_idle_timeout).then_some(idle.sender)
     }
 
-    fn put_unused(&self, address: SocketAddr, sender: http1::SendRequest<RequestBody>) {
+    fn put_unused(&self, place: Place, sender: http1::SendRequest<RequestBody>) {
         if sender.is_closed() {
             return;
         }
         let mut pool = self.h1.borrow_mut();
-        let idle = pool.entry(address).or_default();
+        let idle = pool.entry(place).or_default();
         if idle.len() >= self.limits.upstream_idle_max {
             idle.pop_front();
         }
@@ -168,54 +222,67 @@ impl Pool {
         });
     }
 
-    fn share(&self, address: SocketAddr) -> Option<Multiplexed> {
+    fn share(&self, place: Place) -> Option<Multiplexed> {
         let mut pool = self.h2.borrow_mut();
-        let connections = pool.get_mut(&address)?;
+        let connections = pool.get_mut(&place)?;
         connections.retain(|connection| !connection.sender.is_closed());
         let has_room = |c: &&Multiplexed| c.streams.get() < H2_STREAMS_MAX;
-        let full = connections.len() >= H2_CONNECTIONS_MAX;
         let found = connections.iter().find(has_room);
-        let fallback = || {
-            connections
-                .iter()
-                .min_by_key(|c| c.streams.get())
-                .filter(|_| full)
-        };
-        found.or_else(fallback).cloned()
+        match connections.len() {
+            H2_CONNECTIONS_MAX.. => found.or_else(|| busy_least(connections)).cloned(),
+            _ => found.cloned(),
+        }
+    }
+
+    /// Any connection, for want of a better one.
+    fn least_busy(&self, place: Place) -> Option<Multiplexed> {
+        let mut pool = self.h2.borrow_mut();
+        let connections = pool.get_mut(&place)?;
+        connections.retain(|connection| !connection.sender.is_closed());
+        busy_least(connections).cloned()
     }
 
     async fn open_h1(
         &self,
-        address: SocketAddr,
+        place: Place,
+        transport: Transport<'_>,
+        opened: Option<Opened>,
     ) -> Result<http1::SendRequest<RequestBody>, ProxyError> {
-        let stream = dial(address, self.limits.connect_timeout).await?;
+        let stream = self.dial(place.0, transport.tls).await?;
         let (sender, connection) = http1::Builder::new()
             .max_header_size(self.limits.header_bytes_max)
-            .handshake(TokioIo::new(stream))
+            .handshake(stream)
             .await
             .map_err(|_| ProxyError::ConnectFailed)?;
         tokio::task::spawn_local(async move {
+            let _opened = opened;
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%address, %error, "a connection to an endpoint ended early");
+                tracing::debug!(address = %place.0, %error, "a connection to an endpoint ended early");
             }
         });
         Ok(sender)
     }
 
-    async fn open_h2(&self, address: SocketAddr) -> Result<Multiplexed, ProxyError> {
-        let stream = dial(address, self.limits.connect_timeout).await?;
+    async fn open_h2(
+        &self,
+        place: Place,
+        transport: Transport<'_>,
+        opened: Option<Opened>,
+    ) -> Result<Multiplexed, ProxyError> {
+        let stream = self.dial(place.0, transport.tls).await?;
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .initial_stream_window_size(H2_STREAM_WINDOW)
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(self.limits.header_bytes_max).unwrap_or(u32::MAX))
             .max_send_buf_size(128 << 10)
-            .handshake(TokioIo::new(stream))
+            .handshake(stream)
             .await
             .map_err(|_| ProxyError::ConnectFailed)?;
         tokio::task::spawn_local(async move {
+            let _opened = opened;
             if let Err(error) = connection.await {
-                tracing::debug!(%address, %error, "a connection to an endpoint ended early");
+                tracing::debug!(address = %place.0, %error, "a connection to an endpoint ended early");
             }
         });
         let connection = Multiplexed {
@@ -223,19 +290,52 @@ impl Pool {
             streams: Rc::default(),
         };
         let mut pool = self.h2.borrow_mut();
-        let connections = pool.entry(address).or_default();
+        let connections = pool.entry(place).or_default();
         // Requests that dialled at the same time: the surplus connection ends with its streams.
         if connections.len() < H2_CONNECTIONS_MAX {
             connections.push(connection.clone());
         }
         Ok(connection)
     }
+
+    /// Connects, and speaks TLS where it is asked for; both together within the bound.
+    async fn dial(
+        &self,
+        address: SocketAddr,
+        tls: Option<&Arc<TlsClient>>,
+    ) -> Result<Io, ProxyError> {
+        let dialling = async {
+            let stream = TcpStream::connect(address).await;
+            let stream = stream.map_err(|error| {
+                tracing::debug!(%address, %error, "an endpoint did not accept a connection");
+                ProxyError::ConnectFailed
+            })?;
+            // A socket that refuses this still works, only slower.
+            let _ = stream.set_nodelay(true);
+            let Some(tls) = tls else {
+                return Ok(TokioIo::new(Either::Left(stream)));
+            };
+            match tls.connect(stream).await {
+                Ok(stream) => Ok(TokioIo::new(Either::Right(Box::new(stream)))),
+                Err(error) => {
+                    tracing::debug!(%address, %error, "TLS to an endpoint was not set up");
+                    Err(ProxyError::UpstreamTls)
+                }
+            }
+        };
+        let dialled = tokio::time::timeout(self.limits.connect_timeout, dialling).await;
+        dialled.unwrap_or(Err(ProxyError::ConnectTimeout))
+    }
+}
+
+fn busy_least(connections: &[Multiplexed]) -> Option<&Multiplexed> {
+    connections.iter().min_by_key(|c| c.streams.get())
 }
 
 impl Lease {
     /// Whether the connection has served another exchange before, so that it may have been closed since.
     pub(crate) fn is_reused(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::H1 { reused, .. } => *reused,
             Kind::H2(_) => true,
         }
@@ -243,7 +343,7 @@ impl Lease {
 
     /// Sends a request and waits for the response's head.
     pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Sent {
-        let sent = match &mut self.0 {
+        let sent = match &mut self.kind {
             Kind::H1 { sender, .. } => sender.try_send_request(request).await,
             Kind::H2(stream) => stream.0.sender.try_send_request(request).await,
         };
@@ -256,17 +356,24 @@ impl Lease {
         }
     }
 
-    /// The exchange is complete: the connection may serve another one.
+    /// Keeps a ticket until the exchange ends.
+    pub(crate) fn hold(&mut self, ticket: Option<Ticket>) {
+        self.ticket = ticket;
+    }
+
+    /// The exchange is complete: the connection may serve another one, unless others wait for room.
     pub(crate) fn give_back(self) {
         if let Kind::H1 {
             sender,
-            address,
+            place,
             pool,
+            gate,
             ..
-        } = self.0
+        } = self.kind
+            && !gate.is_some_and(|gate| gate.is_waited_for())
             && let Some(pool) = pool.upgrade()
         {
-            pool.put_unused(address, sender);
+            pool.put_unused(place, sender);
         }
     }
 }
@@ -274,20 +381,5 @@ impl Lease {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get().saturating_sub(1));
-    }
-}
-
-async fn dial(address: SocketAddr, timeout: Duration) -> Result<TcpStream, ProxyError> {
-    match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => {
-            // A socket that refuses this still works, only slower.
-            let _ = stream.set_nodelay(true);
-            Ok(stream)
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(%address, %error, "an endpoint did not accept a connection");
-            Err(ProxyError::ConnectFailed)
-        }
-        Err(_) => Err(ProxyError::ConnectTimeout),
     }
 }

@@ -92,6 +92,7 @@ pub(super) async fn call(
         // gRPC is HTTP/2, whatever the Service says.
         protocol: BackendProtocol::Http2,
         scheme: "http",
+        certificate: question.certificate,
         repeatable: true,
     };
     let (head, frame) = (head(upstream)?, frame.freeze());

@@ -59,6 +59,7 @@ pub(super) async fn call(
         upstream,
         protocol: upstream.backend.protocol,
         scheme: question.connection.scheme(),
+        certificate: question.certificate,
         repeatable: true,
     };
     call.send(question.thread, head, body).await

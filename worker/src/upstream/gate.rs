@@ -1,0 +1,108 @@
+//! Bounds on what one worker gives a backend, shared by all threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tidegate_ir::ConnectionLimits;
+use tokio::sync::Notify;
+
+use crate::error::ProxyError;
+
+/// Requests that may wait for a connection where nobody says otherwise.
+const PENDING_REQUESTS_MAX: u32 = 1_024;
+
+/// Counts requests and connections of one backend against its bounds.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    limits: ConnectionLimits,
+    requests: AtomicU32,
+    connections: AtomicU32,
+    waiting: AtomicU32,
+    freed: Notify,
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub(super) struct Admitted(Arc<Gate>);
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Opened(Arc<Gate>);
+
+struct Waiting<'g>(&'g Gate);
+
+impl Gate {
+    pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            requests: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            freed: Notify::new(),
+        })
+    }
+
+    pub(super) fn limits(&self) -> &ConnectionLimits {
+        &self.limits
+    }
+
+    /// # Errors
+    /// When as many requests are in flight as may be.
+    pub(super) fn admit(self: &Arc<Self>) -> Result<Admitted, ProxyError> {
+        take(&self.requests, self.limits.requests).ok_or(ProxyError::Overloaded)?;
+        Ok(Admitted(self.clone()))
+    }
+
+    /// `None` while as many connections are open as may be.
+    pub(super) fn open(self: &Arc<Self>) -> Option<Opened> {
+        take(&self.connections, self.limits.connections)?;
+        Some(Opened(self.clone()))
+    }
+
+    /// Waits until a connection may be free; others may be faster, so look again.
+    ///
+    /// # Errors
+    /// When too many requests wait already, or after `timeout`.
+    pub(super) async fn wait(&self, timeout: Duration) -> Result<(), ProxyError> {
+        let most = self.limits.pending_requests.unwrap_or(PENDING_REQUESTS_MAX);
+        take(&self.waiting, Some(most)).ok_or(ProxyError::Overloaded)?;
+        let _waiting = Waiting(self);
+        let freed = tokio::time::timeout(timeout, self.freed.notified()).await;
+        freed.map_err(|_| ProxyError::Overloaded)
+    }
+
+    /// Whether an unused connection should rather make room for those that wait.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.0.freed.notify_one();
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Counts one up unless the bound is reached.
+fn take(count: &AtomicU32, most: Option<u32>) -> Option<()> {
+    let more = |now: u32| {
+        most.is_none_or(|most| now < most)
+            .then(|| now.saturating_add(1))
+    };
+    let taken = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+    taken.is_ok().then_some(())
+}
