@@ -11,6 +11,7 @@ pub(crate) mod filter;
 pub(crate) mod forward;
 mod grpc;
 pub(crate) mod mirror;
+mod replay;
 pub(crate) mod respond;
 pub(crate) mod stack;
 pub(crate) mod upgrade;

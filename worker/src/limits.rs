@@ -31,6 +31,8 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// Bytes of a body that is copied for a mirror; larger bodies are not mirrored.
     pub mirror_body_bytes_max: usize,
+    /// Bytes of a body that is kept to be sent again where a rule asks for retries; larger bodies are sent once.
+    pub retry_body_bytes_max: usize,
     /// Time for an authorization server to answer; then the request gets 503.
     pub auth_timeout: Duration,
     /// Time for a body that an authorization server wants to see to arrive; then the request gets 408.
@@ -63,6 +65,7 @@ impl Default for Limits {
             upstream_idle_max: 256,
             upstream_idle_timeout: Duration::from_secs(60),
             mirror_body_bytes_max: 64 << 10,
+            retry_body_bytes_max: 64 << 10,
             auth_timeout: Duration::from_secs(10),
             auth_body_timeout: Duration::from_secs(30),
             auth_answer_bytes_max: 1 << 20,

@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 use crate::error::ProxyError;
 use crate::http::exchange::Exchange;
 use crate::http::grpc;
+use crate::http::replay::ReplayedBody;
 use crate::upstream::Lease;
 
 /// A body on its way to a backend.
@@ -27,6 +28,8 @@ pub(crate) enum RequestBody {
     Copied(Box<CopiedBody>),
     /// Bytes that have been gathered.
     Whole(Bytes),
+    /// One attempt's view of a body that may be sent again.
+    Replayed(Box<ReplayedBody>),
 }
 
 /// Why a body on its way to a backend ended early.
@@ -34,6 +37,8 @@ pub(crate) enum RequestBody {
 pub(crate) enum RequestBodyError {
     #[error("the client's body broke off")]
     Client(#[source] hyper::Error),
+    #[error("another attempt sends the body")]
+    Superseded,
 }
 
 /// A streamed body that also gathers its bytes up to a bound.
@@ -154,6 +159,7 @@ impl Body for RequestBody {
             Self::Streamed(incoming) => from_client(Pin::new(incoming).poll_frame(cx)),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Replayed(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Copied(body) => {
                 let frame = ready!(Pin::new(&mut body.incoming).poll_frame(cx));
                 if let Some(Ok(frame)) = &frame
@@ -174,6 +180,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Streamed(incoming) => incoming.is_end_stream(),
             Self::Copied(body) => body.incoming.is_end_stream(),
+            Self::Replayed(body) => body.is_end_stream(),
             Self::Whole(bytes) => bytes.is_empty(),
         }
     }
@@ -183,6 +190,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(incoming) => incoming.size_hint(),
             Self::Copied(body) => body.incoming.size_hint(),
+            Self::Replayed(body) => body.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }

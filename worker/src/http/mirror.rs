@@ -66,7 +66,8 @@ pub(crate) fn send(
             });
             body
         }
-        copied @ RequestBody::Copied(_) => copied,
+        // Nobody has copied or sent the body before.
+        other @ (RequestBody::Copied(_) | RequestBody::Replayed(_)) => other,
     }
 }
 

@@ -1,0 +1,358 @@
+//! Attempts at a backend: which endpoint, by which connection, and what is tried again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tracing::Instrument as _;
+
+use crate::error::ProxyError;
+use crate::http::body::RequestBody;
+use crate::http::call::discard;
+use crate::http::exchange::Exchange;
+use crate::http::forward::{Forwarding, Head};
+use crate::http::replay::Replay;
+use crate::http::retry::Retries;
+use crate::http::session::Session;
+use crate::traces;
+use crate::upstream::{Endpoint, Lease, Sent, Upstream, Wish};
+
+/// The answer of a backend, and the connection that it came by.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+}
+
+/// A backend as one request uses it.
+#[derive(Debug)]
+pub(crate) struct Attempts<'a> {
+    pub(crate) forwarding: &'a Forwarding<'a>,
+    pub(crate) upstream: &'a Upstream,
+    /// Whether the rule sends requests to other backends, too.
+    pub(crate) shared: bool,
+}
+
+/// A connection for one attempt, and how long the rule lets the attempt take.
+struct Attempt {
+    endpoint: Arc<Endpoint>,
+    lease: Lease,
+    started: Instant,
+    deadline: Option<Instant>,
+}
+
+/// Why an attempt failed.
+struct Failure {
+    error: ProxyError,
+    /// Whether the backend has certainly done nothing.
+    unseen: bool,
+    /// The request, where nothing of it was sent.
+    unsent: Option<Box<Request<RequestBody>>>,
+    /// The connection was closed before anything was received.
+    closed: bool,
+}
+
+impl Attempts<'_> {
+    /// Sends a request, again and elsewhere where that is allowed, and returns the last answer.
+    ///
+    /// # Errors
+    /// The last attempt's, where it has none.
+    pub(crate) async fn run(
+        &self,
+        head: Head,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, ProxyError> {
+        self.upstream.ready().await;
+        self.upstream.note_request();
+        let terms = self.forwarding.rule.session.as_ref();
+        let terms = terms.or(self.upstream.backend.session.as_ref());
+        match terms {
+            None => self.choose(None, head, body, exchange).await,
+            Some(terms) => {
+                let session = Session::of(terms, self.upstream, &head.headers, self.shared);
+                let pinned = session.pinned();
+                let mut answer = self.choose(pinned, head, body, exchange).await?;
+                if let Some(address) = exchange.record.endpoint {
+                    let headers = answer.response.headers_mut();
+                    session.tell(self.upstream, address, self.forwarding.connection.tls, headers);
+                }
+                Ok(answer)
+            }
+        }
+    }
+
+    async fn choose(
+        &self,
+        pinned: Option<Arc<Endpoint>>,
+        head: Head,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, ProxyError> {
+        let client = self.forwarding.connection.client;
+        let hash = self.upstream.hash_of(&head.headers, client);
+        let wish = Wish { pinned, hash };
+        match &self.forwarding.rule.retry {
+            None => {
+                let connects_max = self.forwarding.thread.limits.connect_attempts_max;
+                self.once(wish, connects_max, head, body, exchange).await
+            }
+            Some(terms) if terms.attempts == 0 => self.once(wish, 1, head, body, exchange).await,
+            Some(terms) => {
+                let retries = Retries::new(terms, &head.method, exchange.record.grpc);
+                Box::pin(self.again_and_again(wish, retries, head, body, exchange)).await
+            }
+        }
+    }
+
+    /// Tries endpoints until one accepts a connection, and sends the request there.
+    async fn once(
+        &self,
+        wish: Wish,
+        connects_max: usize,
+        head: Head,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, ProxyError> {
+        let mut outcome = Err(ProxyError::NoEndpoint);
+        for endpoint in self.upstream.candidates(wish, connects_max) {
+            if exchange.record.endpoint.replace(endpoint.address).is_some() {
+                exchange.record.retries += 1;
+            }
+            outcome = self.connect(&endpoint, false).await;
+            if !outcome.as_ref().is_err_and(is_before_sending) {
+                break;
+            }
+        }
+        let sent = self.send(outcome?, head, body, exchange).await;
+        sent.map_err(|failure| failure.error)
+    }
+
+    /// As the rule's `retry` says, at another endpoint each time where there is one.
+    async fn again_and_again(
+        &self,
+        wish: Wish,
+        mut retries: Retries<'_>,
+        head: Head,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, ProxyError> {
+        let thread = self.forwarding.thread;
+        let replay = Replay::new(body, thread.limits.retry_body_bytes_max);
+        let mut candidates = self.upstream.candidates(wish.clone(), usize::MAX);
+        loop {
+            let endpoint = candidates.next().or_else(|| {
+                let hash = wish.hash;
+                candidates = self.upstream.candidates(Wish { pinned: None, hash }, usize::MAX);
+                candidates.next()
+            });
+            let endpoint = endpoint.ok_or(ProxyError::NoEndpoint)?;
+            exchange.record.endpoint = Some(endpoint.address);
+            let outcome = self.attempt(&endpoint, &head, &replay, exchange).await;
+            let wanted = match &outcome {
+                Ok(answer) => retries.wants(&answer.response),
+                Err(failure) => failure.leads_to_another(&retries),
+            };
+            let allowed = wanted && retries.has_left() && replay.is_whole();
+            if !allowed || !self.upstream.take_retry() {
+                return outcome.map_err(|failure| failure.error);
+            }
+            if let Ok(answer) = outcome {
+                discard(answer.response.into_body(), answer.lease);
+            }
+            exchange.record.retries += 1;
+            if let Some(wait) = retries.next_wait(thread.random_fraction()) {
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        head: &Head,
+        replay: &Replay,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
+        let attempt = self.connect(endpoint, false).await.map_err(|error| Failure {
+            unseen: is_before_sending(&error) || matches!(error, ProxyError::BackendTimeout),
+            error,
+            unsent: None,
+            closed: false,
+        })?;
+        self.send(attempt, head.clone(), replay.body(), exchange).await
+    }
+
+    /// Sends the request; again by a new connection where the one at hand had been closed while it was
+    /// unused, so that the backend has seen nothing, or has seen what may be seen twice.
+    async fn send(
+        &self,
+        attempt: Attempt,
+        head: Head,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
+        let (protocol, scheme) = (self.upstream.backend.protocol, self.forwarding.scheme);
+        let spare = (attempt.lease.is_reused() && body.is_end_stream()).then(|| head.clone());
+        let endpoint = attempt.endpoint.clone();
+        let request = head.into_request(protocol, scheme, body);
+        let failure = match self.send_by(attempt, request, exchange).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let mut failure = failure;
+        let again = match (failure.unsent.take(), spare) {
+            (Some(unsent), _) => *unsent,
+            (None, Some(head)) if failure.may_repeat(&head.method) => {
+                head.into_request(protocol, scheme, RequestBody::Empty)
+            }
+            (None, _) => return Err(failure),
+        };
+        exchange.record.retries += 1;
+        let attempt = self.connect(&endpoint, true).await.map_err(|error| Failure {
+            unseen: is_before_sending(&error),
+            error,
+            unsent: None,
+            closed: false,
+        })?;
+        self.send_by(attempt, again, exchange).await
+    }
+}
+
+impl Attempts<'_> {
+    async fn connect(&self, endpoint: &Arc<Endpoint>, fresh: bool) -> Result<Attempt, ProxyError> {
+        let forwarding = self.forwarding;
+        let transport = self.upstream.transport(forwarding.certificate)?;
+        let ticket = self.upstream.admit(endpoint)?;
+        let started = Instant::now();
+        let timeout = forwarding.rule.timeouts.backend_request_ms;
+        let deadline = timeout.map(|ms| started + Duration::from_millis(ms));
+        let protocol = self.upstream.backend.protocol;
+        let pool = &forwarding.thread.pool;
+        let connecting = pool.connect(endpoint.address, protocol, transport, fresh);
+        let connected = within(deadline, connecting).await.flatten();
+        if connected.is_err() {
+            self.upstream.report(endpoint, true);
+        }
+        let mut lease = connected?;
+        lease.hold(ticket);
+        Ok(Attempt {
+            endpoint: endpoint.clone(),
+            lease,
+            started,
+            deadline,
+        })
+    }
+
+    async fn send_by(
+        &self,
+        attempt: Attempt,
+        mut request: Request<RequestBody>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
+        let Attempt {
+            endpoint,
+            mut lease,
+            started,
+            deadline,
+        } = attempt;
+        let sent = if self.forwarding.thread.traces {
+            let span = traces::client_span(&exchange.record, request.headers_mut());
+            let sending = lease.send(request).instrument(span);
+            Box::pin(within(deadline, sending)).await
+        } else {
+            within(deadline, lease.send(request)).await
+        };
+        exchange.record.upstream = Some(started.elapsed());
+        // A request whose client broke it off says nothing about the endpoint.
+        let failed = match &sent {
+            Ok(Sent::Answered(response)) => response.status().is_server_error(),
+            Ok(Sent::Failed(error, unsent)) => unsent.is_none() && !error.is_user(),
+            Err(_) => true,
+        };
+        self.upstream.report(&endpoint, failed);
+        match sent {
+            Ok(Sent::Answered(response)) => Ok(Answer { response, lease }),
+            Ok(Sent::Failed(error, unsent)) => {
+                tracing::debug!(address = %endpoint.address, %error, "an attempt at an endpoint failed");
+                Err(Failure {
+                    unseen: unsent.is_some() || was_refused(&error),
+                    closed: was_closed(&error),
+                    error: classify(&error),
+                    unsent,
+                })
+            }
+            Err(error) => Err(Failure {
+                error,
+                unseen: false,
+                unsent: None,
+                closed: false,
+            }),
+        }
+    }
+}
+
+impl Failure {
+    /// Whether the request may be repeated at the same endpoint, by a new connection.
+    fn may_repeat(&self, method: &Method) -> bool {
+        self.unseen || (self.closed && method.is_idempotent())
+    }
+
+    fn leads_to_another(&self, retries: &Retries<'_>) -> bool {
+        let timed_out = matches!(self.error, ProxyError::BackendTimeout);
+        self.unseen || (timed_out && retries.wants_after_timeout())
+    }
+}
+
+async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output, ProxyError> {
+    match deadline {
+        Some(at) => {
+            let output = tokio::time::timeout_at(at.into(), future).await;
+            output.map_err(|_| ProxyError::BackendTimeout)
+        }
+        None => Ok(future.await),
+    }
+}
+
+/// Whether no connection was made, so that the endpoint has seen nothing.
+fn is_before_sending(error: &ProxyError) -> bool {
+    matches!(
+        error,
+        ProxyError::ConnectFailed | ProxyError::ConnectTimeout | ProxyError::UpstreamTls
+    )
+}
+
+/// Whether an HTTP/2 endpoint says that it has not looked at the request (RFC 9113, section 8.7).
+fn was_refused(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let h2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    h2.is_some_and(|error| {
+        let graceful = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (graceful || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+fn was_closed(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_reset(error)
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+        matches!(io.kind(), ConnectionReset | BrokenPipe)
+    })
+}
+
+fn classify(error: &hyper::Error) -> ProxyError {
+    if error.is_user() {
+        ProxyError::RequestBody
+    } else if error.is_parse() {
+        ProxyError::UpstreamInvalid
+    } else {
+        ProxyError::UpstreamClosed
+    }
+}
