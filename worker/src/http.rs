@@ -1,5 +1,6 @@
 //! HTTP from the client to the backend and back.
 
+mod attempts;
 mod auth;
 mod before_routing;
 pub(crate) mod body;
@@ -13,5 +14,7 @@ mod grpc;
 pub(crate) mod mirror;
 mod replay;
 pub(crate) mod respond;
+mod retry;
+mod session;
 pub(crate) mod stack;
 pub(crate) mod upgrade;

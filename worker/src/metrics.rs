@@ -77,6 +77,7 @@ struct SeriesKey {
 pub(crate) struct Series {
     buckets: [AtomicU64; BUCKETS.len() + 1],
     sum_us: AtomicU64,
+    retries: AtomicU64,
 }
 
 impl WorkerMetrics {
@@ -191,6 +192,13 @@ impl Series {
         let bucket = BUCKETS.partition_point(|bound| *bound < seconds);
         add(&self.buckets[bucket], 1);
         add(&self.sum_us, micros(duration));
+    }
+
+    /// Counts attempts beyond the first.
+    pub(crate) fn retried(&self, retries: u32) {
+        if retries > 0 {
+            add(&self.retries, retries.into());
+        }
     }
 }
 

@@ -241,13 +241,17 @@ impl ThreadServing {
             series
         });
         series.observe(duration);
-        if let (Some(backend), Some(took)) = (&record.backend, record.upstream) {
+        let was_tried = record.upstream.is_some() || record.retries > 0;
+        if let Some(backend) = record.backend.as_ref().filter(|_| was_tried) {
             let mut backends = self.backends.borrow_mut();
             let place = backend.as_ptr().addr();
-            backends
+            let series = backends
                 .entry(place)
-                .or_insert_with(|| metrics.backend(backend))
-                .observe(took);
+                .or_insert_with(|| metrics.backend(backend));
+            if let Some(took) = record.upstream {
+                series.observe(took);
+            }
+            series.retried(record.retries);
         }
     }
 }

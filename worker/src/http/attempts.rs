@@ -77,7 +77,12 @@ impl Attempts<'_> {
                 let mut answer = self.choose(pinned, head, body, exchange).await?;
                 if let Some(address) = exchange.record.endpoint {
                     let headers = answer.response.headers_mut();
-                    session.tell(self.upstream, address, self.forwarding.connection.tls, headers);
+                    session.tell(
+                        self.upstream,
+                        address,
+                        self.forwarding.connection.tls,
+                        headers,
+                    );
                 }
                 Ok(answer)
             }
@@ -145,7 +150,9 @@ impl Attempts<'_> {
         loop {
             let endpoint = candidates.next().or_else(|| {
                 let hash = wish.hash;
-                candidates = self.upstream.candidates(Wish { pinned: None, hash }, usize::MAX);
+                candidates = self
+                    .upstream
+                    .candidates(Wish { pinned: None, hash }, usize::MAX);
                 candidates.next()
             });
             let endpoint = endpoint.ok_or(ProxyError::NoEndpoint)?;
@@ -176,13 +183,17 @@ impl Attempts<'_> {
         replay: &Replay,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
-        let attempt = self.connect(endpoint, false).await.map_err(|error| Failure {
-            unseen: is_before_sending(&error) || matches!(error, ProxyError::BackendTimeout),
-            error,
-            unsent: None,
-            closed: false,
-        })?;
-        self.send(attempt, head.clone(), replay.body(), exchange).await
+        let attempt = self
+            .connect(endpoint, false)
+            .await
+            .map_err(|error| Failure {
+                unseen: is_before_sending(&error) || matches!(error, ProxyError::BackendTimeout),
+                error,
+                unsent: None,
+                closed: false,
+            })?;
+        self.send(attempt, head.clone(), replay.body(), exchange)
+            .await
     }
 
     /// Sends the request; again by a new connection where the one at hand had been closed while it was
@@ -211,12 +222,15 @@ impl Attempts<'_> {
             (None, _) => return Err(failure),
         };
         exchange.record.retries += 1;
-        let attempt = self.connect(&endpoint, true).await.map_err(|error| Failure {
-            unseen: is_before_sending(&error),
-            error,
-            unsent: None,
-            closed: false,
-        })?;
+        let attempt = self
+            .connect(&endpoint, true)
+            .await
+            .map_err(|error| Failure {
+                unseen: is_before_sending(&error),
+                error,
+                unsent: None,
+                closed: false,
+            })?;
         self.send_by(attempt, again, exchange).await
     }
 }

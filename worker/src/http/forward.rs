@@ -8,14 +8,12 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tidegate_ir::{BackendProtocol, PartName, Target};
-use tidegate_router::{CompiledChoice, CompiledRule};
-use tracing::Instrument as _;
+use tidegate_router::{CompiledAction, CompiledChoice, CompiledRule};
 
 use crate::error::ProxyError;
+use crate::http::attempts::{Answer, Attempts};
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::cors::Grant;
 use crate::http::draft::Draft;
@@ -27,8 +25,6 @@ use crate::http::stack::Connection;
 use crate::http::upgrade;
 use crate::serving::Serving;
 use crate::thread::Thread;
-use crate::traces;
-use crate::upstream::{Endpoint, Lease, Sent, Upstream, Wish};
 
 /// What forwarding a request takes.
 #[derive(Debug)]
@@ -51,12 +47,6 @@ pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) path_and_query: PathAndQuery,
     pub(crate) headers: HeaderMap,
-}
-
-/// The answer of a backend, and the connection that it came by.
-struct Answer {
-    response: Response<Incoming>,
-    lease: Lease,
 }
 
 /// Sends a request to one choice of its rule and passes the answer on.
@@ -104,12 +94,17 @@ pub(crate) async fn forward(
         upgrade::ask(&mut head.headers, wanted);
     }
     let body = mirror::send(forwarding, &mirrors, &head, body);
-    let attempts = attempts(forwarding, upstream, head, body, exchange);
+    let attempts = Attempts {
+        forwarding,
+        upstream,
+        shared: forwarding.shares(),
+    };
+    let trying = attempts.run(head, body, exchange);
     let answer = match deadline {
-        Some(at) => tokio::time::timeout_at(at.into(), attempts)
+        Some(at) => tokio::time::timeout_at(at.into(), trying)
             .await
             .unwrap_or(Err(ProxyError::RequestTimeout))?,
-        None => attempts.await?,
+        None => trying.await?,
     };
     let mut response = pass_back(forwarding, choice, answer, client, deadline);
     if let Some(grant) = grant {
@@ -118,72 +113,15 @@ pub(crate) async fn forward(
     Ok(response)
 }
 
-/// Tries endpoints until one accepts a connection; sends again only what no endpoint has seen, or what
-/// has no body and met a connection that was closed while unused.
-async fn attempts(
-    forwarding: &Forwarding<'_>,
-    upstream: &Upstream,
-    head: Head,
-    body: RequestBody,
-    exchange: &mut Exchange,
-) -> Result<Answer, ProxyError> {
-    let protocol = upstream.backend.protocol;
-    upstream.ready().await;
-    let wish = Wish {
-        hash: upstream.hash_of(&head.headers, forwarding.connection.client),
-        pinned: None,
-    };
-    let mut outcome = Err(ProxyError::NoEndpoint);
-    for endpoint in upstream.candidates(wish, forwarding.thread.limits.connect_attempts_max) {
-        exchange.record.endpoint = Some(endpoint.address);
-        outcome = forwarding.connect(upstream, &endpoint, false).await;
-        if !matches!(
-            outcome,
-            Err(ProxyError::ConnectFailed | ProxyError::ConnectTimeout | ProxyError::UpstreamTls)
-        ) {
-            break;
-        }
-        exchange.record.retries += 1;
-    }
-    let attempt = outcome?;
-    let spare = (attempt.lease.is_reused() && body.is_end_stream()).then(|| head.clone());
-    let endpoint = attempt.endpoint.clone();
-    let request = head.into_request(protocol, forwarding.scheme, body);
-    let failure = match attempt.send(forwarding, upstream, request, exchange).await {
-        Ok(answer) => return Ok(answer),
-        Err(failure) => failure,
-    };
-    let again = match (failure.unsent, spare) {
-        (Some(unsent), _) => *unsent,
-        (None, Some(head)) if failure.closed => {
-            head.into_request(protocol, forwarding.scheme, RequestBody::Empty)
-        }
-        _ => return Err(failure.error),
-    };
-    exchange.record.retries += 1;
-    let attempt = forwarding.connect(upstream, &endpoint, true).await?;
-    let sent = attempt.send(forwarding, upstream, again, exchange).await;
-    sent.map_err(|failure| failure.error)
-}
-
-/// One attempt at a backend: a connection, and how long the rule lets the attempt take.
-struct Attempt {
-    endpoint: Arc<Endpoint>,
-    lease: Lease,
-    started: Instant,
-    deadline: Option<Instant>,
-}
-
-/// Why an attempt failed.
-struct Failure {
-    error: ProxyError,
-    /// The request, where nothing of it was sent.
-    unsent: Option<Box<Request<RequestBody>>>,
-    /// The connection was closed before anything was received.
-    closed: bool,
-}
-
 impl Forwarding<'_> {
+    /// Whether the rule sends requests to several backends.
+    fn shares(&self) -> bool {
+        match &self.rule.action {
+            CompiledAction::Forward(forward) => forward.choices().len() > 1,
+            CompiledAction::Redirect(_) | CompiledAction::Fault(_) => false,
+        }
+    }
+
     /// When the request has to be answered: by the rule, or earlier by the client's own deadline.
     pub(crate) fn deadline(&self, headers: &HeaderMap, exchange: &Exchange) -> Option<Instant> {
         let rule = self.rule.timeouts.request_ms.map(Duration::from_millis);
@@ -194,99 +132,6 @@ impl Forwarding<'_> {
             .flatten();
         let timeout = [rule, client].into_iter().flatten().min()?;
         exchange.record.started.checked_add(timeout)
-    }
-
-    async fn connect(
-        &self,
-        upstream: &Upstream,
-        endpoint: &Arc<Endpoint>,
-        fresh: bool,
-    ) -> Result<Attempt, ProxyError> {
-        let transport = upstream.transport(self.certificate)?;
-        let ticket = upstream.admit(endpoint)?;
-        let started = Instant::now();
-        let timeout = self
-            .rule
-            .timeouts
-            .backend_request_ms
-            .map(Duration::from_millis);
-        let deadline = timeout.map(|timeout| started + timeout);
-        let (address, protocol) = (endpoint.address, upstream.backend.protocol);
-        let connecting = self
-            .thread
-            .pool
-            .connect(address, protocol, transport, fresh);
-        let connected = within(deadline, connecting).await.flatten();
-        if connected.is_err() {
-            upstream.report(endpoint, true);
-        }
-        let mut lease = connected?;
-        lease.hold(ticket);
-        Ok(Attempt {
-            endpoint: endpoint.clone(),
-            lease,
-            started,
-            deadline,
-        })
-    }
-}
-
-impl Attempt {
-    async fn send(
-        self,
-        forwarding: &Forwarding<'_>,
-        upstream: &Upstream,
-        request: Request<RequestBody>,
-        exchange: &mut Exchange,
-    ) -> Result<Answer, Failure> {
-        let Self {
-            endpoint,
-            mut lease,
-            started,
-            deadline,
-        } = self;
-        let sent = if forwarding.thread.traces {
-            let mut request = request;
-            let span = traces::client_span(&exchange.record, request.headers_mut());
-            let sending = lease.send(request).instrument(span);
-            Box::pin(within(deadline, sending)).await
-        } else {
-            within(deadline, lease.send(request)).await
-        };
-        exchange.record.upstream = Some(started.elapsed());
-        // A request whose client broke it off says nothing about the endpoint.
-        let failed = match &sent {
-            Ok(Sent::Answered(response)) => response.status().is_server_error(),
-            Ok(Sent::Failed(error, unsent)) => unsent.is_none() && !error.is_user(),
-            Err(_) => true,
-        };
-        upstream.report(&endpoint, failed);
-        match sent {
-            Ok(Sent::Answered(response)) => Ok(Answer { response, lease }),
-            Ok(Sent::Failed(error, unsent)) => {
-                tracing::debug!(%error, "an attempt at an endpoint failed");
-                Err(Failure {
-                    closed: was_closed(&error),
-                    error: classify(&error),
-                    unsent,
-                })
-            }
-            Err(error) => Err(Failure {
-                error,
-                unsent: None,
-                closed: false,
-            }),
-        }
-    }
-}
-
-async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output, ProxyError> {
-    match deadline {
-        Some(at) => {
-            let output = tokio::time::timeout_at(at.into(), future).await;
-            output.map_err(|_| ProxyError::BackendTimeout)
-        }
-        None => Ok(future.await),
     }
 }
 
@@ -344,27 +189,4 @@ fn pass_back(
     parts.version = Version::HTTP_11;
     let body = ResponseBody::streamed(incoming, Some(lease), deadline.map(Into::into));
     Response::from_parts(parts, body)
-}
-
-fn was_closed(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error);
-    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| {
-        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
-        matches!(io.kind(), ConnectionReset | BrokenPipe)
-    })
-}
-
-fn classify(error: &hyper::Error) -> ProxyError {
-    if error.is_user() {
-        ProxyError::RequestBody
-    } else if error.is_parse() {
-        ProxyError::UpstreamInvalid
-    } else {
-        ProxyError::UpstreamClosed
-    }
 }

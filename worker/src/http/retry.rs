@@ -99,7 +99,10 @@ mod tests {
         assert_eq!(retries.next_wait(0.0), Some(Duration::from_secs(60)));
         assert_eq!(retries.next_wait(0.0), Some(Duration::from_secs(60)));
         let none = terms(2, 0);
-        assert_eq!(Retries::new(&none, &Method::GET, false).next_wait(1.0), None);
+        assert_eq!(
+            Retries::new(&none, &Method::GET, false).next_wait(1.0),
+            None
+        );
     }
 
     #[test]
@@ -107,7 +110,10 @@ mod tests {
         let terms = terms(1, 0);
         let response = |status: u16, grpc_status: &'static str| {
             let response = Response::builder().status(status);
-            response.header(GRPC_STATUS, grpc_status).body(()).expect("a response")
+            response
+                .header(GRPC_STATUS, grpc_status)
+                .body(())
+                .expect("a response")
         };
         let http = Retries::new(&terms, &Method::POST, false);
         assert!(http.wants(&response(503, "0")));

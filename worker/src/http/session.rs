@@ -47,7 +47,10 @@ impl<'s> Session<'s> {
         let now_ms = now_ms();
         let is_valid = |entry: &Entry| entry.is_valid(terms.absolute_timeout_ms, now_ms);
         let (mut pinned, mut others) = (None, Vec::new());
-        for entry in carried(terms, headers).filter(is_valid).take(4 * ENTRIES_MAX) {
+        for entry in carried(terms, headers)
+            .filter(is_valid)
+            .take(4 * ENTRIES_MAX)
+        {
             match upstream.by_token(&entry.token) {
                 Some(endpoint) => drop(pinned.get_or_insert(endpoint)),
                 None if shared && !others.contains(&entry) => others.push(entry),
@@ -77,7 +80,11 @@ impl<'s> Session<'s> {
         tls: bool,
         headers: &mut HeaderMap,
     ) {
-        if self.pinned.as_ref().is_some_and(|pinned| pinned.address == address) {
+        if self
+            .pinned
+            .as_ref()
+            .is_some_and(|pinned| pinned.address == address)
+        {
             return;
         }
         let entry = Entry {
@@ -151,7 +158,9 @@ fn carried<'h>(
         let pairs = line.split(if is_header { ',' } else { ';' });
         pairs.filter_map(move |pair| value_of(pair, &terms.name, is_header))
     });
-    values.flat_map(|value| value.split('.')).filter_map(Entry::parse)
+    values
+        .flat_map(|value| value.split('.'))
+        .filter_map(Entry::parse)
 }
 
 fn value_of<'v>(pair: &'v str, name: &str, is_header: bool) -> Option<&'v str> {
@@ -163,7 +172,9 @@ fn value_of<'v>(pair: &'v str, name: &str, is_header: bool) -> Option<&'v str> {
 }
 
 fn now_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -209,7 +220,9 @@ mod tests {
         for line in lines {
             headers.append(header::COOKIE, HeaderValue::from_static(line));
         }
-        let begun: Vec<u64> = carried(&terms, &headers).map(|entry| entry.begun_ms).collect();
+        let begun: Vec<u64> = carried(&terms, &headers)
+            .map(|entry| entry.begun_ms)
+            .collect();
         assert_eq!(begun, [1, 2, 4]);
     }
 }

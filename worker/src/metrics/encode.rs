@@ -25,6 +25,7 @@ pub(super) struct Own(pub(super) WorkerMetrics);
 struct Total {
     buckets: [u64; BUCKETS.len() + 1],
     sum_us: u64,
+    retries: u64,
 }
 
 impl Total {
@@ -33,6 +34,7 @@ impl Total {
             *sum += bucket.load(Ordering::Relaxed);
         }
         self.sum_us += series.sum_us.load(Ordering::Relaxed);
+        self.retries += series.retries.load(Ordering::Relaxed);
     }
 
     fn encode(&self, encoder: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
@@ -123,6 +125,14 @@ impl Collector for Own {
             family
                 .encode_family(&[("port", u64::from(port))])?
                 .encode_gauge(&open)?;
+        }
+        let name = "upstream_retries";
+        let help = "Attempts at a backend beyond the first of a request";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (backend, total) in self.0.backends() {
+            family
+                .encode_family(&[("backend", &*backend)])?
+                .encode_counter::<NoLabelSet, _, u64>(&total.retries, None)?;
         }
         let name = "certificate_expiry_timestamp_seconds";
         let help = "End of validity, in seconds since 1970-01-01 UTC";

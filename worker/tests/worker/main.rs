@@ -16,4 +16,6 @@ mod hosts;
 mod process;
 mod protocols;
 mod reload;
+mod retries;
 mod serving;
+mod sessions;

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use tidegate_ir::{
-    Backend, BackendProtocol, ObjectName, Part, Retry, RetryBudget, Rule, Timeouts,
-};
+use tidegate_ir::{Backend, BackendProtocol, ObjectName, Part, Retry, RetryBudget, Rule, Timeouts};
 use tidegate_worker::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -45,7 +43,10 @@ async fn recovering(after: usize, status: u16) -> Scripted {
 }
 
 async fn status_of(running: &Running, path: &str) -> u16 {
-    get(running.address("http"), "h", path).await.status().as_u16()
+    get(running.address("http"), "h", path)
+        .await
+        .status()
+        .as_u16()
 }
 
 #[tokio::test]
@@ -113,7 +114,10 @@ async fn a_body_within_the_bound_is_sent_again_whole() {
     let body = "x".repeat(40_000);
     let asked = request("POST", "h", "/").body(body.clone().into()).unwrap();
     let answer = send(running.address("http"), asked).await;
-    assert_eq!((answer.status().as_u16(), answer.body().len()), (200, 40_000));
+    assert_eq!(
+        (answer.status().as_u16(), answer.body().len()),
+        (200, 40_000)
+    );
     assert_eq!(server.count(), 3);
 }
 
@@ -130,10 +134,14 @@ async fn a_body_above_the_bound_is_sent_once() {
     };
     let backends = vec![backend("a", &[server.address])];
     let running = Running::serving_with(setup, listener(), vec![rule], backends).await;
-    let asked = request("POST", "h", "/").body("x".repeat(2000).into()).unwrap();
+    let asked = request("POST", "h", "/")
+        .body("x".repeat(2000).into())
+        .unwrap();
     assert_eq!(send(running.address("http"), asked).await.status(), 503);
     assert_eq!(server.count(), 1);
-    let asked = request("POST", "h", "/").body("x".repeat(2000).into()).unwrap();
+    let asked = request("POST", "h", "/")
+        .body("x".repeat(2000).into())
+        .unwrap();
     let answer = send(running.address("http"), asked).await;
     assert_eq!((answer.status().as_u16(), answer.body().len()), (200, 2000));
 }
@@ -144,12 +152,16 @@ async fn a_stream_is_not_held_up_by_retries() {
     let rule = with(retry(2, &[503]), to("/", "a"));
     let running = Running::serving(vec![rule], vec![backend("a", &[server.address])]).await;
     let client = Multiplexed::open(running.address("http")).await;
-    let frames: Vec<Result<_, std::convert::Infallible>> =
-        (0..200).map(|_| Ok(Frame::data(Bytes::from(vec![b'x'; 1000])))).collect();
+    let frames: Vec<Result<_, std::convert::Infallible>> = (0..200)
+        .map(|_| Ok(Frame::data(Bytes::from(vec![b'x'; 1000]))))
+        .collect();
     let body = StreamBody::new(futures_util::stream::iter(frames));
     let asked = Request::post(format!("http://{}/", running.address("http")));
     let answer = client.send(asked.body(body).unwrap()).await;
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 200_000);
+    assert_eq!(
+        answer.into_body().collect().await.unwrap().to_bytes().len(),
+        200_000
+    );
 }
 
 #[tokio::test]
@@ -244,7 +256,10 @@ async fn an_answer_that_has_begun_is_not_tried_again() {
     let running = Running::serving(vec![rule], vec![backend("a", &[address])]).await;
     let raw = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
     let answer = crate::support::client::send_raw(running.address("http"), raw).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("half"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("half"),
+        "{answer}"
+    );
     assert_eq!(requests.load(Ordering::Relaxed), 1);
 }
 
@@ -267,7 +282,9 @@ async fn a_refused_stream_and_grpcs_unavailable_are_tried_again() {
         backend_of("grpc", &[grpc.address], BackendProtocol::Http2),
     ];
     let running = Running::serving(rules, backends).await;
-    let asked = request("POST", "h", "/refused").body("payload".into()).unwrap();
+    let asked = request("POST", "h", "/refused")
+        .body("payload".into())
+        .unwrap();
     assert_eq!(send(running.address("http"), asked).await.status(), 200);
     let client = Multiplexed::open(running.address("http")).await;
     assert_eq!(client.call(client.grpc("/a.B/C"), b"x").await.status, "0");
@@ -286,7 +303,9 @@ async fn refusing_streams() -> SocketAddr {
                 if std::mem::take(&mut first) {
                     respond.send_reset(h2::Reason::REFUSED_STREAM);
                 } else {
-                    respond.send_response(http::Response::new(()), true).unwrap();
+                    respond
+                        .send_response(http::Response::new(()), true)
+                        .unwrap();
                 }
             }
         }

@@ -50,8 +50,14 @@ fn addresses(echoes: &[Echo]) -> Vec<SocketAddr> {
 
 async fn ask(running: &Running, headers: &[(&str, &str)]) -> Answer {
     let asked = request("GET", "h", "/shop");
-    let asked = headers.iter().fold(asked, |asked, (name, value)| asked.header(*name, *value));
-    send(running.address("http"), asked.body(Default::default()).unwrap()).await
+    let asked = headers
+        .iter()
+        .fold(asked, |asked, (name, value)| asked.header(*name, *value));
+    send(
+        running.address("http"),
+        asked.body(Default::default()).unwrap(),
+    )
+    .await
 }
 
 fn served_by(answer: &Answer) -> String {
@@ -72,7 +78,10 @@ async fn a_cookie_brings_a_client_back_to_its_endpoint() {
     let first = ask(&running, &[]).await;
     let set = first.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert!(set.starts_with("stay="), "{set}");
-    assert!(set.ends_with("; Path=/shop; HttpOnly; SameSite=Strict"), "{set}");
+    assert!(
+        set.ends_with("; Path=/shop; HttpOnly; SameSite=Strict"),
+        "{set}"
+    );
     let port = echoes[0].address.port().to_string();
     assert!(!set.contains("127.0.0.1") && !set.contains(&port), "{set}");
     let pair = pair(&first);
@@ -195,16 +204,27 @@ async fn a_draining_endpoint_keeps_its_sessions_and_a_vanished_one_does_not() {
     let echoes = echoes(3).await;
     let with_drain = |drained: Option<usize>| {
         let places = echoes.iter().enumerate();
-        places.map(|(place, echo)| (echo.address, drained == Some(place))).collect::<Vec<_>>()
+        places
+            .map(|(place, echo)| (echo.address, drained == Some(place)))
+            .collect::<Vec<_>>()
     };
     let running = Running::start().await;
-    running.configd.apply(&snapshot_of(1, &with_drain(None))).await;
+    running
+        .configd
+        .apply(&snapshot_of(1, &with_drain(None)))
+        .await;
     let first = ask(&running, &[]).await;
     let kept = pair(&first);
     let place: usize = served_by(&first).parse().unwrap();
-    running.configd.apply(&snapshot_of(2, &with_drain(Some(place)))).await;
+    running
+        .configd
+        .apply(&snapshot_of(2, &with_drain(Some(place))))
+        .await;
     for _ in 0..6 {
-        assert_eq!(served_by(&ask(&running, &[("cookie", &kept)]).await), served_by(&first));
+        assert_eq!(
+            served_by(&ask(&running, &[("cookie", &kept)]).await),
+            served_by(&first)
+        );
         assert_ne!(served_by(&ask(&running, &[]).await), served_by(&first));
     }
     let mut left = with_drain(None);
@@ -237,7 +257,11 @@ async fn a_client_of_a_dead_endpoint_gets_another_and_stays_there() {
 async fn weights_decide_first_and_each_backend_keeps_its_own_session() {
     let (left, right) = (echoes(3).await, echoes(3).await);
     let unused = Echo::start("unused").await;
-    let choices = vec![weighted("left", 7), weighted("right", 3), weighted("unused", 0)];
+    let choices = vec![
+        weighted("left", 7),
+        weighted("right", 3),
+        weighted("unused", 0),
+    ];
     let shared = with(cookie(), rule(vec![prefix("/")], Action::Forward(choices)));
     let backends = vec![
         backend("left", &addresses(&left)),
@@ -273,7 +297,9 @@ async fn a_backends_own_session_holds_where_the_rule_has_none() {
     let answer = ask(&running, &[]).await;
     assert!(answer.headers().contains_key("set-cookie"));
     assert!(!answer.headers().contains_key("x-stay"));
-    let own = request("GET", "h", "/own").body(Default::default()).unwrap();
+    let own = request("GET", "h", "/own")
+        .body(Default::default())
+        .unwrap();
     let answer = send(running.address("http"), own).await;
     assert!(answer.headers().contains_key("x-stay"));
 }
