@@ -339,10 +339,10 @@ impl GatewayPlan {
             "conditions": conditions(&self.conditions(), generation),
             "listeners": listeners.collect::<Vec<_>>(),
         });
-        if !self.addresses.bound.is_empty() {
+        if accepted && !self.addresses.bound.is_empty() {
             status["addresses"] = json!(self.addresses.bound);
         }
-        if attached_sets > 0 {
+        if !self.sets.is_empty() {
             status["attachedListenerSets"] = json!(attached_sets);
         }
         ObjectStatus {

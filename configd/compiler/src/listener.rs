@@ -127,9 +127,10 @@ impl Planning<'_> {
         let listener = self.listener;
         let https = listener.protocol == "HTTPS";
         let mut backends = BTreeSet::new();
+        let mut unresolved = None;
         let (filters, refused) = match self.refusal() {
             Some(refusal) => (vec![], Some(refusal)),
-            None => match self.filters(&mut backends) {
+            None => match self.filters(&mut backends, &mut unresolved) {
                 Ok(filters) => (filters, None),
                 Err(refusal) => (vec![], Some(refusal)),
             },
@@ -164,7 +165,8 @@ impl Planning<'_> {
             refused,
             unresolved: problem
                 .or(invalid_kinds)
-                .or_else(|| asked.and_then(|asked| asked.problem.clone())),
+                .or_else(|| asked.and_then(|asked| asked.problem.clone()))
+                .or(unresolved),
             unusable,
             overlap: None,
         }
@@ -191,7 +193,11 @@ impl Planning<'_> {
         }
     }
 
-    fn filters(&mut self, backends: &mut BTreeSet<BackendPort>) -> Result<Vec<Filter>, Refusal> {
+    fn filters(
+        &mut self,
+        backends: &mut BTreeSet<BackendPort>,
+        unresolved: &mut Option<(&'static str, String)>,
+    ) -> Result<Vec<Filter>, Refusal> {
         let filters = self
             .listener
             .filters
@@ -208,11 +214,13 @@ impl Planning<'_> {
             let (objects, key) = (self.held.objects, self.held.key);
             let filter =
                 route::listener_auth(objects, key, auth, &field, backends, self.diagnostics);
-            compiled.push(filter.map_err(|message| Refusal {
+            let (filter, problem) = filter.map_err(|message| Refusal {
                 reason: "UnsupportedValue",
                 conflict: false,
                 message,
-            })?);
+            })?;
+            *unresolved = unresolved.take().or(problem);
+            compiled.push(filter);
         }
         Ok(compiled)
     }

@@ -130,7 +130,7 @@ impl ListenerSetPlan {
         };
         let entries = listeners
             .iter()
-            .map(|listener| listener.status(true, attached, generation));
+            .map(|listener| listener.status(self.refused.is_none(), attached, generation));
         let entries: Vec<Value> = entries.collect();
         ObjectStatus {
             key: self.object.key.clone(),

@@ -15,7 +15,7 @@ use crate::service::{ServicePorts, Unusable};
 use crate::x_backend;
 
 /// Why a backend cannot be used: reason of `ResolvedRefs`, and the message with the field.
-pub(super) type Unresolved = (&'static str, String);
+pub(crate) type Unresolved = (&'static str, String);
 
 /// The same before it is reported: reason, code, and message without the field.
 type Unfollowed = (&'static str, &'static Code, String);

@@ -9,7 +9,7 @@ use tidegate_ir::{
 };
 
 use super::Findings;
-use super::backend_ref::References;
+use super::backend_ref::{References, Unresolved};
 use super::view::FilterView;
 use crate::api::http_filter::{
     HttpCorsFilter, HttpExternalAuthFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier,
@@ -58,7 +58,7 @@ pub(super) fn of_backend(
     let mut filters = vec![];
     for (index, object) in objects.iter().enumerate() {
         let field = format!("{field}.filters[{index}]");
-        if object.request_redirect.is_some() || object.cors.is_some() {
+        if object.request_redirect.is_some() {
             return Err(unsupported_filter(
                 object,
                 &field,
@@ -155,7 +155,8 @@ fn external_auth(
     }))
 }
 
-/// The same for a filter of a listener that `holder` holds; the ports that it needs are added to `backends`.
+/// The same for a filter of a listener that `holder` holds; the ports that it needs are added to
+/// `backends`, and what is wrong with its reference stands beside it.
 pub(crate) fn listener_auth(
     objects: &Objects,
     holder: &ObjectKey,
@@ -163,7 +164,7 @@ pub(crate) fn listener_auth(
     field: &str,
     backends: &mut BTreeSet<BackendPort>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Result<Filter, String> {
+) -> Result<(Filter, Option<Unresolved>), String> {
     let mut findings = Findings {
         key: holder,
         diagnostics: vec![],
@@ -173,7 +174,7 @@ pub(crate) fn listener_auth(
     let filter = external_auth(object, field, &mut references, &mut findings);
     backends.extend(references.backends);
     diagnostics.extend(findings.diagnostics);
-    filter
+    Ok((filter?, references.unresolved))
 }
 
 fn cors(object: &HttpCorsFilter) -> Cors {
