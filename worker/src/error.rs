@@ -43,6 +43,8 @@ pub(crate) enum ProxyError {
     AuthUnavailable,
     #[error("the request timeout passed")]
     RequestTimeout,
+    #[error("the backend failed, and its retry budget is used up")]
+    RetryBudget,
     #[error("the backend took too long to answer")]
     BackendTimeout,
 }
@@ -58,7 +60,7 @@ impl ProxyError {
             Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::RequestBodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::RequestBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoEndpoint | Self::Overloaded | Self::AuthUnavailable => {
+            Self::NoEndpoint | Self::Overloaded | Self::RetryBudget | Self::AuthUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::ConnectFailed
@@ -84,6 +86,7 @@ impl ProxyError {
             Self::ConnectFailed => "connect_failed",
             Self::UpstreamTls => "upstream_tls",
             Self::Overloaded => "overloaded",
+            Self::RetryBudget => "retry_budget",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamInvalid => "upstream_invalid",

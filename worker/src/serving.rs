@@ -11,7 +11,7 @@ use tidegate_ir::{
 use tidegate_router::{Problem, Table};
 
 use crate::listen::tls::{TlsBuilder, TlsPorts};
-use crate::upstream::{Dns, Source, TlsClient, Upstream};
+use crate::upstream::{Dns, Source, TlsClient, TlsClients, Upstream};
 
 /// Everything that a request needs to know; immutable, shared by all threads.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Building<'_> {
         tls: &BackendTls,
         shown: &BTreeSet<Option<PartName>>,
         clients: &mut Clients,
-    ) -> Result<Vec<(Option<PartName>, Arc<TlsClient>)>, String> {
+    ) -> Result<TlsClients, String> {
         let own = BTreeSet::from([tls.client_certificate.clone()]);
         let shown = if tls.client_certificate.is_some() {
             &own

@@ -11,7 +11,7 @@ mod ring;
 mod tls;
 mod verifier;
 
-pub(crate) use balance::{Source, Upstream};
+pub(crate) use balance::{Source, TlsClients, Upstream};
 pub(crate) use dns::Dns;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use members::Wish;

@@ -162,12 +162,15 @@ impl Attempts<'_> {
                 Ok(answer) => retries.wants(&answer.response),
                 Err(failure) => failure.leads_to_another(&retries),
             };
-            let allowed = wanted && retries.has_left() && replay.is_whole();
-            if !allowed || !self.upstream.take_retry() {
+            if !(wanted && retries.has_left() && replay.is_whole()) {
                 return outcome.map_err(|failure| failure.error);
             }
             if let Ok(answer) = outcome {
                 discard(answer.response.into_body(), answer.lease);
+            }
+            if !self.upstream.take_retry() {
+                // GEP-3388 asks for 503 here, whatever the backend said.
+                return Err(ProxyError::RetryBudget);
             }
             exchange.record.retries += 1;
             if let Some(wait) = retries.next_wait(thread.random_fraction()) {

@@ -1,5 +1,6 @@
 //! TLS that ends at the worker: name to listener, listener to certificate.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
@@ -113,9 +114,9 @@ impl TlsBuilder {
             let terms = client_validation.as_ref().and_then(|asked| {
                 let (digest, roots) = roots.get(&asked.trust)?;
                 let terms = (*digest, asked.insecure_fallback);
-                if !clients.contains_key(&terms) {
+                if let Entry::Vacant(unknown) = clients.entry(terms) {
                     match self.client_check(terms, roots, previous) {
-                        Ok(check) => drop(clients.insert(terms, check)),
+                        Ok(check) => drop(unknown.insert(check)),
                         Err(message) => problems.push(problem(listener, message)),
                     }
                 }

@@ -19,13 +19,16 @@ use super::ring;
 use super::tls::TlsClient;
 use crate::error::ProxyError;
 
+/// How TLS is spoken to a backend, by the client certificate that is shown.
+pub(crate) type TlsClients = Vec<(Option<PartName>, Arc<TlsClient>)>;
+
 /// A backend with its endpoints.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) backend: Backend,
     members: Source,
     /// How TLS is spoken, by the client certificate of the listener.
-    clients: Vec<(Option<PartName>, Arc<TlsClient>)>,
+    clients: TlsClients,
     gate: Option<Arc<Gate>>,
     budget: Option<Arc<Budget>>,
     turn: AtomicUsize,
@@ -57,7 +60,7 @@ impl Upstream {
     pub(crate) fn new(
         backend: Backend,
         members: Source,
-        clients: Vec<(Option<PartName>, Arc<TlsClient>)>,
+        clients: TlsClients,
         previous: Option<&Self>,
     ) -> Self {
         let gate = (backend.limits != ConnectionLimits::default()).then(|| {

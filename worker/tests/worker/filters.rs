@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use tidegate_ir::{Action, Filter, Mirror, Part, PathEdit, Redirect, Rewrite, Rule};
+use tidegate_ir::{Action, Filter, Mirror, Part, PathEdit, Rewrite, Rule};
+use tidegate_worker::Limits;
 
-use crate::support::Running;
 use crate::support::backend::{Echo, refusing};
 use crate::support::client::{get, request, send};
 use crate::support::configd::snapshot;
 use crate::support::parts::{backend, edits, listener, prefix, route, rule, to};
+use crate::support::{Running, Setup};
 
 async fn serving(rules: Vec<Rule>, backends: Vec<Vec<Part>>) -> Running {
     let running = Running::start().await;
@@ -85,40 +86,6 @@ async fn host_and_path_are_rewritten_and_the_query_is_kept() {
         );
     }
     assert_eq!(echo.last().headers["x-forwarded-host"], "h");
-}
-
-#[tokio::test]
-async fn a_redirect_names_scheme_host_and_path() {
-    let redirect = Redirect {
-        scheme: Some("https".into()),
-        hostname: Some("new.example".into()),
-        path: Some(PathEdit::Prefix("/new".into())),
-        port: None,
-        status_code: 301,
-    };
-    let plain = Redirect {
-        scheme: None,
-        hostname: None,
-        path: None,
-        port: None,
-        status_code: 302,
-    };
-    let rules = vec![
-        rule(vec![prefix("/old")], Action::Redirect(redirect)),
-        rule(vec![prefix("/")], Action::Redirect(plain)),
-    ];
-    let running = serving(rules, vec![]).await;
-    let answer = get(running.address("http"), "h:8080", "/old/x?q=1").await;
-    assert_eq!(answer.status(), 301);
-    assert_eq!(
-        answer.headers()["location"],
-        "https://new.example/new/x?q=1"
-    );
-    let answer = get(running.address("http"), "h:8080", "/x").await;
-    assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["location"]),
-        (302, &"http://h/x".parse().unwrap())
-    );
 }
 
 #[tokio::test]
@@ -218,6 +185,102 @@ async fn filters_of_a_backend_apply_to_its_share_only() {
     assert_eq!((a.count(), b.count()), (2, 2));
     assert_eq!(a.last().headers["x-share"], "a");
     assert!(!b.last().headers.contains_key("x-share"));
+}
+
+#[tokio::test]
+async fn a_backends_own_rewrite_goes_before_the_rules() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let rewrite = |hostname: &str, path| {
+        Filter::Rewrite(Rewrite {
+            hostname: Some(hostname.into()),
+            path: Some(path),
+        })
+    };
+    let mut own = crate::support::parts::weighted("a", 1);
+    own.filters = vec![rewrite("own.example", PathEdit::Prefix("/own".into()))];
+    let shares = vec![own, crate::support::parts::weighted("b", 1)];
+    let rule = with(
+        rule(vec![prefix("/x")], Action::Forward(shares)),
+        vec![rewrite("rule.example", PathEdit::Full("/rule".into()))],
+    );
+    let backends = vec![backend("a", &[a.address]), backend("b", &[b.address])];
+    let running = serving(vec![rule], backends).await;
+    for _ in 0..2 {
+        get(running.address("http"), "h", "/x/y?q=1").await;
+    }
+    let of = |echo: &Echo| (echo.last().host, echo.last().uri);
+    assert_eq!(of(&a), ("own.example".into(), "/own/y?q=1".into()));
+    assert_eq!(of(&b), ("rule.example".into(), "/rule?q=1".into()));
+}
+
+#[tokio::test]
+async fn each_mirror_of_a_rule_and_of_a_backend_gets_its_copy() {
+    let main = Echo::start("main").await;
+    let copies = [
+        Echo::start("one").await,
+        Echo::start("two").await,
+        Echo::start("own").await,
+    ];
+    let mirror = |name: &str| {
+        Filter::Mirror(Mirror {
+            backend: name.into(),
+            numerator: 1,
+            denominator: 1,
+        })
+    };
+    let mut own = crate::support::parts::weighted("main", 1);
+    own.filters = vec![mirror("own")];
+    let rule = with(
+        rule(vec![prefix("/")], Action::Forward(vec![own])),
+        vec![mirror("one"), mirror("two")],
+    );
+    let backends = vec![
+        backend("main", &[main.address]),
+        backend("one", &[copies[0].address]),
+        backend("two", &[copies[1].address]),
+        backend("own", &[copies[2].address]),
+    ];
+    let running = serving(vec![rule], backends).await;
+    let asked = request("POST", "h", "/").body("payload".into()).unwrap();
+    assert_eq!(send(running.address("http"), asked).await.status(), 200);
+    wait_for(|| copies.iter().all(|copy| copy.count() == 1)).await;
+    assert!(
+        copies
+            .iter()
+            .all(|copy| &copy.last().body[..] == b"payload")
+    );
+}
+
+#[tokio::test]
+async fn a_mirror_that_never_answers_holds_nothing_up() {
+    let main = Echo::start("main").await;
+    let silent = Echo::start_slow("silent", Duration::from_secs(60)).await;
+    let mirror = Filter::Mirror(Mirror {
+        backend: "silent".into(),
+        numerator: 1,
+        denominator: 1,
+    });
+    let backends = vec![
+        backend("main", &[main.address]),
+        backend("silent", &[silent.address]),
+    ];
+    let setup = Setup {
+        limits: Limits {
+            mirrors_max: 5,
+            ..Limits::default()
+        },
+        threads: Some(1),
+        ..Setup::default()
+    };
+    let rules = vec![with(to("/", "main"), vec![mirror])];
+    let running = Running::serving_with(setup, listener(), rules, backends).await;
+    for _ in 0..50 {
+        let answer = get(running.address("http"), "h", "/").await;
+        assert_eq!(answer.status(), 200);
+    }
+    // Copies beyond the bound on those in flight are dropped.
+    wait_for(|| silent.count() == 5).await;
+    assert_eq!(main.count(), 50);
 }
 
 async fn wait_for(mut holds: impl FnMut() -> bool) {

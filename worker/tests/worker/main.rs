@@ -15,6 +15,7 @@ mod grpc;
 mod hosts;
 mod process;
 mod protocols;
+mod redirects;
 mod reload;
 mod retries;
 mod serving;

@@ -314,6 +314,69 @@ async fn http2_is_negotiated_and_other_listeners_hosts_are_misdirected() {
 }
 
 #[tokio::test]
+async fn grpc_is_answered_in_its_terms_over_tls_too() {
+    let (running, _echo, a, _b) = tls_worker().await;
+    let stream = connect_tls(running.address("a"), "a.example", &a, &[b"h2"])
+        .await
+        .unwrap();
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::task::spawn(connection);
+    for (host, status) in [("x.b.example", "14"), ("unknown.example", "12")] {
+        let asked = Request::post(format!("https://{host}/a.B/C"));
+        let asked = asked.header("content-type", "application/grpc");
+        let answer = sender
+            .send_request(asked.body(Full::<Bytes>::default()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200, "{host}");
+        assert_eq!(answer.headers()["grpc-status"], status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_may_pass_rules_that_retry_and_keep_sessions() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        let mut said = [0; 4];
+        stream.read_exact(&mut said).await.unwrap();
+        stream.write_all(&said).await.unwrap();
+    });
+    let mut rule = to("/", "a");
+    rule.retry = Some(tidegate_ir::Retry {
+        attempts: 2,
+        codes: vec![503],
+        backoff_ms: 0,
+    });
+    rule.session = Some(tidegate_ir::SessionPersistence {
+        name: "stay".into(),
+        carrier: tidegate_ir::SessionCarrier::SessionCookie,
+        absolute_timeout_ms: None,
+        path: "/".into(),
+    });
+    let running = Running::serving(vec![rule], vec![backend("a", &[address])]).await;
+    let mut stream = TcpStream::connect(running.address("http")).await.unwrap();
+    let asks =
+        b"GET /chat HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nping";
+    stream.write_all(asks).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(answer.contains("set-cookie: stay="), "{answer}");
+    assert!(answer.ends_with("ping"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_certificate_with_another_key_is_refused_by_name() {
     let (mut parts, _) = certificate("shop/a", &["a.example"]);
     let (others, _) = certificate("shop/a", &["a.example"]);
