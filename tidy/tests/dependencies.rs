@@ -5,7 +5,7 @@ use tidegate_tidy::{Package, assert_none, packages};
 /// Which of our packages each package may use; `None` stands for all of them.
 ///
 /// Source: the layout table of the architecture.
-const MAY_USE: [(&str, Option<&[&str]>); 14] = [
+const MAY_USE: [(&str, Option<&[&str]>); 15] = [
     ("proto", Some(&[])),
     ("ir", Some(&["proto"])),
     ("compiler", Some(&["ir"])),
@@ -21,6 +21,7 @@ const MAY_USE: [(&str, Option<&[&str]>); 14] = [
     ("cli", None),
     ("tidy", Some(&[])),
     ("bench", None),
+    ("behaviour", None),
     ("chaos-tests", None),
     ("conformance", None),
 ];
