@@ -82,7 +82,9 @@ impl Target<'_> {
             return self.speak(stream).await;
         }
         let host = self.exchange.sni.as_deref();
-        let host = host.or_else(|| self.uri.host()).context("the URL has a host")?;
+        let host = host
+            .or_else(|| self.uri.host())
+            .context("the URL has a host")?;
         let name = ServerName::try_from(host.to_owned())?;
         let connector = TlsConnector::from(Arc::new(self.tls()?));
         let stream = connector.connect(name, stream).await?;

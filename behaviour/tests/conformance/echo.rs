@@ -115,18 +115,18 @@ impl Echo {
     }
 }
 
-/// Headers as JSON: a text for one value, a list for more.
+/// Headers as JSON; several fields of one name are one, joined by commas (RFC 9110, section 5.2), but
+/// for cookies.
 pub(crate) fn header_map(headers: &HeaderMap) -> Value {
     let mut map = Map::new();
     for name in headers.keys() {
         let values = headers.get_all(name).iter();
-        let mut values: Vec<Value> = values
-            .map(|value| json!(String::from_utf8_lossy(value.as_bytes())))
-            .collect();
-        let value = if values.len() == 1 {
-            values.remove(0)
+        let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let values: Vec<_> = values.collect();
+        let value = if name == http::header::SET_COOKIE {
+            json!(values)
         } else {
-            Value::Array(values)
+            json!(values.join(","))
         };
         map.insert(name.as_str().to_owned(), value);
     }

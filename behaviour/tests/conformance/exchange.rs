@@ -118,7 +118,11 @@ impl<'a> Played<'a> {
         } else {
             80
         };
-        let port = self.exchange.port.or_else(|| self.uri.port_u16()).unwrap_or(usual);
+        let port = self
+            .exchange
+            .port
+            .or_else(|| self.uri.port_u16())
+            .unwrap_or(usual);
         world.address(&self.gateway, port)
     }
 

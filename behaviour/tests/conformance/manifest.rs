@@ -6,10 +6,87 @@ use libtest_mimic::{Failed, Trial};
 
 /// The tests of the official suite for Gateways, ListenerSets, HTTPRoutes, GRPCRoutes and
 /// BackendTLSPolicies, by their short names; each has a case of that name.
-const COVERED: [&str; 0] = [];
+const COVERED: [&str; 55] = [
+    "HTTPRouteSimpleSameNamespace",
+    "HTTPRouteCrossNamespace",
+    "HTTPRouteExactPathMatching",
+    "HTTPRouteHeaderMatching",
+    "HTTPRouteMatching",
+    "HTTPRouteMatchingAcrossRoutes",
+    "HTTPRoutePathMatchOrder",
+    "HTTPRouteRuleOrder",
+    "HTTPRouteHostnameIntersection",
+    "HTTPRouteMultipleRoutesAttachmentSameHostnameIntersection",
+    "HTTPRouteListenerHostnameMatching",
+    "HTTPRouteListenerPortMatching",
+    "HTTPRouteHTTPSListener",
+    "HTTPRouteHTTPSListenerDetectMisdirectedRequests",
+    "HTTPRouteMultipleGateways",
+    "HTTPRouteInvalidCrossNamespaceParentRef",
+    "HTTPRouteInvalidParentRefNotMatchingSectionName",
+    "HTTPRouteInvalidParentRefNotMatchingListenerPort",
+    "HTTPRouteInvalidParentRefSectionNameNotMatchingPort",
+    "HTTPRouteInvalidBackendRefUnknownKind",
+    "HTTPRouteInvalidNonExistentBackendRef",
+    "HTTPRouteInvalidCrossNamespaceBackendRef",
+    "HTTPRouteInvalidReferenceGrant",
+    "HTTPRoutePartiallyInvalidViaInvalidReferenceGrant",
+    "HTTPRouteReferenceGrant",
+    "HTTPRouteNoBackendRefs",
+    "HTTPRouteObservedGenerationBump",
+    "HTTPRouteRedirectHostAndStatus",
+    "HTTPRouteRequestHeaderModifier",
+    "HTTPRouteServiceTypes",
+    "HTTPRouteWeight",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteResponseHeaderModifier",
+    "HTTPRouteBackendRequestHeaderModifier",
+    "HTTPRouteRequestHeaderModifierBackendWeights",
+    "HTTPRouteBackendURLRewrite",
+    "HTTPRouteRedirectPath",
+    "HTTPRouteRedirectPort",
+    "HTTPRouteRedirectScheme",
+    "HTTPRouteRedirectPortAndScheme",
+    "HTTPRoute303Redirect",
+    "HTTPRoute307Redirect",
+    "HTTPRoute308Redirect",
+    "HTTPRouteRewriteHost",
+    "HTTPRouteRewritePath",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteTimeoutRequest",
+    "HTTPRouteTimeoutBackendRequest",
+    "HTTPRouteRetryConnectionError",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteNamedRule",
+];
 
-/// The tests of the same parts that are about a cluster, each with the reason.
-const OF_THE_OPERATOR: [(&str, &str); 0] = [];
+/// The tests of the same parts that have no case, each with the reason.
+const ELSEWHERE: [(&str, &str); 5] = [
+    (
+        "GatewayPreserveForeignConditions",
+        "foreign conditions stand in a cluster's objects, which only the operator writes",
+    ),
+    (
+        "HTTPRoutePreserveForeignStatus",
+        "entries of other controllers stand in a cluster's objects, which only the operator writes",
+    ),
+    (
+        "BackendTLSPolicyPreserveForeignStatus",
+        "entries of other controllers stand in a cluster's objects, which only the operator writes",
+    ),
+    (
+        "GatewayInfrastructureMetadata",
+        "the Kubernetes objects that carry labels and annotations are made by the operator",
+    ),
+    (
+        "BackendTLSPolicyTLSRouteTerminate",
+        "it is about TLSRoutes, which are not served yet",
+    ),
+];
 
 /// The tests of the lists above.
 pub(crate) fn trials(cases: BTreeSet<String>) -> Vec<Trial> {
@@ -20,18 +97,17 @@ pub(crate) fn trials(cases: BTreeSet<String>) -> Vec<Trial> {
 }
 
 fn every_test_has_a_case(cases: &BTreeSet<String>) -> Result<(), Failed> {
-    let missing: Vec<_> = COVERED
-        .iter()
-        .filter(|name| !cases.contains(**name))
+    let missing = COVERED.iter().filter(|name| !cases.contains(**name));
+    let missing: Vec<_> = missing.collect();
+    if !missing.is_empty() {
+        return Err(format!("add a case for each of {missing:?}").into());
+    }
+    let excused = ELSEWHERE.iter().filter(|(name, _)| cases.contains(*name));
+    let excused: Vec<_> = excused
+        .map(|(name, reason)| format!("{name} ({reason})"))
         .collect();
-    let excused = OF_THE_OPERATOR
-        .iter()
-        .filter(|(name, _)| cases.contains(*name));
-    let excused: Vec<_> = excused.map(|(name, _)| name).collect();
-    if !missing.is_empty() || !excused.is_empty() {
-        let message =
-            format!("without a case: {missing:?}; with a case and an excuse: {excused:?}");
-        return Err(message.into());
+    if !excused.is_empty() {
+        return Err(format!("there are cases, so no reasons are needed: {excused:?}").into());
     }
     Ok(())
 }

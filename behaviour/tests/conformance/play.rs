@@ -154,7 +154,7 @@ impl<'a> Play<'a> {
             .sum()
     }
 
-    async fn refuse(&mut self, refusal: &Refusal) -> anyhow::Result<()> {
+    async fn refuse(&self, refusal: &Refusal) -> anyhow::Result<()> {
         for (name, body) in &refusal.object {
             let message = self.world.refusal(name, body).await?;
             let field = &refusal.field;

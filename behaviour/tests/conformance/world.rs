@@ -79,6 +79,7 @@ impl World {
             data_dir: data.path().to_owned(),
             settings: Settings {
                 controller_name: CONTROLLER_NAME.to_owned(),
+                addresses: vec![Ipv4Addr::LOCALHOST.into()],
                 pooling: Pooling::Single {
                     pool: POOL.to_owned(),
                 },
