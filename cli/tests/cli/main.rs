@@ -7,6 +7,7 @@
 
 mod client;
 mod examples;
+mod policies;
 mod process;
 mod restart;
 mod tools;

@@ -2,6 +2,7 @@
 
 pub(crate) mod balancing;
 pub(crate) mod outcome;
+mod status;
 pub(crate) mod tls;
 pub(crate) mod traffic;
 

@@ -67,18 +67,25 @@ impl Compiler {
         self.outcomes.forget_on(&self.objects, backend);
     }
 
+    /// Marks what a policy is for; whether one asks for TLS decides which protocols a route can use.
     fn mark_policy(&mut self, policy: PolicyKey) {
+        let asks_for_tls = policy.kind == PolicyKind::Tls;
+        let objects = self.remake(policy).into_iter();
+        if asks_for_tls {
+            self.changed.extend(objects.map(Dependency::Backend));
+        }
+    }
+
+    /// Marks what is made of a policy, and returns what it is for.
+    fn remake(&mut self, policy: PolicyKey) -> Vec<BackendObject> {
         let head = self.objects.policy(&policy);
         let objects = head.map(|head| head.objects().map(|(_, object)| object).collect());
         let objects: Vec<_> = objects.unwrap_or_default();
-        for object in objects {
-            self.mark_backend(&object);
-            // Whether a policy asks for TLS decides which protocols a route can use.
-            if policy.kind == PolicyKind::Tls {
-                self.changed.insert(Dependency::Backend(object));
-            }
+        for object in &objects {
+            self.mark_backend(object);
         }
         self.outcomes.forget(Subject::Policy(policy));
+        objects
     }
 
     fn mark_x_backends(&mut self, concerned: impl Fn(&Parsed<XBackendSpec>) -> bool) {
@@ -110,7 +117,7 @@ impl Compiler {
         let policies: Vec<_> = policies.map(|(place, _)| place.clone()).collect();
         for place in policies {
             let kind = PolicyKind::Tls;
-            self.mark_policy(PolicyKey { kind, place });
+            self.remake(PolicyKey { kind, place });
         }
         self.mark_x_backends(|backend| {
             let tls = backend.spec.tls.as_ref();

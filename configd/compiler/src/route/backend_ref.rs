@@ -78,6 +78,31 @@ impl References<'_> {
         reference: &BackendObjectReference,
         grpc: bool,
     ) -> Result<BackendPort, Unfollowed> {
+        let BackendObjectReference { group, kind, .. } = reference;
+        let place = self.permitted_place(reference)?;
+        let Some(object) = BackendObject::named(group, kind, place) else {
+            let message = format!(
+                "{kind} of group {group:?} is not supported as a backend; use a Service, ServiceImport or XBackend"
+            );
+            return Err(("InvalidKind", &codes::BACKEND_KIND, message));
+        };
+        self.dependencies
+            .insert(Dependency::Backend(object.clone()));
+        if let Some(backend) = self.objects.x_backends.get(&object.place)
+            && object.kind == BackendKind::XBackend
+        {
+            return x_backend_port(object, &backend.spec, reference.port, grpc);
+        }
+        let Some(ports) = object.ports(self.objects) else {
+            return Err(not_found(format!(
+                "{object} does not exist; create it or correct the name"
+            )));
+        };
+        self.service_port(object, ports, reference.port, grpc)
+    }
+
+    /// Where the object is that a reference names, whether it is there or not.
+    fn permitted_place(&mut self, reference: &BackendObjectReference) -> Result<Place, Unfollowed> {
         let BackendObjectReference {
             group, kind, name, ..
         } = reference;
@@ -98,33 +123,14 @@ impl References<'_> {
             to_namespace: namespace,
             to_name: name,
         };
-        if !permission.is_permitted(self.objects) {
-            let message = format!(
-                "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own_namespace} use {kind} {name}; create one there",
-                self.route.kind
-            );
-            return Err(("RefNotPermitted", &codes::BACKEND_NOT_PERMITTED, message));
+        if permission.is_permitted(self.objects) {
+            return Ok(Place::new(source, namespace, name));
         }
-        let place = Place::new(source, namespace, name);
-        let Some(object) = BackendObject::named(group, kind, place) else {
-            let message = format!(
-                "{kind} of group {group:?} is not supported as a backend; use a Service, ServiceImport or XBackend"
-            );
-            return Err(("InvalidKind", &codes::BACKEND_KIND, message));
-        };
-        self.dependencies
-            .insert(Dependency::Backend(object.clone()));
-        if let Some(backend) = self.objects.x_backends.get(&object.place)
-            && object.kind == BackendKind::XBackend
-        {
-            return x_backend_port(object, &backend.spec, reference.port, grpc);
-        }
-        let Some(ports) = object.ports(self.objects) else {
-            return Err(not_found(format!(
-                "{object} does not exist; create it or correct the name"
-            )));
-        };
-        self.service_port(object, ports, reference.port, grpc)
+        let message = format!(
+            "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own_namespace} use {kind} {name}; create one there",
+            self.route.kind
+        );
+        Err(("RefNotPermitted", &codes::BACKEND_NOT_PERMITTED, message))
     }
 
     fn service_port(
