@@ -6,7 +6,30 @@ use libtest_mimic::{Failed, Trial};
 
 /// The tests of the official suite for Gateways, ListenerSets, HTTPRoutes, GRPCRoutes and
 /// BackendTLSPolicies, by their short names; each has a case of that name.
-const COVERED: [&str; 55] = [
+const COVERED: [&str; 83] = [
+    "GatewayClassObservedGenerationBump",
+    "GatewayObservedGenerationBump",
+    "GatewayModifyListeners",
+    "GatewayNameMaximumLength",
+    "GatewayInvalidRouteKind",
+    "GatewayListenerUnsupportedProtocol",
+    "GatewayInvalidTLSConfiguration",
+    "GatewaySecretInvalidReferenceGrant",
+    "GatewaySecretMissingReferenceGrant",
+    "GatewaySecretReferenceGrantAllInNamespace",
+    "GatewaySecretReferenceGrantSpecific",
+    "GatewayWithAttachedRoutes",
+    "GatewayWithAttachedRoutesWithPort8080",
+    "GatewayStaticAddresses",
+    "GatewayOptionalAddressValue",
+    "GatewayInvalidParametersRef",
+    "GatewayHTTPListenerIsolation",
+    "GatewayInvalidTLSBackendConfiguration",
+    "GatewayTLSBackendClientCertificate",
+    "GatewayFrontendClientCertificateValidation",
+    "GatewayFrontendClientCertificateValidationInsecureFallback",
+    "GatewayFrontendInvalidDefaultClientCertificateValidation",
+    "GatewayInvalidFrontendClientCertificateValidation",
     "HTTPRouteSimpleSameNamespace",
     "HTTPRouteCrossNamespace",
     "HTTPRouteExactPathMatching",
@@ -22,6 +45,7 @@ const COVERED: [&str; 55] = [
     "HTTPRouteHTTPSListener",
     "HTTPRouteHTTPSListenerDetectMisdirectedRequests",
     "HTTPRouteMultipleGateways",
+    "HTTPRouteDisallowedKind",
     "HTTPRouteInvalidCrossNamespaceParentRef",
     "HTTPRouteInvalidParentRefNotMatchingSectionName",
     "HTTPRouteInvalidParentRefNotMatchingListenerPort",
@@ -58,10 +82,14 @@ const COVERED: [&str; 55] = [
     "HTTPRouteRequestPercentageMirror",
     "HTTPRouteTimeoutRequest",
     "HTTPRouteTimeoutBackendRequest",
+    "HTTPRouteRetry",
     "HTTPRouteRetryConnectionError",
+    "HTTPRouteRetryWithRequestTimeout",
+    "HTTPRouteRetryWithBackendTimeout",
     "HTTPRouteBackendProtocolH2C",
     "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteNamedRule",
+    "HTTPRouteCORS",
 ];
 
 /// The tests of the same parts that have no case, each with the reason.

@@ -1,6 +1,7 @@
 //! From what a case says about objects to what configd takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -108,7 +109,7 @@ impl Generations {
         }
         Ok(Object {
             key: Some(identity.key()),
-            uid: name.to_owned(),
+            uid: uid(name),
             generation: self.next(name, content.get("spec").unwrap_or(&Value::Null)),
             created_at_unix_s: created,
             content: Value::Object(content).to_string().into(),
@@ -125,6 +126,13 @@ impl Generations {
         self.0.insert(name.to_owned(), (spec.clone(), generation));
         generation
     }
+}
+
+/// As stable as the name, and as short as a real one.
+fn uid(name: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 /// What every case has: the class, its namespaces, and Services with EndpointSlices.
