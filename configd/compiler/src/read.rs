@@ -101,18 +101,22 @@ pub(crate) fn read(
         }
         (GATEWAY_GROUP, "BackendTLSPolicy") => {
             let object: Strict<BackendTlsPolicySpec> = typed(json)?;
+            checked(&object, rules::backend_tls_policy)?;
             Known::BackendTlsPolicy(object.spec)
         }
         (EXPERIMENTAL_GROUP, "XBackend") => {
             let object: Strict<XBackendSpec> = typed(json)?;
+            checked(&object, rules::x_backend)?;
             Known::XBackend(object.spec)
         }
         (EXPERIMENTAL_GROUP, _) => {
             let object: Strict<TrafficPolicySpec> = typed(json)?;
+            checked(&object, rules::traffic_policy)?;
             Known::TrafficPolicy(object.spec)
         }
         (OWN_GROUP, _) => {
             let object: Strict<BackendPolicySpec> = typed(json)?;
+            checked(&object, rules::backend_policy)?;
             Known::BackendPolicy(object.spec)
         }
         (MULTICLUSTER_GROUP, _) => Known::ServiceImport(ServicePorts::of_import(typed(json)?)),

@@ -1,7 +1,13 @@
 //! The rules that Kubernetes checks beyond the types of fields: bounds, patterns and CEL rules of v1.7.
 
+mod backend_policy;
+mod backend_tls;
 mod http_filter;
 mod http_route;
+mod policy_targets;
+mod session;
+mod traffic_policy;
+mod x_backend;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +17,11 @@ use crate::api::gateway::{GatewayClassSpec, GatewaySpec, Listener};
 use crate::api::reference_grant::ReferenceGrantSpec;
 use crate::read::InvalidField;
 
+pub(crate) use backend_policy::backend_policy;
+pub(crate) use backend_tls::backend_tls_policy;
 pub(crate) use http_route::http_route;
+pub(crate) use traffic_policy::traffic_policy;
+pub(crate) use x_backend::x_backend;
 
 /// Fields of one object that break a rule.
 #[derive(Debug, Default)]

@@ -49,7 +49,10 @@ pub(crate) fn security(objects: &Objects, backend: &Parsed<XBackendSpec>) -> Opt
         return None;
     }
     let key = &backend.key;
-    let validation = object.validation.as_ref()?;
+    let Some(validation) = &object.validation else {
+        let message = "tls.validation: it says nobody to trust; set it".to_owned();
+        return Some(Validated::broken(key, ("Invalid", message)));
+    };
     let mut validated = tls::of_validation(objects, key, "tls.validation", validation);
     add_client_certificate(objects, backend, object, &mut validated);
     Some(validated)

@@ -76,7 +76,7 @@ proptest! {
 
     #[test]
     fn backends_follow_their_objects_and_policies_step_by_step(
-        edits in vec(generate::backend_edit(), 0..30),
+        edits in vec(generate::backend_edit(), 0..20),
     ) {
         let settings = generate::settings(false);
         let mut compiler = Compiler::new(settings.clone());

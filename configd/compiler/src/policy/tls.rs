@@ -127,7 +127,8 @@ impl Validated {
         }
     }
 
-    fn broken(key: &ObjectKey, problem: Problem) -> Self {
+    /// Lets all requests fail from the start.
+    pub(crate) fn broken(key: &ObjectKey, problem: Problem) -> Self {
         let mut broken = Self {
             security: Security::Plain,
             parts: vec![],
