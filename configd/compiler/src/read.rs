@@ -93,10 +93,12 @@ pub(crate) fn read(
         }
         (GATEWAY_GROUP, "ListenerSet") => {
             let object: Strict<ListenerSetSpec> = typed(json)?;
+            checked(&object, rules::listener_set)?;
             Known::ListenerSet(object.spec)
         }
         (GATEWAY_GROUP, "GRPCRoute") => {
             let object: Strict<GrpcRouteSpec> = typed(json)?;
+            checked(&object, rules::grpc_route)?;
             Known::GrpcRoute(object.spec)
         }
         (GATEWAY_GROUP, "BackendTLSPolicy") => {

@@ -1,26 +1,32 @@
 //! The rules that Kubernetes checks beyond the types of fields: bounds, patterns and CEL rules of v1.7.
 
-mod backend_policy;
-mod backend_tls;
+mod backend_tls_policy;
+mod cors;
+mod external_auth;
+mod gateway;
+mod grpc_route;
 mod http_filter;
 mod http_route;
-mod policy_targets;
+mod listener;
+mod policy;
 mod session;
-mod traffic_policy;
 mod x_backend;
 
 use std::collections::BTreeSet;
 
 use tidegate_ir::Hostname;
 
-use crate::api::gateway::{GatewayClassSpec, GatewaySpec, Listener};
+use crate::api::gateway::GatewayClassSpec;
 use crate::api::reference_grant::ReferenceGrantSpec;
+use crate::duration;
 use crate::read::InvalidField;
 
-pub(crate) use backend_policy::backend_policy;
-pub(crate) use backend_tls::backend_tls_policy;
+pub(crate) use backend_tls_policy::backend_tls_policy;
+pub(crate) use gateway::gateway;
+pub(crate) use grpc_route::grpc_route;
 pub(crate) use http_route::http_route;
-pub(crate) use traffic_policy::traffic_policy;
+pub(crate) use listener::listener_set;
+pub(crate) use policy::{backend_policy, traffic_policy};
 pub(crate) use x_backend::x_backend;
 
 /// Fields of one object that break a rule.
@@ -81,6 +87,47 @@ impl Violations {
         self.add(path, message);
     }
 
+    fn duration(&mut self, path: &str, text: &str) -> Option<u64> {
+        let ms = duration::parse_ms(text);
+        let message = format!("{text:?} is not a duration; write one such as 500ms, 10s or 1h30m");
+        self.require(ms.is_some(), path, &message);
+        ms
+    }
+
+    fn weight(&mut self, field: &str, weight: i64) {
+        let good = (0..=1_000_000).contains(&weight);
+        let message = "a weight is a number from 0 to 1000000";
+        self.require(good, &format!("{field}.weight"), message);
+    }
+
+    fn number(&mut self, path: &str, number: Option<i64>, least: i64, most: i64) {
+        let good = number.is_none_or(|number| (least..=most).contains(&number));
+        let message = format!("it is a number from {least} to {most}");
+        self.require(good, path, &message);
+    }
+
+    /// The name of a rule, which is unique inside its route.
+    fn rule_name<'n>(&mut self, field: &str, name: Option<&'n str>, names: &mut BTreeSet<&'n str>) {
+        let Some(name) = name else { return };
+        let path = format!("{field}.name");
+        self.section_name(&path, name);
+        let message = format!("another rule is also named {name}; names are unique");
+        self.require(names.insert(name), &path, &message);
+    }
+
+    /// `type` names the one field that is set, of those with their types and names.
+    fn one_of_type(&mut self, path: &str, type_: &str, fields: &[(&str, &str, bool)]) {
+        for (needed_by, field, is_set) in fields {
+            if *is_set && type_ != *needed_by {
+                let message = format!("{field} belongs to type {needed_by}, but type is {type_}");
+                self.add(format!("{path}.{field}"), message);
+            }
+            if !is_set && type_ == *needed_by {
+                self.add(path, format!("type {needed_by} needs the field {field}"));
+            }
+        }
+    }
+
     fn precise_hostname(&mut self, path: &str, text: &str) {
         self.require(!text.starts_with('*'), path, "a wildcard cannot stand here");
         if !text.starts_with('*') {
@@ -108,106 +155,6 @@ pub(crate) fn gateway_class(spec: &GatewayClassSpec) -> Vec<InvalidField> {
     let good = is_dns_subdomain(domain) && !path.is_empty();
     violations.require(good, "spec.controllerName", message);
     violations.0
-}
-
-pub(crate) fn gateway(spec: &GatewaySpec) -> Vec<InvalidField> {
-    let mut violations = Violations::default();
-    violations.name("spec.gatewayClassName", &spec.gateway_class_name);
-    violations.length("spec.listeners", &spec.listeners, 1, 64);
-    violations.length("spec.addresses", &spec.addresses, 0, 16);
-    let mut names = BTreeSet::new();
-    for (index, item) in spec.listeners.iter().enumerate() {
-        let field = format!("spec.listeners[{index}]");
-        if !names.insert(item.name.as_str()) {
-            let message = format!(
-                "another listener is also named {}; names are unique",
-                item.name
-            );
-            violations.add(format!("{field}.name"), message);
-        }
-        listener(&mut violations, &field, item);
-    }
-    let mut addresses = BTreeSet::new();
-    for (index, address) in spec.addresses.iter().enumerate() {
-        let field = format!("spec.addresses[{index}].value");
-        if address.value.is_empty() {
-            continue;
-        }
-        if !addresses.insert((address.type_.as_str(), address.value.as_str())) {
-            violations.add(&field, "the address stands here twice");
-        }
-        let is_ip = address.value.parse::<std::net::IpAddr>().is_ok();
-        match address.type_.as_str() {
-            "IPAddress" => violations.require(is_ip, &field, "it is not an IP address"),
-            "Hostname" => violations.hostname(&field, &address.value),
-            _ => {}
-        }
-    }
-    violations.0
-}
-
-fn listener(violations: &mut Violations, field: &str, listener: &Listener) {
-    violations.section_name(&format!("{field}.name"), &listener.name);
-    violations.port(&format!("{field}.port"), listener.port);
-    let protocol = listener.protocol.as_str();
-    let good = (1..=255).contains(&protocol.len());
-    violations.require(
-        good,
-        &format!("{field}.protocol"),
-        "it has 1 to 255 characters",
-    );
-    let hostname = listener.hostname.as_deref().unwrap_or_default();
-    if !hostname.is_empty() {
-        let path = format!("{field}.hostname");
-        let layer4 = matches!(protocol, "TCP" | "UDP");
-        violations.require(
-            !layer4,
-            &path,
-            "a TCP or UDP listener has no hostname; remove it",
-        );
-        violations.hostname(&path, hostname);
-    }
-    if let Some(tls) = &listener.tls {
-        let path = format!("{field}.tls");
-        let plain = matches!(protocol, "HTTP" | "TCP" | "UDP");
-        let message = "HTTP, TCP and UDP listeners have no tls; remove it, or use HTTPS or TLS";
-        violations.require(!plain, &path, message);
-        let mode = tls.mode.as_deref().unwrap_or("Terminate");
-        let known = matches!(mode, "Terminate" | "Passthrough");
-        violations.require(
-            known,
-            &format!("{path}.mode"),
-            "it must be Terminate or Passthrough",
-        );
-        if protocol == "HTTPS" {
-            let message = "an HTTPS listener ends TLS; use Terminate";
-            violations.require(mode == "Terminate", &format!("{path}.mode"), message);
-        }
-        let empty = tls.certificate_refs.is_empty() && tls.options.is_empty();
-        let message = "mode Terminate needs certificateRefs";
-        violations.require(mode != "Terminate" || !empty, &path, message);
-        violations.length(
-            &format!("{path}.certificateRefs"),
-            &tls.certificate_refs,
-            0,
-            64,
-        );
-        for (index, reference) in tls.certificate_refs.iter().enumerate() {
-            violations.name(
-                &format!("{path}.certificateRefs[{index}].name"),
-                &reference.name,
-            );
-        }
-    }
-    let allowed = listener.allowed_routes.as_ref();
-    let from = allowed.and_then(|allowed| allowed.namespaces.as_ref()?.from.as_deref());
-    let known = from.is_none_or(|from| matches!(from, "All" | "Selector" | "Same" | "None"));
-    let path = format!("{field}.allowedRoutes.namespaces.from");
-    violations.require(known, &path, "it must be All, Selector, Same or None");
-    let kinds = allowed
-        .and_then(|allowed| allowed.kinds.as_deref())
-        .unwrap_or_default();
-    violations.length(&format!("{field}.allowedRoutes.kinds"), kinds, 0, 8);
 }
 
 pub(crate) fn reference_grant(spec: &ReferenceGrantSpec) -> Vec<InvalidField> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Violations;
+use super::cors::cors;
+use super::external_auth::external_auth;
 use super::http_route::{service_port, token};
 use crate::api::http_filter::{
     HttpHeaderFilter, HttpPathModifier, HttpRequestMirrorFilter, HttpRouteFilter,
@@ -20,7 +22,7 @@ pub(super) fn filters(
     for (index, filter) in filters.iter().enumerate() {
         let path = format!("{field}.filters[{index}]");
         let type_ = filter.type_.as_str();
-        let may_repeat = matches!(type_, "RequestMirror" | "ExtensionRef");
+        let may_repeat = matches!(type_, "RequestMirror" | "ExternalAuth" | "ExtensionRef");
         let message = format!("filter {type_} can stand here once only; join the two");
         violations.require(may_repeat || once.insert(type_), &path, &message);
         filter_fields(violations, &path, filter);
@@ -87,17 +89,12 @@ fn filter_fields(violations: &mut Violations, path: &str, filter: &HttpRouteFilt
             filter.extension_ref.is_some(),
         ),
     ];
-    for (type_, field, is_set) in fields {
-        if is_set && filter.type_ != type_ {
-            let message = format!(
-                "{field} belongs to type {type_}, but type is {}",
-                filter.type_
-            );
-            violations.add(format!("{path}.{field}"), message);
-        }
-        if !is_set && filter.type_ == type_ {
-            violations.add(path, format!("type {type_} needs the field {field}"));
-        }
+    violations.one_of_type(path, &filter.type_, &fields);
+    if let Some(own) = &filter.cors {
+        cors(violations, &format!("{path}.cors"), own);
+    }
+    if let Some(auth) = &filter.external_auth {
+        external_auth(violations, &format!("{path}.externalAuth"), auth);
     }
     let edits = [
         ("requestHeaderModifier", &filter.request_header_modifier),
@@ -125,7 +122,7 @@ fn filter_fields(violations: &mut Violations, path: &str, filter: &HttpRouteFilt
 }
 
 /// One header cannot be changed in two ways.
-fn header_filter(violations: &mut Violations, path: &str, filter: &HttpHeaderFilter) {
+pub(super) fn header_filter(violations: &mut Violations, path: &str, filter: &HttpHeaderFilter) {
     let mut known = BTreeSet::new();
     let set = filter
         .set
@@ -161,7 +158,11 @@ fn header_filter(violations: &mut Violations, path: &str, filter: &HttpHeaderFil
     }
 }
 
-fn mirror_filter(violations: &mut Violations, path: &str, mirror: &HttpRequestMirrorFilter) {
+pub(super) fn mirror_filter(
+    violations: &mut Violations,
+    path: &str,
+    mirror: &HttpRequestMirrorFilter,
+) {
     let both = mirror.percent.is_some() && mirror.fraction.is_some();
     violations.require(
         !both,

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::Violations;
 use super::http_filter::filters;
+use super::session::session;
 use crate::api::GATEWAY_GROUP;
 use crate::api::http_route::{
-    HttpBackendRef, HttpPathMatch, HttpRouteMatch, HttpRouteRule, HttpRouteSpec, HttpValueMatch,
+    HttpBackendRef, HttpPathMatch, HttpRouteMatch, HttpRouteRetry, HttpRouteRule, HttpRouteSpec,
+    HttpValueMatch,
 };
 use crate::api::meta::ParentReference;
-use crate::duration;
 use crate::read::InvalidField;
 
 pub(crate) fn http_route(spec: &HttpRouteSpec) -> Vec<InvalidField> {
@@ -27,19 +28,14 @@ pub(crate) fn http_route(spec: &HttpRouteSpec) -> Vec<InvalidField> {
     let mut names = BTreeSet::new();
     for (index, item) in spec.rules.iter().enumerate() {
         let field = format!("spec.rules[{index}]");
-        if let Some(name) = &item.name {
-            let path = format!("{field}.name");
-            violations.section_name(&path, name);
-            let message = format!("another rule is also named {name}; names are unique");
-            violations.require(names.insert(name), &path, &message);
-        }
+        violations.rule_name(&field, item.name.as_deref(), &mut names);
         rule(&mut violations, &field, item);
     }
     violations.0
 }
 
 /// Parents of one object must be told apart by section or port.
-fn parent_refs(violations: &mut Violations, parents: &[ParentReference]) {
+pub(super) fn parent_refs(violations: &mut Violations, parents: &[ParentReference]) {
     let same = |a: &ParentReference, b: &ParentReference| {
         (&a.group, &a.kind, &a.namespace, &a.name) == (&b.group, &b.kind, &b.namespace, &b.name)
     };
@@ -93,6 +89,31 @@ fn rule(violations: &mut Violations, field: &str, rule: &HttpRouteRule) {
         filters(violations, &field, &backend.filters, rule);
     }
     timeouts(violations, field, rule);
+    if let Some(own) = &rule.retry {
+        retry(violations, &format!("{field}.retry"), own);
+    }
+    if let Some(persistence) = &rule.session_persistence {
+        session(
+            violations,
+            &format!("{field}.sessionPersistence"),
+            persistence,
+        );
+    }
+}
+
+fn retry(violations: &mut Violations, field: &str, retry: &HttpRouteRetry) {
+    violations.number(
+        &format!("{field}.attempts"),
+        retry.attempts,
+        0,
+        i64::from(i32::MAX),
+    );
+    for (index, code) in retry.codes.iter().enumerate() {
+        violations.number(&format!("{field}.codes[{index}]"), Some(*code), 400, 599);
+    }
+    if let Some(backoff) = &retry.backoff {
+        violations.duration(&format!("{field}.backoff"), backoff);
+    }
 }
 
 fn timeouts(violations: &mut Violations, field: &str, rule: &HttpRouteRule) {
@@ -101,10 +122,7 @@ fn timeouts(violations: &mut Violations, field: &str, rule: &HttpRouteRule) {
     };
     let mut read = |name: &str, text: &Option<String>| {
         let text = text.as_deref()?;
-        let ms = duration::parse_ms(text);
-        let message = format!("{text:?} is not a duration; write one such as 500ms, 10s or 1h30m");
-        violations.require(ms.is_some(), &format!("{field}.timeouts.{name}"), &message);
-        ms
+        violations.duration(&format!("{field}.timeouts.{name}"), text)
     };
     let request = read("request", &timeouts.request);
     let backend_request = read("backendRequest", &timeouts.backend_request);
@@ -160,7 +178,7 @@ fn absolute_path(violations: &mut Violations, field: &str, value: &str) {
     );
 }
 
-fn has_only_path_characters(mut bytes: &[u8]) -> bool {
+pub(super) fn has_only_path_characters(mut bytes: &[u8]) -> bool {
     while let [first, rest @ ..] = bytes {
         bytes = match (first, rest) {
             (b'%', [high, low, rest @ ..])
@@ -180,7 +198,7 @@ fn has_only_path_characters(mut bytes: &[u8]) -> bool {
     true
 }
 
-fn value_matches(violations: &mut Violations, field: &str, matches: &[HttpValueMatch]) {
+pub(super) fn value_matches(violations: &mut Violations, field: &str, matches: &[HttpValueMatch]) {
     for (index, item) in matches.iter().enumerate() {
         token(violations, &format!("{field}[{index}].name"), &item.name);
         let good = (1..=4096).contains(&item.value.len());
@@ -204,12 +222,7 @@ pub(super) fn token(violations: &mut Violations, path: &str, name: &str) {
 
 fn backend_ref(violations: &mut Violations, field: &str, backend: &HttpBackendRef) {
     violations.name(&format!("{field}.name"), &backend.name);
-    let weight = (0..=1_000_000).contains(&backend.weight);
-    violations.require(
-        weight,
-        &format!("{field}.weight"),
-        "a weight is a number from 0 to 1000000",
-    );
+    violations.weight(field, backend.weight);
     service_port(
         violations,
         field,
