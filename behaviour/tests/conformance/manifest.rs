@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 
 /// The tests of the official suite for Gateways, ListenerSets, HTTPRoutes, GRPCRoutes and
 /// BackendTLSPolicies, by their short names; each has a case of that name.
-const COVERED: [&str; 83] = [
+const COVERED: [&str; 111] = [
     "GatewayClassObservedGenerationBump",
     "GatewayObservedGenerationBump",
     "GatewayModifyListeners",
@@ -30,6 +30,19 @@ const COVERED: [&str; 83] = [
     "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayFrontendInvalidDefaultClientCertificateValidation",
     "GatewayInvalidFrontendClientCertificateValidation",
+    "ListenerSetDefaultNotAllowed",
+    "ListenerSetAllowedNamespaceNone",
+    "ListenerSetAllowedNamespaceSame",
+    "ListenerSetAllowedNamespaceSelector",
+    "ListenerSetAllowedRoutesNamespaces",
+    "ListenerSetAllowedRoutesSupportedKinds",
+    "ListenerSetHTTPRouting",
+    "ListenerSetHostnameConflict",
+    "ListenerSetProtocolConflict",
+    "ListenerSetReferenceGrant",
+    "ListenerSetDualParentRefIndependence",
+    "ListenerSetGatewayParentSectionNameNotFound",
+    "ListenerSetRouteStatusScopedToParentRef",
     "HTTPRouteSimpleSameNamespace",
     "HTTPRouteCrossNamespace",
     "HTTPRouteExactPathMatching",
@@ -90,6 +103,21 @@ const COVERED: [&str; 83] = [
     "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteNamedRule",
     "HTTPRouteCORS",
+    "GRPCExactMethodMatching",
+    "GRPCRouteHeaderMatching",
+    "GRPCRouteListenerHostnameMatching",
+    "GRPCRouteMultipleGateways",
+    "GRPCRouteMultipleRoutesAttachmentSameHostnameIntersection",
+    "GRPCRouteNamedRule",
+    "GRPCRouteRequestHeaderModifier",
+    "GRPCRouteWeight",
+    "BackendTLSPolicy",
+    "BackendTLSPolicyConflictResolution",
+    "BackendTLSPolicyGRPCRoute",
+    "BackendTLSPolicyInvalidCACertificateRef",
+    "BackendTLSPolicyInvalidKind",
+    "BackendTLSPolicyObservedGenerationBump",
+    "BackendTLSPolicySANValidation",
 ];
 
 /// The tests of the same parts that have no case, each with the reason.
