@@ -43,7 +43,11 @@ pub(crate) fn finish_server_span(span: &Span, record: &Record, status: StatusCod
         let route = format!("{}/{}", rule.route, rule.label);
         span.record("http.route", route.as_str());
     }
-    if let Some(reason) = record.reason {
+    // A preflight that was answered is no error.
+    if let Some(reason) = record
+        .reason
+        .filter(|_| !status.is_success() || record.grpc)
+    {
         span.record("error.type", reason);
     }
     if status.is_server_error() {

@@ -1,11 +1,13 @@
 //! Attempts at a backend: which endpoint, by which connection, and what is tried again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tidegate_ir::SessionPersistence;
 use tracing::Instrument as _;
 
 use crate::error::ProxyError;
@@ -71,22 +73,29 @@ impl Attempts<'_> {
         let terms = terms.or(self.upstream.backend.session.as_ref());
         match terms {
             None => self.choose(None, head, body, exchange).await,
-            Some(terms) => {
-                let session = Session::of(terms, self.upstream, &head.headers, self.shared);
-                let pinned = session.pinned();
-                let mut answer = self.choose(pinned, head, body, exchange).await?;
-                if let Some(address) = exchange.record.endpoint {
-                    let headers = answer.response.headers_mut();
-                    session.tell(
-                        self.upstream,
-                        address,
-                        self.forwarding.connection.tls,
-                        headers,
-                    );
-                }
-                Ok(answer)
-            }
+            Some(terms) => Box::pin(self.in_session(terms, head, body, exchange)).await,
         }
+    }
+
+    /// At the endpoint of the client's session where it has one, and tells the client which one it was.
+    async fn in_session(
+        &self,
+        terms: &SessionPersistence,
+        head: Head,
+        body: RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, ProxyError> {
+        let session = Session::of(terms, self.upstream, &head.headers, self.shared);
+        let pinned = session.pinned();
+        let mut answer = self.choose(pinned, head, body, exchange).await?;
+        if let Some(address) = exchange.record.endpoint {
+            let (tls, headers) = (
+                self.forwarding.connection.tls,
+                answer.response.headers_mut(),
+            );
+            session.tell(self.upstream, address, tls, headers);
+        }
+        Ok(answer)
     }
 
     async fn choose(
@@ -186,15 +195,8 @@ impl Attempts<'_> {
         replay: &Replay,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
-        let attempt = self
-            .connect(endpoint, false)
-            .await
-            .map_err(|error| Failure {
-                unseen: is_before_sending(&error) || matches!(error, ProxyError::BackendTimeout),
-                error,
-                unsent: None,
-                closed: false,
-            })?;
+        let connected = self.connect(endpoint, false).await;
+        let attempt = connected.map_err(Failure::of_connection)?;
         self.send(attempt, head.clone(), replay.body(), exchange)
             .await
     }
@@ -224,17 +226,19 @@ impl Attempts<'_> {
             }
             (None, _) => return Err(failure),
         };
+        Box::pin(self.send_afresh(&endpoint, again, exchange)).await
+    }
+
+    async fn send_afresh(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        request: Request<RequestBody>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
         exchange.record.retries += 1;
-        let attempt = self
-            .connect(&endpoint, true)
-            .await
-            .map_err(|error| Failure {
-                unseen: is_before_sending(&error),
-                error,
-                unsent: None,
-                closed: false,
-            })?;
-        self.send_by(attempt, again, exchange).await
+        let connected = self.connect(endpoint, true).await;
+        let attempt = connected.map_err(Failure::of_connection)?;
+        self.send_by(attempt, request, exchange).await
     }
 }
 
@@ -248,7 +252,7 @@ impl Attempts<'_> {
         let deadline = timeout.map(|ms| started + Duration::from_millis(ms));
         let protocol = self.upstream.backend.protocol;
         let pool = &forwarding.thread.pool;
-        let connecting = pool.connect(endpoint.address, protocol, transport, fresh);
+        let connecting = pin!(pool.connect(endpoint.address, protocol, transport, fresh));
         let connected = within(deadline, connecting).await.flatten();
         if connected.is_err() {
             self.upstream.report(endpoint, true);
@@ -277,10 +281,10 @@ impl Attempts<'_> {
         } = attempt;
         let sent = if self.forwarding.thread.traces {
             let span = traces::client_span(&exchange.record, request.headers_mut());
-            let sending = lease.send(request).instrument(span);
-            Box::pin(within(deadline, sending)).await
+            let sending = Box::pin(lease.send(request).instrument(span));
+            within(deadline, sending).await
         } else {
-            within(deadline, lease.send(request)).await
+            within(deadline, pin!(lease.send(request))).await
         };
         exchange.record.upstream = Some(started.elapsed());
         // A request whose client broke it off says nothing about the endpoint.
@@ -312,6 +316,17 @@ impl Attempts<'_> {
 }
 
 impl Failure {
+    /// Nothing was sent. An attempt that ran out of time counts among these: it was still connecting.
+    fn of_connection(error: ProxyError) -> Self {
+        let timed_out = matches!(error, ProxyError::BackendTimeout);
+        Self {
+            unseen: is_before_sending(&error) || timed_out,
+            error,
+            unsent: None,
+            closed: false,
+        }
+    }
+
     /// Whether the request may be repeated at the same endpoint, by a new connection.
     fn may_repeat(&self, method: &Method) -> bool {
         self.unseen || (self.closed && method.is_idempotent())
@@ -323,7 +338,10 @@ impl Failure {
     }
 }
 
-async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output, ProxyError> {
+async fn within<F>(deadline: Option<Instant>, future: F) -> Result<F::Output, ProxyError>
+where
+    F: Future + Unpin,
+{
     match deadline {
         Some(at) => {
             let output = tokio::time::timeout_at(at.into(), future).await;

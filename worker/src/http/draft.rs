@@ -15,6 +15,7 @@ use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::exchange::Exchange;
 use crate::http::filter::{self, Changes};
 use crate::http::forward::{Forwarding, Head};
+use crate::http::stack::Connection;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -39,7 +40,7 @@ impl<'f> Draft<'f> {
         filter::remove_hop_by_hop(&mut headers);
         headers.remove(header::EXPECT);
         join_cookies(&mut headers);
-        set_forwarded(forwarding, host, &mut headers);
+        set_forwarded(forwarding.connection, host, &mut headers);
         Self {
             forwarding,
             method: request.method,
@@ -135,11 +136,16 @@ pub(crate) fn with_query(path: &str, query: Option<&str>) -> Result<PathAndQuery
 }
 
 /// Says who asked, and how. What a client claims about itself is replaced: nobody vouches for it.
-fn set_forwarded(forwarding: &Forwarding<'_>, host: Option<HeaderValue>, headers: &mut HeaderMap) {
-    let client = forwarding.connection.forwarded_for();
-    headers.insert(FORWARDED_FOR, client);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme));
-    if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host);
+pub(crate) fn set_forwarded(
+    connection: &Connection,
+    host: Option<HeaderValue>,
+    headers: &mut HeaderMap,
+) {
+    let scheme = HeaderValue::from_static(connection.scheme());
+    headers.insert(FORWARDED_FOR, connection.forwarded_for());
+    headers.insert(FORWARDED_PROTO, scheme);
+    match host {
+        Some(host) => drop(headers.insert(FORWARDED_HOST, host)),
+        None => drop(headers.remove(FORWARDED_HOST)),
     }
 }

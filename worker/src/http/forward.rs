@@ -1,5 +1,6 @@
 //! Forwarding: filters, the choice of an endpoint, the attempts, and the way back.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,7 +100,7 @@ pub(crate) async fn forward(
         upstream,
         shared: forwarding.shares(),
     };
-    let trying = attempts.run(head, body, exchange);
+    let trying = pin!(attempts.run(head, body, exchange));
     let answer = match deadline {
         Some(at) => tokio::time::timeout_at(at.into(), trying)
             .await

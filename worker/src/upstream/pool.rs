@@ -140,11 +140,14 @@ impl Pool {
                 break (unused, true);
             }
             match gate.map(Gate::open) {
-                None => break (self.open_h1(place, transport, None).await?, false),
+                None => break (Box::pin(self.open_h1(place, transport, None)).await?, false),
                 Some(Some(opened)) => {
-                    break (self.open_h1(place, transport, Some(opened)).await?, false);
+                    break (
+                        Box::pin(self.open_h1(place, transport, Some(opened))).await?,
+                        false,
+                    );
                 }
-                Some(None) => self.wait(gate).await?,
+                Some(None) => Box::pin(self.wait(gate)).await?,
             }
         };
         Ok(Kind::H1 {
@@ -167,11 +170,13 @@ impl Pool {
                 return Ok(shared);
             }
             match transport.gate.map(Gate::open) {
-                None => return self.open_h2(place, transport, None).await,
-                Some(Some(opened)) => return self.open_h2(place, transport, Some(opened)).await,
+                None => return Box::pin(self.open_h2(place, transport, None)).await,
+                Some(Some(opened)) => {
+                    return Box::pin(self.open_h2(place, transport, Some(opened))).await;
+                }
                 Some(None) => match self.least_busy(place) {
                     Some(shared) => return Ok(shared),
-                    None => self.wait(transport.gate).await?,
+                    None => Box::pin(self.wait(transport.gate)).await?,
                 },
             }
         }

@@ -631,6 +631,12 @@ async fn a_listeners_server_decides_over_every_request_and_by_what_routes_match(
     let forward = Action::Forward(vec![weighted("alice", 1)]);
     let mut auth = over_http();
     auth.forward_body_max = Some(100);
+    if let AuthProtocol::Http {
+        allowed_headers, ..
+    } = &mut auth.protocol
+    {
+        allowed_headers.push("x-forwarded-for".into());
+    }
     let rules = vec![rule(vec![of_alice], forward), to("/", "rest")];
     let backends = vec![
         backend("alice", &[alice.address]),
@@ -645,7 +651,9 @@ async fn a_listeners_server_decides_over_every_request_and_by_what_routes_match(
     )
     .await;
     assert_eq!(answer.status(), 401);
-    let asked = request("POST", "h", "/").header("authorization", "good");
+    let asked = request("POST", "h", "/")
+        .header("authorization", "good")
+        .header("x-forwarded-for", "6.6.6.6");
     let answer = ask(&running, asked, "payload").await;
     assert_eq!(
         (answer.status().as_u16(), &answer.body()[..]),
@@ -655,6 +663,7 @@ async fn a_listeners_server_decides_over_every_request_and_by_what_routes_match(
         (&server.last().body[..], &alice.last().body[..]),
         (&b"payload"[..], &b"payload"[..])
     );
+    assert_eq!(server.last().headers["x-forwarded-for"], "127.0.0.1");
     assert_eq!((alice.last().host, rest.count()), ("h".to_owned(), 0));
     let client = Multiplexed::open(running.address("http")).await;
     assert_eq!(
