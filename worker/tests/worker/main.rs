@@ -18,5 +18,6 @@ mod protocols;
 mod redirects;
 mod reload;
 mod retries;
+mod secured;
 mod serving;
 mod sessions;
