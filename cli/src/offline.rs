@@ -83,7 +83,7 @@ impl Offline {
     /// Everything there is to say, from the files and from the compiler, in order.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let mut findings = self.contents.findings.clone();
-        for diagnostic in &self.compilation.diagnostics {
+        for diagnostic in self.compilation.diagnostics.keys() {
             let severity = match diagnostic.severity {
                 tidegate_compiler::Severity::Error => Severity::Error,
                 tidegate_compiler::Severity::Warning => Severity::Warning,

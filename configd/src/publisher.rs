@@ -184,7 +184,7 @@ impl Publisher {
             .iter()
             .map(|head| (head.pool.to_string(), head.version))
             .collect();
-        let empty = BTreeMap::new();
+        let empty = Arc::default();
         let gone = heads
             .keys()
             .filter(|pool| !compilation.pools.contains_key(*pool))

@@ -63,11 +63,11 @@ impl Statuses {
                 let since = since(&status, board, heads);
                 Entry { status, since }
             };
-            let statuses = compilation.statuses.into_iter().map(entry).collect();
+            let statuses = compilation.statuses.values().cloned().map(entry).collect();
             *board = Board {
                 revision,
                 statuses: Arc::new(statuses),
-                diagnostics: Arc::new(compilation.diagnostics),
+                diagnostics: Arc::new(compilation.diagnostics.keys().cloned().collect()),
             };
         });
     }
@@ -163,7 +163,7 @@ mod tests {
             status: Arc::new(status),
         };
         Compilation {
-            statuses: vec![status],
+            statuses: Arc::new(BTreeMap::from([(status.key.clone(), status)])),
             ..Compilation::default()
         }
     }

@@ -7,7 +7,6 @@ use tidegate_ir::{
     EncodedPart, Endpoint, EndpointSet, Part, RetryBudget, Security, SessionPersistence,
 };
 
-use crate::assembly::Totals;
 use crate::backend_object::{BackendObject, BackendPort};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -15,6 +14,7 @@ use crate::endpoints;
 use crate::objects::Objects;
 use crate::policy::tls::{self, Validated};
 use crate::policy::{PolicyKind, balancing, in_force, traffic};
+use crate::totals::Totals;
 use crate::{session, x_backend};
 
 /// The parts for all ports that routes use.
@@ -28,13 +28,13 @@ pub(crate) struct Backends {
 /// The parts for one port.
 #[derive(Debug)]
 pub(crate) struct BackendParts {
-    pub(crate) backend: EncodedPart,
+    backend: EncodedPart,
     /// `None` for a backend that the DNS leads to.
-    pub(crate) endpoints: Option<EncodedPart>,
+    endpoints: Option<EncodedPart>,
     /// Authorities and certificates for TLS.
-    pub(crate) others: Vec<EncodedPart>,
+    others: Vec<EncodedPart>,
     /// What is wrong with the endpoints.
-    findings: Vec<Diagnostic>,
+    pub(crate) findings: Vec<Diagnostic>,
 }
 
 impl Backends {
@@ -56,29 +56,27 @@ impl Backends {
         }
     }
 
-    /// Makes the parts that are used and missing, and drops those that are no longer used.
-    pub(crate) fn refresh(&mut self, objects: &Objects, totals: &mut Totals) {
+    /// Makes the parts that are used and missing, and drops those that are no longer used; returns the
+    /// ports that it looked at.
+    pub(crate) fn refresh(
+        &mut self,
+        objects: &Objects,
+        totals: &mut Totals,
+    ) -> BTreeSet<BackendPort> {
         let mut ports = totals.take_touched();
         ports.append(&mut self.stale);
-        for port in ports {
-            let parts = totals
-                .uses(&port)
-                .then(|| BackendParts::new(&port, objects));
+        for port in &ports {
+            let parts = totals.uses(port).then(|| BackendParts::new(port, objects));
             match parts.flatten() {
-                Some(parts) => drop(self.parts.insert(port, parts)),
-                None => drop(self.parts.remove(&port)),
+                Some(parts) => drop(self.parts.insert(port.clone(), parts)),
+                None => drop(self.parts.remove(port)),
             }
         }
+        ports
     }
 
     pub(crate) fn get(&self, port: &BackendPort) -> Option<&BackendParts> {
         self.parts.get(port)
-    }
-
-    /// What is wrong with the endpoints of all ports; once where a port is used in two ways.
-    pub(crate) fn findings(&self) -> BTreeSet<&Diagnostic> {
-        let parts = self.parts.values();
-        parts.flat_map(|parts| &parts.findings).collect()
     }
 }
 
@@ -93,6 +91,14 @@ struct Resolved {
 }
 
 impl BackendParts {
+    /// All parts.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &EncodedPart> {
+        let endpoints = self.endpoints.iter();
+        std::iter::once(&self.backend)
+            .chain(endpoints)
+            .chain(&self.others)
+    }
+
     /// `None` when the object has gone or changed since the reference was resolved.
     fn new(port: &BackendPort, objects: &Objects) -> Option<Self> {
         let resolved = match port.object.kind {

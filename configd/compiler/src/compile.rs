@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tidegate_ir::{EncodedPart, PartKey, RouteKind};
+use tidegate_ir::{ObjectName, PartKey, PartKind, RouteKind};
 
-use crate::assembly::{Assembly, Totals};
 use crate::backends::Backends;
 use crate::codes;
 use crate::competition;
@@ -16,10 +15,12 @@ use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, GatewayPlan, GatewayView};
 use crate::listener_set;
 use crate::objects::{Object, ObjectKey, Objects, Place};
+use crate::output::{Fixed, Output, Parts};
 use crate::policy::outcome::Outcomes;
 use crate::read::{InvalidField, read};
 use crate::route::{self, Dependency, RouteObject, RouteOutcome};
 use crate::status::ObjectStatus;
+use crate::totals::Totals;
 
 /// What the compiler has to know besides the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +45,15 @@ pub enum Pooling {
     PerGateway,
 }
 
-/// All that comes out of one compilation.
+/// All that comes out of one compilation; cheap to clone, and cheap to make if the one before was dropped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Compilation {
     /// The snapshot of each pool, closed under references.
-    pub pools: BTreeMap<String, BTreeMap<PartKey, EncodedPart>>,
-    /// Statuses of our objects, ordered by key.
-    pub statuses: Vec<ObjectStatus>,
-    /// Findings, ordered by key and field.
-    pub diagnostics: Vec<Diagnostic>,
+    pub pools: BTreeMap<String, Arc<Parts>>,
+    /// Statuses of our objects.
+    pub statuses: Arc<BTreeMap<ObjectKey, ObjectStatus>>,
+    /// Findings, ordered by key and field, with how often each was made.
+    pub diagnostics: Arc<BTreeMap<Diagnostic, usize>>,
 }
 
 /// Compiles a set of objects at once; those that break their schema become findings.
@@ -70,9 +71,9 @@ pub fn compile(objects: impl IntoIterator<Item = Object>, settings: &Settings) -
         let code = &codes::UNREADABLE;
         let invalid = invalid.into_iter();
         let findings = invalid.map(|field| Diagnostic::new(&key, field.path, code, field.message));
-        compilation.diagnostics.extend(findings);
+        let all = Arc::make_mut(&mut compilation.diagnostics);
+        all.extend(findings.map(|finding| (finding, 1)));
     }
-    compilation.diagnostics.sort();
     compilation
 }
 
@@ -92,7 +93,11 @@ pub struct Compiler {
     totals: Totals,
     backends: Backends,
     outcomes: Outcomes,
-    gateway_parts: BTreeMap<PartKey, EncodedPart>,
+    output: Output,
+    /// Findings about names that two sources use, by the route that gives way.
+    clashes: BTreeMap<(RouteKind, Place, Arc<str>), Diagnostic>,
+    /// Sources of routes, with their number.
+    sources: BTreeMap<Arc<str>, usize>,
     /// What has changed since.
     changed_routes: BTreeSet<RoutePlace>,
     changed: BTreeSet<Dependency>,
@@ -110,7 +115,9 @@ impl Compiler {
             totals: Totals::default(),
             backends: Backends::default(),
             outcomes: Outcomes::default(),
-            gateway_parts: BTreeMap::new(),
+            output: Output::default(),
+            clashes: BTreeMap::new(),
+            sources: BTreeMap::new(),
             changed_routes: BTreeSet::new(),
             changed: BTreeSet::new(),
         }
@@ -139,20 +146,17 @@ impl Compiler {
 
     /// Compiles all objects: total, and equal for equal objects, in whatever order they came.
     pub fn compile(&mut self) -> Compilation {
-        let mut compilation = Compilation::default();
+        let mut fixed = Fixed::default();
         let controller_name = self.settings.controller_name.clone();
         for class in self.objects.classes.values() {
-            let diagnostics = &mut compilation.diagnostics;
-            let status = gateway::class_status(class, &controller_name, diagnostics);
-            compilation.statuses.extend(status);
+            let status = gateway::class_status(class, &controller_name, &mut fixed.findings);
+            fixed.add_statuses(status);
         }
         let gateways = self.plan_gateways();
-        self.report_foreign_gateways(&gateways, &mut compilation);
+        self.report_foreign_gateways(&gateways, &mut fixed.findings);
         self.compile_routes(&gateways);
-        self.assemble(&gateways, &mut compilation);
-        compilation.statuses.sort_by(|a, b| a.key.cmp(&b.key));
-        compilation.diagnostics.sort();
-        compilation
+        self.assemble(&gateways, fixed);
+        self.output.compilation()
     }
 
     /// The plans of our Gateways, older ones first where they compete for a name or a port.
@@ -172,7 +176,7 @@ impl Compiler {
     fn report_foreign_gateways(
         &self,
         gateways: &BTreeMap<Place, GatewayPlan>,
-        compilation: &mut Compilation,
+        findings: &mut Vec<Diagnostic>,
     ) {
         for set in self.objects.listener_sets.values() {
             let parent = listener_set::parent_of(set);
@@ -183,7 +187,7 @@ impl Compiler {
                 );
                 let code = &codes::SET_PARENT;
                 let finding = Diagnostic::new(&set.key, "spec.parentRef", code, message);
-                compilation.diagnostics.push(finding);
+                findings.push(finding);
             }
         }
         let foreign = self
@@ -199,9 +203,7 @@ impl Compiler {
                     format!("GatewayClass {name} does not exist; create it or correct the name");
                 let code = &codes::CLASS_NOT_FOUND;
                 let field = "spec.gatewayClassName";
-                compilation
-                    .diagnostics
-                    .push(Diagnostic::new(&gateway.key, field, code, message));
+                findings.push(Diagnostic::new(&gateway.key, field, code, message));
             }
         }
     }
@@ -245,58 +247,140 @@ impl Compiler {
             controller_name: &self.settings.controller_name,
             pool_of: &pool_of,
         };
+        let mut names = BTreeSet::new();
         for place in routes {
             let previous = self.routes.remove(&place);
             if let Some(previous) = &previous {
                 self.totals.subtract(previous);
+                let pools = previous.parts.keys().cloned();
+                names.extend(pools.map(|pool| (place.0, place.1.object.clone(), pool)));
             }
-            let Some(route) = route_at(&self.objects, &place) else {
-                continue;
-            };
-            let outcome = route::compile(surroundings, &route, previous.as_ref());
-            self.totals.add(&outcome);
-            self.routes.insert(place, outcome);
+            let route = route_at(&self.objects, &place);
+            let outcome =
+                route.map(|route| route::compile(surroundings, &route, previous.as_ref()));
+            if let Some(outcome) = &outcome {
+                self.totals.add(outcome);
+                let pools = outcome.parts.keys().cloned();
+                names.extend(pools.map(|pool| (place.0, place.1.object.clone(), pool)));
+            }
+            replace(&mut self.output, previous.as_ref(), outcome.as_ref());
+            count(
+                &mut self.sources,
+                &place.1.source,
+                previous.is_some(),
+                outcome.is_some(),
+            );
+            if let Some(outcome) = outcome {
+                self.routes.insert(place, outcome);
+            }
+        }
+        for (kind, object, pool) in names {
+            self.settle_name(kind, &object, &pool);
+        }
+        self.sources.retain(|_, routes| *routes > 0);
+    }
+
+    /// Of routes with one name in one pool, from different sources, the older one is served.
+    fn settle_name(&mut self, kind: RouteKind, object: &ObjectName, pool: &Arc<str>) {
+        let places = self.sources.keys().map(|source| {
+            let (source, object) = (source.clone(), object.clone());
+            (kind, Place { source, object })
+        });
+        let mut claims: Vec<_> = places
+            .filter_map(|place| {
+                let outcome = self.routes.get(&place)?;
+                let part = outcome.parts.get(pool)?;
+                Some((outcome.created_at_unix_s, &outcome.key, place, part))
+            })
+            .collect();
+        claims.sort_by_key(|(created, key, ..)| (*created, *key));
+        let key = PartKey::new(PartKind::Route, format!("{}/{object}", kind.object_kind()));
+        let part = claims.first().map(|(.., part)| *part);
+        self.output.set_route(pool, &key, part);
+        let message = "another source has an older route of this namespace and name in the same pool; rename one of them";
+        let losers: BTreeMap<RoutePlace, Diagnostic> = claims
+            .iter()
+            .skip(1)
+            .map(|(_, key, place, _)| {
+                let code = &codes::ROUTE_CLASH;
+                (
+                    place.clone(),
+                    Diagnostic::new(key, "metadata.name", code, message),
+                )
+            })
+            .collect();
+        for source in self.sources.keys() {
+            let object = object.clone();
+            let place = (
+                kind,
+                Place {
+                    source: source.clone(),
+                    object,
+                },
+                pool.clone(),
+            );
+            let loses = losers.get(&(place.0, place.1.clone()));
+            if let Some(before) = self.clashes.remove(&place) {
+                self.output.retract_findings(&[before]);
+            }
+            if let Some(finding) = loses {
+                self.output.add_findings(std::slice::from_ref(finding));
+                self.clashes.insert(place, finding.clone());
+            }
         }
     }
 
     /// Joins the outcomes.
-    fn assemble(&mut self, gateways: &BTreeMap<Place, GatewayPlan>, compilation: &mut Compilation) {
-        let mut assembly = Assembly::new(std::mem::take(&mut self.gateway_parts));
+    fn assemble(&mut self, gateways: &BTreeMap<Place, GatewayPlan>, mut fixed: Fixed) {
+        let mut needed = BTreeSet::new();
         for (place, plan) in gateways {
             let pool = self.settings.pooling.pool_of(place);
-            assembly.add_gateway(&pool, plan);
-            compilation.diagnostics.extend_from_slice(&plan.diagnostics);
-            let statuses = plan.statuses(self.totals.attached(place), &pool);
-            compilation.statuses.extend(statuses);
-        }
-        let needed = gateways.iter().flat_map(|(place, plan)| {
-            let pool = self.settings.pooling.pool_of(place);
+            fixed.add_gateway(&pool, plan, self.output.fixed());
+            fixed.findings.extend_from_slice(&plan.diagnostics);
+            fixed.add_statuses(plan.statuses(self.totals.attached(place), &pool));
             let served = plan.listeners.iter().filter(|plan| plan.view.served);
             let backends = served.flat_map(|plan| &plan.backends);
-            backends.map(move |backend| (pool.clone(), backend.clone()))
-        });
-        let needed = needed.collect();
-        self.totals.set_by_listeners(needed);
-        for outcome in self.routes.values() {
-            compilation.statuses.extend(outcome.status.clone());
-            compilation
-                .diagnostics
-                .extend_from_slice(&outcome.diagnostics);
+            needed.extend(backends.map(|backend| (pool.clone(), backend.clone())));
         }
-        assembly.add_routes(self.routes.values(), &mut compilation.diagnostics);
+        self.totals.set_by_listeners(needed);
         let controller = &self.settings.controller_name;
         let totals = &mut self.totals;
         self.outcomes.refresh(&self.objects, totals, controller);
         for outcome in self.outcomes.iter() {
-            let status = outcome.status.clone();
-            compilation.statuses.extend(status);
-            let diagnostics = &outcome.diagnostics;
-            compilation.diagnostics.extend_from_slice(diagnostics);
+            fixed.add_statuses(outcome.status.clone());
+            fixed.findings.extend_from_slice(&outcome.diagnostics);
         }
-        self.backends.refresh(&self.objects, &mut self.totals);
-        assembly.add_backends(&self.backends, &self.totals, &mut compilation.diagnostics);
-        (compilation.pools, self.gateway_parts) = assembly.finish();
+        let ports = self.backends.refresh(&self.objects, totals);
+        self.output.refresh_backends(&self.backends, totals, ports);
+        self.output.set_fixed(fixed);
     }
+}
+
+/// Puts what a route contributes in the place of what it did before.
+fn replace(output: &mut Output, before: Option<&RouteOutcome>, now: Option<&RouteOutcome>) {
+    let status =
+        |outcome: Option<&RouteOutcome>| outcome.and_then(|outcome| outcome.status.clone());
+    let key = now.or(before).map(|outcome| outcome.key.clone());
+    if let Some(key) = key
+        && status(before) != status(now)
+    {
+        output.set_status(&key, status(now).as_ref());
+    }
+    let findings = |outcome: Option<&RouteOutcome>| {
+        outcome
+            .map(|outcome| outcome.diagnostics.clone())
+            .unwrap_or_default()
+    };
+    let (before, now) = (findings(before), findings(now));
+    if before != now {
+        output.retract_findings(&before);
+        output.add_findings(&now);
+    }
+}
+
+fn count(sources: &mut BTreeMap<Arc<str>, usize>, source: &Arc<str>, was: bool, is: bool) {
+    let routes = sources.entry(source.clone()).or_default();
+    *routes = *routes + usize::from(is) - usize::from(was);
 }
 
 fn route_at<'a>(objects: &'a Objects, (kind, place): &RoutePlace) -> Option<RouteObject<'a>> {

@@ -5,7 +5,6 @@
 
 mod address;
 mod api;
-mod assembly;
 mod backend_object;
 mod backends;
 mod codes;
@@ -22,6 +21,7 @@ mod key_match;
 mod listener;
 mod listener_set;
 mod objects;
+mod output;
 mod policy;
 mod read;
 mod route;
@@ -31,6 +31,7 @@ mod service;
 mod session;
 mod status;
 mod tls;
+mod totals;
 mod trust;
 mod x_backend;
 
@@ -39,5 +40,6 @@ pub use compile::{Compilation, Compiler, Pooling, Settings, compile};
 pub use diagnostic::{Diagnostic, Severity};
 pub use features::SUPPORTED_FEATURES;
 pub use objects::{Object, ObjectKey, is_known};
+pub use output::Parts;
 pub use read::{InvalidField, validate};
 pub use status::ObjectStatus;

@@ -106,12 +106,12 @@ fn render(compilation: &Compilation) -> Value {
         });
         (pool.clone(), parts.collect::<BTreeMap<_, _>>())
     });
-    let statuses = compilation.statuses.iter().map(|status| {
+    let statuses = compilation.statuses.values().map(|status| {
         let mut value = (*status.status).clone();
         compact(&mut value);
         (named(&status.key), value)
     });
-    let diagnostics = compilation.diagnostics.iter().map(|diagnostic| {
+    let diagnostics = compilation.diagnostics.keys().map(|diagnostic| {
         format!(
             "{} {} {} {}: {}",
             diagnostic.code,

@@ -9,12 +9,12 @@ use super::PolicyKey;
 use super::status::PolicyStatus;
 use super::tls::Validated;
 use crate::api::GATEWAY_GROUP;
-use crate::assembly::Totals;
 use crate::backend_object::BackendObject;
 use crate::codes::{self, Code};
 use crate::diagnostic::Diagnostic;
 use crate::objects::{ObjectKey, Objects, Place};
 use crate::status::{Condition, ObjectStatus, conditions};
+use crate::totals::Totals;
 use crate::x_backend;
 
 /// The most entries of `status.ancestors` of an XBackend.

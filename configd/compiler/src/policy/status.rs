@@ -6,12 +6,12 @@ use super::outcome::{Outcome, ancestor, resolved_refs, status};
 use super::tls::{self, Problem, Validated};
 use super::{PolicyHead, PolicyKey, PolicyKind, section_of, winner};
 use crate::api::meta::PolicyTargetReference;
-use crate::assembly::Totals;
 use crate::backend_object::BackendObject;
 use crate::codes::{self, Code};
 use crate::diagnostic::Diagnostic;
 use crate::objects::{Objects, Place};
 use crate::status::Condition;
+use crate::totals::Totals;
 
 /// The most entries of `status.ancestors`.
 const ANCESTORS_MAX: usize = 16;
