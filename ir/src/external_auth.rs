@@ -31,7 +31,7 @@ pub enum AuthProtocol {
         path_prefix: Arc<str>,
         /// Headers that go along besides the usual ones, lower case.
         allowed_headers: Vec<Arc<str>>,
-        /// Headers of the answer that are set on the request, lower case; empty means all but framing.
+        /// Headers of the answer that are set on the request, lower case; empty means all but those of framing and body.
         allowed_response_headers: Vec<Arc<str>>,
     },
 }

@@ -77,7 +77,7 @@ pub enum CompiledAuthProtocol {
         path_prefix: Arc<str>,
         /// Headers that go along besides the usual ones.
         allowed_headers: Vec<HeaderName>,
-        /// Headers of the answer that are set on the request; empty means all but framing.
+        /// Headers of the answer that are set on the request; empty means all but those of framing and body.
         allowed_response_headers: Vec<HeaderName>,
     },
 }

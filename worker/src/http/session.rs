@@ -225,4 +225,24 @@ mod tests {
             .collect();
         assert_eq!(begun, [1, 2, 4]);
     }
+
+    #[test]
+    fn a_cookie_is_secure_over_tls_and_lasts_where_it_is_permanent() {
+        let terms = SessionPersistence {
+            name: "s".into(),
+            carrier: SessionCarrier::PermanentCookie,
+            absolute_timeout_ms: Some(1500),
+            path: "/x".into(),
+        };
+        let session = Session {
+            terms: &terms,
+            pinned: None,
+            others: vec![],
+            now_ms: 0,
+        };
+        let plain = "s=v; Path=/x; HttpOnly; SameSite=Strict; Max-Age=2";
+        assert_eq!(session.cookie("v", false), plain);
+        let secure = "s=v; Path=/x; HttpOnly; SameSite=Strict; Secure; Max-Age=2";
+        assert_eq!(session.cookie("v", true), secure);
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use tidegate_ir::{
-    Action, BackendProtocol, GrpcMethod, Match, Part, PathMatch, Route, RouteKind, Rule,
+    Action, BackendProtocol, GrpcMethod, Match, Part, PathMatch, Retry, Route, RouteKind, Rule,
     StringMatch, Target, Timeouts, WeightedBackend,
 };
 use tokio::sync::mpsc;
@@ -159,13 +159,25 @@ async fn trailers_and_statuses_of_backends_pass_through() {
 #[tokio::test]
 async fn messages_stream_both_ways_at_once() {
     let address = echoing().await;
-    let running = Running::serving(vec![to("/", "a")], vec![h2("a", address)]).await;
+    // What is kept for another attempt does not hold up the first.
+    let mut retried = to("/retried", "a");
+    retried.retry = Some(Retry {
+        attempts: 3,
+        codes: vec![503],
+        backoff_ms: 0,
+    });
+    let rules = vec![retried, to("/", "a")];
+    let running = Running::serving(rules, vec![h2("a", address)]).await;
     let client = Multiplexed::open(running.address("http")).await;
+    for path in ["/a.B/Chat", "/retried/Chat"] {
+        chat(&client, path).await;
+    }
+}
+
+async fn chat(client: &Multiplexed, path: &str) {
     let (sender, messages) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
     let body = StreamBody::new(ReceiverStream::new(messages));
-    let response = client
-        .send(client.grpc("/a.B/Chat").body(body).unwrap())
-        .await;
+    let response = client.send(client.grpc(path).body(body).unwrap()).await;
     let mut answers = response.into_body();
     for message in ["one", "two", "three"] {
         // Each is answered before the next is sent.
