@@ -63,12 +63,16 @@ impl Echo {
     ) -> Result<Response<Body>, Infallible> {
         let headers = request.headers().clone();
         let mut seen = self.seen(&request, tls.as_deref());
+        if self.authorizer && is_grpc(&headers) {
+            let asked = authorizer::asked(request.into_body()).await;
+            // What cannot be read is not let in either.
+            let asked = asked.unwrap_or_default();
+            self.log.add(&asked);
+            return Ok(authorizer::check(&asked));
+        }
         if is_grpc(&headers) {
             let before = self.log.add(&seen);
             pause(&headers).await;
-            if self.authorizer {
-                return Ok(authorizer::check(request).await);
-            }
             let refusal = status(&headers, before);
             return Ok(grpc::echo(request.into_body(), seen, refusal, &self.tasks));
         }

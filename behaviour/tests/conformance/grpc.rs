@@ -55,6 +55,19 @@ pub(crate) fn echo(
     answer
 }
 
+/// One message and success.
+pub(crate) fn unary(message: &[u8]) -> Response<echo::Body> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let frames = [Frame::data(frame(message)), Frame::trailers(trailers)];
+    let frames = frames.map(Ok::<_, Infallible>);
+    let body = StreamBody::new(tokio_stream::iter(frames)).boxed_unsync();
+    let mut answer = Response::new(body);
+    let kind = HeaderValue::from_static("application/grpc");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
 /// A message with its prefix.
 pub(crate) fn frame(message: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(PREFIX_LEN + message.len());

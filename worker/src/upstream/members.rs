@@ -139,11 +139,16 @@ impl Members {
         self.ejected_until_ms.fetch_max(until_ms, Ordering::Relaxed);
     }
 
-    /// The place of the less busy one of two endpoints drawn by the turn.
+    /// The place of the less busy one of two different endpoints drawn by the turn.
     fn less_busy(&self, turn: usize) -> usize {
-        let len = self.active.len().max(1);
+        let len = self.active.len();
+        if len < 2 {
+            return 0;
+        }
         let drawn = mix(turn as u64);
-        let (one, other) = (drawn as usize % len, (drawn >> 32) as usize % len);
+        let one = drawn as usize % len;
+        // Drawn from the others, so that of two endpoints the busy one never gets the request.
+        let other = (one + 1 + (drawn >> 32) as usize % (len - 1)) % len;
         let busy = |place: usize| {
             let endpoint = self.active.get(place);
             endpoint.map_or(0, |endpoint| endpoint.in_flight.load(Ordering::Relaxed))
