@@ -71,9 +71,8 @@ impl Fixed {
                 listener.part(plan.object.name(), shown_name),
             ));
             for used in listener.certificates.iter().chain(shown) {
-                let [certificate, key] = match certificate_parts(used) {
-                    Some(parts) => parts,
-                    None => continue,
+                let Some([certificate, key]) = certificate_parts(used) else {
+                    continue;
                 };
                 add(certificate);
                 add(key);
