@@ -17,18 +17,21 @@ pub(crate) struct Options {
     /// Changes, one compilation after each
     #[arg(long, default_value_t = 50)]
     rounds: usize,
+    /// Hosts that those routes are spread over
+    #[arg(long, default_value_t = 1000)]
+    hosts: usize,
 }
 
 /// Prints a row for each number of routes.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("routes  all_ms  one_p50_ms  one_max_ms");
     for routes in &options.routes {
-        println!("{}", measure(*routes, options.rounds)?);
+        println!("{}", measure(*routes, options)?);
     }
     Ok(())
 }
 
-fn measure(routes: usize, rounds: usize) -> anyhow::Result<String> {
+fn measure(routes: usize, options: &Options) -> anyhow::Result<String> {
     let mut compiler = Compiler::new(Settings {
         addresses: vec![],
         controller_name: "tidegate.dev/gateway-controller".to_owned(),
@@ -37,7 +40,7 @@ fn measure(routes: usize, rounds: usize) -> anyhow::Result<String> {
         },
     });
     let mut all = objects::base(8080, ([127, 0, 0, 1], 3000).into());
-    all.extend((0..routes).map(|index| objects::route(&format!("host-{index}.bench.test"))));
+    all.extend(objects::spread(routes, options.hosts));
     let started = Instant::now();
     for object in &all {
         put(&mut compiler, object)?;
@@ -50,9 +53,9 @@ fn measure(routes: usize, rounds: usize) -> anyhow::Result<String> {
         .sum();
     anyhow::ensure!(parts > routes, "{parts} parts cannot hold {routes} routes");
     let whole = started.elapsed();
-    let mut times = Vec::with_capacity(rounds);
-    for round in 0..rounds {
-        let mut route = objects::route("host-0.bench.test");
+    let mut times = Vec::with_capacity(options.rounds);
+    for round in 0..options.rounds {
+        let mut route = objects::spread(1, options.hosts).next().expect("one route");
         route["spec"]["rules"][0]["backendRefs"][0]["weight"] = Value::from(round + 1);
         let started = Instant::now();
         put(&mut compiler, &route)?;

@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Routes that the worker has besides the one that is asked for
     #[arg(long, default_value_t = 0)]
     routes: usize,
+    /// Hosts that those routes are spread over
+    #[arg(long, default_value_t = 1000)]
+    hosts: usize,
 }
 
 /// Prints every measurement, the medians and their ratio.
@@ -42,7 +45,7 @@ pub(crate) async fn run(tidegate: &Path, options: &Options) -> anyhow::Result<()
     let ours = Tidegate::start(tidegate, dir.path()).await?;
     let mut all = objects::base(tidegate_address.port(), backend);
     all.push(objects::route(HOST));
-    all.extend((0..options.routes).map(|index| objects::route(&format!("r{index}.bench.test"))));
+    all.extend(objects::spread(options.routes, options.hosts));
     objects::apply(&ours.channel, &all).await?;
     for address in [nginx_address, tidegate_address] {
         http::until_ok(address, HOST, Duration::from_secs(60)).await?;

@@ -45,6 +45,30 @@ pub(crate) fn base(port: u16, backend: SocketAddr) -> Vec<Value> {
     ]
 }
 
+/// Many routes, spread over hosts; those of one host differ by their paths.
+pub(crate) fn spread(routes: usize, hosts: usize) -> impl Iterator<Item = Value> {
+    (0..routes).map(move |index| {
+        let mut route = route(&spread_host(index, hosts));
+        route["metadata"]["name"] = json!(format!("route-{index}"));
+        let path = json!({"path": {"value": spread_path(index, hosts)}});
+        route["spec"]["rules"][0]["matches"] = json!([path]);
+        route
+    })
+}
+
+/// The host of one of many routes.
+pub(crate) fn spread_host(index: usize, hosts: usize) -> String {
+    format!("host-{}.bench.test", index % hosts.max(1))
+}
+
+/// The path of one of many routes; requests for `/` find the first one of each host.
+fn spread_path(index: usize, hosts: usize) -> String {
+    match index / hosts.max(1) {
+        0 => "/".to_owned(),
+        turn => format!("/section-{turn}"),
+    }
+}
+
 /// A route for one host.
 pub(crate) fn route(host: &str) -> Value {
     json!({

@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// Routes that are added, one after the other
     #[arg(long, default_value_t = 50)]
     rounds: usize,
+    /// Hosts that those routes are spread over
+    #[arg(long, default_value_t = 1000)]
+    hosts: usize,
 }
 
 /// Prints a row for each number of routes.
@@ -31,7 +34,7 @@ pub(crate) async fn run(tidegate: &Path, options: &Options) -> anyhow::Result<()
     let backend = backend::start()?;
     println!("routes  loaded_s  p50_ms  p99_ms  max_ms  worker_rss_mb  configd_rss_mb");
     for routes in &options.routes {
-        let row = measure(tidegate, backend, *routes, options.rounds).await?;
+        let row = measure(tidegate, backend, *routes, options).await?;
         println!("{row}");
     }
     Ok(())
@@ -41,23 +44,23 @@ async fn measure(
     binary: &Path,
     backend: SocketAddr,
     routes: usize,
-    rounds: usize,
+    options: &Options,
 ) -> anyhow::Result<String> {
     let dir = tempfile::tempdir()?;
     let tidegate = Tidegate::start(binary, dir.path()).await?;
     let address = free_address()?;
-    let host = |kind: &str, index: usize| format!("{kind}-{index}.bench.test");
 
     let started = Instant::now();
     let mut all = objects::base(address.port(), backend);
-    all.extend((0..routes).map(|index| objects::route(&host("old", index))));
+    all.extend(objects::spread(routes, options.hosts));
     objects::apply(&tidegate.channel, &all).await?;
-    http::until_ok(address, &host("old", routes - 1), LOAD_LIMIT).await?;
+    let last = objects::spread_host(routes - 1, options.hosts);
+    http::until_ok(address, &last, LOAD_LIMIT).await?;
     let loaded = started.elapsed();
 
-    let mut times = Vec::with_capacity(rounds);
-    for round in 0..rounds {
-        let host = host("new", round);
+    let mut times = Vec::with_capacity(options.rounds);
+    for round in 0..options.rounds {
+        let host = format!("new-{round}.bench.test");
         let started = Instant::now();
         objects::apply(&tidegate.channel, &[objects::route(&host)]).await?;
         http::until_ok(address, &host, ROUTE_LIMIT).await?;
