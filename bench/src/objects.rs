@@ -50,7 +50,7 @@ pub(crate) fn spread(routes: usize, hosts: usize) -> impl Iterator<Item = Value>
     (0..routes).map(move |index| {
         let mut route = route(&spread_host(index, hosts));
         route["metadata"]["name"] = json!(format!("route-{index}"));
-        let path = json!({"path": {"value": spread_path(index, hosts)}});
+        let path = json!({"path": {"value": spread_path((routes - 1 - index) / hosts.max(1))}});
         route["spec"]["rules"][0]["matches"] = json!([path]);
         route
     })
@@ -61,9 +61,9 @@ pub(crate) fn spread_host(index: usize, hosts: usize) -> String {
     format!("host-{}.bench.test", index % hosts.max(1))
 }
 
-/// The path of one of many routes; requests for `/` find the first one of each host.
-fn spread_path(index: usize, hosts: usize) -> String {
-    match index / hosts.max(1) {
+/// The path of one of many routes; requests for `/` find the last one of each host.
+fn spread_path(turn: usize) -> String {
+    match turn {
         0 => "/".to_owned(),
         turn => format!("/section-{turn}"),
     }
