@@ -37,6 +37,10 @@ fn main() -> ExitCode {
         }
     };
     let mut trials = manifest::trials(files.iter().map(|(name, _)| name.clone()).collect());
+    trials.push(Trial::test(
+        "patterns_refuse_what_differs",
+        pattern::examples,
+    ));
     trials.extend(
         files
             .into_iter()

@@ -4,7 +4,7 @@
 //! list of the same length in any order. A text that begins with `~` is an expression for the whole
 //! text. `conditions` are told by type: `Accepted: true`, `ResolvedRefs: false BackendNotFound`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The pattern that a value must fit.
 #[derive(Debug, Clone, Copy)]
@@ -130,4 +130,47 @@ fn wanted_words(wanted: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// Shows on examples that a pattern refuses what it should, for a suite that never does shows nothing.
+pub(crate) fn examples() -> Result<(), libtest_mimic::Failed> {
+    let condition = json!({
+        "type": "Accepted", "status": "True", "reason": "Accepted", "observedGeneration": 2,
+    });
+    let status = json!({"parents": [{"name": "a", "conditions": [condition]}], "empty": []});
+    let parent = |value: Value| json!({"parents": [value]});
+    let fits = [
+        json!({}),
+        parent(json!({"name": "a"})),
+        parent(json!({"name": "~[a-c]"})),
+        parent(json!({"conditions": {"Accepted": true, "Other": null}})),
+        parent(json!({"conditions": {"Accepted": "true Accepted"}})),
+        json!({"empty": [], "missing": null}),
+    ];
+    let differs = [
+        json!({"parents": []}),
+        json!({"parents": null}),
+        json!({"missing": 1}),
+        parent(json!({"name": "b"})),
+        parent(json!({"name": "~[b-c]"})),
+        parent(json!({"conditions": {"Accepted": false}})),
+        parent(json!({"conditions": {"Accepted": null}})),
+        parent(json!({"conditions": {"Accepted": "true Other"}})),
+        parent(json!({"conditions": {"Other": true}})),
+    ];
+    for pattern in &fits {
+        Pattern::new(pattern).observing(2).check(&status)?;
+    }
+    let old = &fits[3];
+    let stale = Pattern::new(old).observing(3).check(&status);
+    let missed = differs
+        .iter()
+        .filter(|pattern| Pattern::new(pattern).check(&status).is_ok());
+    let missed: Vec<_> = missed.collect();
+    if stale.is_ok() || !missed.is_empty() {
+        return Err(
+            format!("these fit and must not: {missed:?}; {old} with stale {stale:?}").into(),
+        );
+    }
+    Ok(())
 }
