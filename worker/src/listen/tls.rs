@@ -112,7 +112,12 @@ impl TlsBuilder {
                 continue;
             };
             let terms = client_validation.as_ref().and_then(|asked| {
-                let (digest, roots) = roots.get(&asked.trust)?;
+                let Some((digest, roots)) = roots.get(&asked.trust) else {
+                    // Without it nobody would be asked for a certificate.
+                    let message = format!("its trust bundle {} is missing", asked.trust);
+                    problems.push(problem(listener, message));
+                    return None;
+                };
                 let terms = (*digest, asked.insecure_fallback);
                 if let Entry::Vacant(unknown) = clients.entry(terms) {
                     match self.client_check(terms, roots, previous) {

@@ -19,6 +19,9 @@ const LOOKUP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Answers are asked for again no later than this, whatever their time to live.
 const LOOKUP_INTERVAL_MAX: Duration = Duration::from_secs(300);
 
+/// After failures in a row, answers are asked for again no later than this.
+const FAILED_LOOKUP_INTERVAL_MAX: Duration = Duration::from_secs(30);
+
 /// Old addresses are used for that long while no server answers.
 const STALE_MAX: Duration = Duration::from_secs(3_600);
 
@@ -62,8 +65,12 @@ impl Dns {
         if let Err(error) = &resolver {
             tracing::warn!(%error, "names of backends cannot be looked up; see /etc/resolv.conf");
         }
+        Self::by(resolver.ok(), tasks, stop)
+    }
+
+    fn by(resolver: Option<TokioResolver>, tasks: Tasks, stop: CancellationToken) -> Self {
         Self {
-            resolver: resolver.ok(),
+            resolver,
             tasks,
             stop,
             known: Arc::default(),
@@ -160,6 +167,7 @@ impl Resolved {
 /// Looks a name up until nobody uses it any more.
 async fn keep_up(resolver: TokioResolver, resolved: Weak<Resolved>) {
     let mut last_good = Instant::now();
+    let mut failures = 0_u32;
     while let Some(now) = resolved.upgrade() {
         let hostname = now.key.hostname.clone();
         // The dot keeps the search list of the system out.
@@ -167,19 +175,30 @@ async fn keep_up(resolver: TokioResolver, resolved: Weak<Resolved>) {
         let next = match answer {
             Ok(answer) => {
                 last_good = Instant::now();
+                failures = 0;
                 now.take(answer.iter().collect());
                 answer.valid_until().saturating_duration_since(last_good)
             }
             Err(error) => {
-                tracing::warn!(%hostname, %error, "a backend's name was not found; its last addresses stay in use");
+                // Said once for failures in a row, so that a name that is gone does not flood the log.
+                if failures == 0 {
+                    tracing::warn!(%hostname, %error, "a backend's name was not found; its last addresses stay in use");
+                } else {
+                    tracing::debug!(%hostname, %error, failures, "a backend's name is still not found");
+                }
+                failures = failures.saturating_add(1);
                 if last_good.elapsed() > STALE_MAX {
                     now.take(vec![]);
                 }
                 now.answered.send_replace(true);
-                LOOKUP_INTERVAL_MIN
+                let longer = LOOKUP_INTERVAL_MIN * 2_u32.pow((failures - 1).min(5));
+                longer.min(FAILED_LOOKUP_INTERVAL_MAX)
             }
         };
         drop(now);
         tokio::time::sleep(next.clamp(LOOKUP_INTERVAL_MIN, LOOKUP_INTERVAL_MAX)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,9 @@ impl Endpoint {
     pub(super) fn succeed(&self) {
         if self.errors.load(Ordering::Relaxed) != 0 {
             self.errors.store(0, Ordering::Relaxed);
+        }
+        // An answer to a request from before the ejection says nothing about a recovery.
+        if self.ejections.load(Ordering::Relaxed) != 0 && !self.is_ejected(now_ms()) {
             self.ejections.store(0, Ordering::Relaxed);
         }
     }
@@ -70,4 +73,44 @@ pub(super) fn now_ms() -> u64 {
     u64::try_from(START.elapsed().as_millis())
         .unwrap_or(u64::MAX)
         .saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ejection(base_ms: u64) -> Ejection {
+        Ejection {
+            consecutive_errors: 1,
+            base_ms,
+            max_percent: 100,
+            panic_percent: 0,
+        }
+    }
+
+    #[test]
+    fn each_further_ejection_lasts_longer_up_to_a_bound() {
+        let endpoint = Endpoint::new(SocketAddr::from(([10, 0, 0, 1], 80)));
+        let ends = (0..12).map(|_| endpoint.eject(&ejection(1_000), 0));
+        let ends: Vec<_> = ends.collect();
+        assert_eq!(ends[..3], [1_000, 2_000, 3_000]);
+        assert_eq!(ends[9..], [10_000; 3]);
+    }
+
+    #[test]
+    fn a_success_after_an_ejection_makes_the_next_one_short_again() {
+        let endpoint = Endpoint::new(SocketAddr::from(([10, 0, 0, 1], 80)));
+        endpoint.eject(&ejection(0), 0);
+        endpoint.eject(&ejection(0), 0);
+        endpoint.succeed();
+        assert_eq!(endpoint.eject(&ejection(1_000), 5), 1_005);
+    }
+
+    #[test]
+    fn a_late_success_during_an_ejection_does_not_count() {
+        let endpoint = Endpoint::new(SocketAddr::from(([10, 0, 0, 1], 80)));
+        endpoint.eject(&ejection(3_600_000), now_ms());
+        endpoint.succeed();
+        assert_eq!(endpoint.eject(&ejection(1_000), 0), 2_000);
+    }
 }

@@ -1,5 +1,6 @@
 //! Bounds on what one worker gives a backend, shared by all threads.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,6 +21,9 @@ pub(crate) struct Gate {
     connections: AtomicU32,
     waiting: AtomicU32,
     freed: Notify,
+    /// How many unused connections should make room.
+    rooms_wanted: AtomicU32,
+    wanted: Notify,
 }
 
 /// A request in flight.
@@ -40,6 +44,8 @@ impl Gate {
             connections: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             freed: Notify::new(),
+            rooms_wanted: AtomicU32::new(0),
+            wanted: Notify::new(),
         })
     }
 
@@ -68,13 +74,52 @@ impl Gate {
         let most = self.limits.pending_requests.unwrap_or(PENDING_REQUESTS_MAX);
         take(&self.waiting, Some(most)).ok_or(ProxyError::Overloaded)?;
         let _waiting = Waiting(self);
+        // Unused connections of other endpoints and threads hold places, too.
+        self.rooms_wanted.fetch_add(1, Ordering::AcqRel);
+        self.wanted.notify_waiters();
         let freed = tokio::time::timeout(timeout, self.freed.notified()).await;
         freed.map_err(|_| ProxyError::Overloaded)
+    }
+
+    /// Runs a connection to its end, with its output; to an earlier one, with `None`, where it is unused
+    /// while a request waits for room.
+    pub(super) async fn run<F: Future>(
+        &self,
+        connection: F,
+        is_unused: impl Fn() -> bool,
+    ) -> Option<F::Output> {
+        let mut connection = pin!(connection);
+        let mut wanted = pin!(self.wanted.notified());
+        loop {
+            tokio::select! {
+                output = &mut connection => return Some(output),
+                () = &mut wanted => {
+                    // Before the check, so that no later wish is missed.
+                    wanted.set(self.wanted.notified());
+                    if is_unused() && self.makes_room() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn makes_room(&self) -> bool {
+        let less = |wanted: u32| wanted.checked_sub(1);
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        let taken = self.rooms_wanted.fetch_update(order.0, order.1, less);
+        taken.is_ok()
     }
 
     /// Whether an unused connection should rather make room for those that wait.
     pub(super) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Opened {
+    pub(super) fn gate(&self) -> &Gate {
+        &self.0
     }
 }
 
@@ -93,7 +138,9 @@ impl Drop for Opened {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.rooms_wanted.store(0, Ordering::Release);
+        }
     }
 }
 

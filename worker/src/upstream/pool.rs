@@ -53,14 +53,30 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    connection: Exclusive,
     since: Instant,
+}
+
+/// A connection that serves one exchange at a time.
+#[derive(Debug)]
+struct Exclusive {
+    sender: http1::SendRequest<RequestBody>,
+    /// Whether it lies in the pool.
+    unused: Rc<Cell<bool>>,
 }
 
 #[derive(Debug, Clone)]
 struct Multiplexed {
     sender: http2::SendRequest<RequestBody>,
-    streams: Rc<Cell<usize>>,
+    usage: Rc<Usage>,
+}
+
+/// How an HTTP/2 connection is used.
+#[derive(Debug)]
+struct Usage {
+    streams: Cell<usize>,
+    /// When the last stream ended.
+    since: Cell<Instant>,
 }
 
 /// The use of a connection by one exchange.
@@ -74,7 +90,7 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 enum Kind {
     H1 {
-        sender: http1::SendRequest<RequestBody>,
+        connection: Exclusive,
         place: Place,
         pool: Weak<Pool>,
         gate: Option<Arc<Gate>>,
@@ -121,7 +137,8 @@ impl Pool {
             BackendProtocol::Http1 => self.lease_h1(place, transport, fresh).await?,
             BackendProtocol::Http2 => {
                 let connection = self.lease_h2(place, transport, fresh).await?;
-                connection.streams.set(connection.streams.get() + 1);
+                let streams = &connection.usage.streams;
+                streams.set(streams.get() + 1);
                 Kind::H2(Stream(connection))
             }
         };
@@ -135,7 +152,7 @@ impl Pool {
         fresh: bool,
     ) -> Result<Kind, ProxyError> {
         let gate = transport.gate;
-        let (sender, reused) = loop {
+        let (connection, reused) = loop {
             if !fresh && let Some(unused) = self.take_unused(place) {
                 break (unused, true);
             }
@@ -151,7 +168,7 @@ impl Pool {
             }
         };
         Ok(Kind::H1 {
-            sender,
+            connection,
             place,
             pool: Rc::downgrade(self),
             gate: gate.cloned(),
@@ -193,27 +210,36 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let oldest = self.limits.upstream_idle_timeout;
         self.h1.borrow_mut().retain(|_, idle| {
-            idle.retain(|idle| idle.since.elapsed() < oldest && !idle.sender.is_closed());
+            idle.retain(|idle| {
+                idle.since.elapsed() < oldest && !idle.connection.sender.is_closed()
+            });
             !idle.is_empty()
         });
         self.h2.borrow_mut().retain(|_, connections| {
-            connections.retain(|connection| !connection.sender.is_closed());
+            connections.retain(|connection| {
+                let usage = &connection.usage;
+                let is_used = usage.streams.get() > 0 || usage.since.get().elapsed() < oldest;
+                is_used && !connection.sender.is_closed()
+            });
             !connections.is_empty()
         });
     }
 
     /// The connection that was used last, so that the others age.
-    fn take_unused(&self, place: Place) -> Option<http1::SendRequest<RequestBody>> {
+    fn take_unused(&self, place: Place) -> Option<Exclusive> {
         let mut pool = self.h1.borrow_mut();
         let idle = pool.get_mut(&place)?;
-        idle.retain(|idle| !idle.sender.is_closed());
-        let ready = idle.iter().rposition(|idle| idle.sender.is_ready())?;
+        idle.retain(|idle| !idle.connection.sender.is_closed());
+        let ready = idle
+            .iter()
+            .rposition(|idle| idle.connection.sender.is_ready())?;
         let idle = idle.remove(ready).expect("the position was just found");
-        (idle.since.elapsed() < self.limits.upstream_idle_timeout).then_some(idle.sender)
+        idle.connection.unused.set(false);
+        (idle.since.elapsed() < self.limits.upstream_idle_timeout).then_some(idle.connection)
     }
 
-    fn put_unused(&self, place: Place, sender: http1::SendRequest<RequestBody>) {
-        if sender.is_closed() {
+    fn put_unused(&self, place: Place, connection: Exclusive) {
+        if connection.sender.is_closed() {
             return;
         }
         let mut pool = self.h1.borrow_mut();
@@ -221,8 +247,9 @@ impl Pool {
         if idle.len() >= self.limits.upstream_idle_max {
             idle.pop_front();
         }
+        connection.unused.set(true);
         idle.push_back(Idle {
-            sender,
+            connection,
             since: Instant::now(),
         });
     }
@@ -231,7 +258,7 @@ impl Pool {
         let mut pool = self.h2.borrow_mut();
         let connections = pool.get_mut(&place)?;
         connections.retain(|connection| !connection.sender.is_closed());
-        let has_room = |c: &&Multiplexed| c.streams.get() < H2_STREAMS_MAX;
+        let has_room = |c: &&Multiplexed| c.usage.streams.get() < H2_STREAMS_MAX;
         let found = connections.iter().find(has_room);
         match connections.len() {
             H2_CONNECTIONS_MAX.. => found.or_else(|| busy_least(connections)).cloned(),
@@ -252,20 +279,18 @@ impl Pool {
         place: Place,
         transport: Transport<'_>,
         opened: Option<Opened>,
-    ) -> Result<http1::SendRequest<RequestBody>, ProxyError> {
+    ) -> Result<Exclusive, ProxyError> {
         let stream = self.dial(place.0, transport.tls).await?;
         let (sender, connection) = http1::Builder::new()
             .max_header_size(self.limits.header_bytes_max)
             .handshake(stream)
             .await
             .map_err(|_| ProxyError::ConnectFailed)?;
-        tokio::task::spawn_local(async move {
-            let _opened = opened;
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(address = %place.0, %error, "a connection to an endpoint ended early");
-            }
-        });
-        Ok(sender)
+        let unused = Rc::new(Cell::new(false));
+        let is_unused = unused.clone();
+        let running = run(opened, connection.with_upgrades(), move || is_unused.get());
+        tokio::task::spawn_local(note_end(place, running));
+        Ok(Exclusive { sender, unused })
     }
 
     async fn open_h2(
@@ -284,16 +309,14 @@ impl Pool {
             .handshake(stream)
             .await
             .map_err(|_| ProxyError::ConnectFailed)?;
-        tokio::task::spawn_local(async move {
-            let _opened = opened;
-            if let Err(error) = connection.await {
-                tracing::debug!(address = %place.0, %error, "a connection to an endpoint ended early");
-            }
+        let usage = Rc::new(Usage {
+            streams: Cell::new(0),
+            since: Cell::new(Instant::now()),
         });
-        let connection = Multiplexed {
-            sender,
-            streams: Rc::default(),
-        };
+        let used = usage.clone();
+        let running = run(opened, connection, move || used.streams.get() == 0);
+        tokio::task::spawn_local(note_end(place, running));
+        let connection = Multiplexed { sender, usage };
         let mut pool = self.h2.borrow_mut();
         let connections = pool.entry(place).or_default();
         // Requests that dialled at the same time: the surplus connection ends with its streams.
@@ -333,8 +356,29 @@ impl Pool {
     }
 }
 
+/// Runs a connection to its end; an unused one makes room for those that wait where they are bounded.
+async fn run<F: Future<Output = hyper::Result<()>>>(
+    opened: Option<Opened>,
+    connection: F,
+    is_unused: impl Fn() -> bool,
+) -> hyper::Result<()> {
+    match &opened {
+        None => connection.await,
+        Some(opened) => {
+            let ended = opened.gate().run(connection, is_unused).await;
+            ended.unwrap_or(Ok(()))
+        }
+    }
+}
+
+async fn note_end(place: Place, running: impl Future<Output = hyper::Result<()>>) {
+    if let Err(error) = running.await {
+        tracing::debug!(address = %place.0, %error, "a connection to an endpoint ended early");
+    }
+}
+
 fn busy_least(connections: &[Multiplexed]) -> Option<&Multiplexed> {
-    connections.iter().min_by_key(|c| c.streams.get())
+    connections.iter().min_by_key(|c| c.usage.streams.get())
 }
 
 impl Lease {
@@ -349,7 +393,7 @@ impl Lease {
     /// Sends a request and waits for the response's head.
     pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Sent {
         let sent = match &mut self.kind {
-            Kind::H1 { sender, .. } => sender.try_send_request(request).await,
+            Kind::H1 { connection, .. } => connection.sender.try_send_request(request).await,
             Kind::H2(stream) => stream.0.sender.try_send_request(request).await,
         };
         match sent {
@@ -369,7 +413,7 @@ impl Lease {
     /// The exchange is complete: the connection may serve another one, unless others wait for room.
     pub(crate) fn give_back(self) {
         if let Kind::H1 {
-            sender,
+            connection,
             place,
             pool,
             gate,
@@ -378,13 +422,17 @@ impl Lease {
             && !gate.is_some_and(|gate| gate.is_waited_for())
             && let Some(pool) = pool.upgrade()
         {
-            pool.put_unused(place, sender);
+            pool.put_unused(place, connection);
         }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        let Usage { streams, since } = &*self.0.usage;
+        streams.set(streams.get().saturating_sub(1));
+        if streams.get() == 0 {
+            since.set(Instant::now());
+        }
     }
 }

@@ -121,3 +121,93 @@ fn is_below(certificate: &EndEntityCert<'_>, wildcard: &str) -> bool {
         name == wildcard || wanted.as_ref().is_ok_and(|wanted| wanted.matches(&name))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+
+    use super::*;
+
+    type Authority = CertifiedIssuer<'static, KeyPair>;
+
+    fn authority() -> Authority {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key is made");
+        CertifiedIssuer::self_signed(params, key).expect("it is signed")
+    }
+
+    /// Whether a certificate of `signer` for these names is good where `trusted` and `wanted` count.
+    fn is_good(
+        signer: &Authority,
+        trusted: &Authority,
+        names: &[SanType],
+        wanted: &[SubjectAltName],
+    ) -> bool {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names.to_vec();
+        let key = KeyPair::generate().expect("a key is made");
+        let leaf = params.signed_by(&key, signer).expect("it is signed");
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(trusted.der().clone())
+            .expect("it is an authority");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = of_server(&provider, wanted, Arc::new(roots)).expect("somebody is trusted");
+        let server = ServerName::try_from("server.example").expect("it is a name");
+        let now = UnixTime::now();
+        let verified = verifier.verify_server_cert(leaf.der(), &[], &server, &[], now);
+        verified.is_ok()
+    }
+
+    fn dns(name: &str) -> SanType {
+        SanType::DnsName(name.try_into().expect("it is ASCII"))
+    }
+
+    fn uri(name: &str) -> SanType {
+        SanType::URI(name.try_into().expect("it is ASCII"))
+    }
+
+    #[test]
+    fn without_alternative_names_the_server_name_counts() {
+        let ca = authority();
+        assert!(is_good(&ca, &ca, &[dns("server.example")], &[]));
+        assert!(!is_good(&ca, &ca, &[dns("other.example")], &[]));
+    }
+
+    #[test]
+    fn with_alternative_names_only_these_count() {
+        let ca = authority();
+        let wanted = [
+            SubjectAltName::Dns("pods.example".into()),
+            SubjectAltName::Dns("*.wild.example".into()),
+            SubjectAltName::Uri("spiffe://cluster/ns/shop/sa/cart".into()),
+        ];
+        let good = |name: SanType| is_good(&ca, &ca, &[name], &wanted);
+        assert!(good(dns("pods.example")));
+        assert!(good(dns("a.wild.example")));
+        assert!(good(dns("*.wild.example")));
+        assert!(good(uri("spiffe://cluster/ns/shop/sa/cart")));
+        assert!(!good(dns("server.example")));
+        assert!(!good(dns("wild.example")));
+        assert!(!good(dns("evilwild.example")));
+        assert!(!good(uri("spiffe://cluster/ns/shop/sa/cart2")));
+        assert!(!good(uri("SPIFFE://cluster/ns/shop/sa/cart")));
+        assert!(!good(dns("x.pods.example")));
+    }
+
+    #[test]
+    fn a_right_name_from_a_wrong_authority_is_refused() {
+        let (ca, stranger) = (authority(), authority());
+        let wanted = [SubjectAltName::Dns("pods.example".into())];
+        assert!(is_good(&ca, &ca, &[dns("pods.example")], &wanted));
+        assert!(!is_good(&stranger, &ca, &[dns("pods.example")], &wanted));
+        assert!(!is_good(&stranger, &ca, &[dns("server.example")], &[]));
+    }
+
+    #[test]
+    fn nobody_trusted_is_an_error_not_an_open_door() {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        assert!(of_server(&provider, &[], Arc::new(RootCertStore::empty())).is_err());
+    }
+}

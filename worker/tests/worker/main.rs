@@ -8,11 +8,14 @@
 mod support;
 
 mod auth;
+mod client_certificates;
 mod cors;
 mod drain;
+mod ejection;
 mod filters;
 mod grpc;
 mod hosts;
+mod limits;
 mod process;
 mod protocols;
 mod redirects;
