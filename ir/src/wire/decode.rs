@@ -41,10 +41,13 @@ pub(super) fn each<A, B: TryFrom<A, Error = InvalidPart>>(
     field: &str,
     items: Vec<A>,
 ) -> Decoded<Vec<B>> {
-    let one = |(index, item)| {
-        B::try_from(item).map_err(|error| error.inside(format_args!("{field}[{index}]")))
-    };
-    items.into_iter().enumerate().map(one).collect()
+    // Collecting results would leave room for four items where there is mostly one.
+    let mut all = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let one = B::try_from(item);
+        all.push(one.map_err(|error| error.inside(format_args!("{field}[{index}]")))?);
+    }
+    Ok(all)
 }
 
 pub(super) fn at_least_one<T>(field: &str, items: Vec<T>) -> Decoded<Vec<T>> {

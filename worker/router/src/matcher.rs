@@ -33,8 +33,8 @@ pub struct CompiledMatch {
     source: Match,
     path: PathTest,
     method: Option<Method>,
-    headers: Vec<(HeaderName, Text)>,
-    query_params: Vec<(Arc<str>, Text)>,
+    headers: Box<[(HeaderName, Text)]>,
+    query_params: Box<[(Arc<str>, Text)]>,
 }
 
 /// The first condition of a match that a request does not meet.

@@ -17,7 +17,7 @@ pub struct CompiledRoute {
     /// Its place among equally specific routes.
     pub order: RouteOrder,
     /// In the order of the object.
-    pub rules: Vec<Arc<CompiledRule>>,
+    pub rules: Box<[Arc<CompiledRule>]>,
 }
 
 /// A rule whose matches, filters and action are compiled.
@@ -32,7 +32,7 @@ pub struct CompiledRule {
     /// The rule's name, or its index where it has none.
     pub label: Arc<str>,
     /// Any of them selects the rule.
-    pub matches: Vec<CompiledMatch>,
+    pub matches: Box<[CompiledMatch]>,
     /// Applied in this order.
     pub filters: CompiledFilters,
     /// What happens to the request in the end.
@@ -59,9 +59,9 @@ pub enum CompiledAction {
 /// The backends of a rule, chosen by weight.
 #[derive(Debug)]
 pub struct Forward {
-    choices: Vec<CompiledChoice>,
+    choices: Box<[CompiledChoice]>,
     /// Sum of the weights up to and with each choice, divided by their greatest common divisor.
-    sums: Vec<u64>,
+    sums: Box<[u64]>,
     /// Coprime to the last sum, near its golden section: consecutive turns land far apart.
     stride: u64,
     turns: AtomicU64,
@@ -142,7 +142,7 @@ impl Forward {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             choices,
-            sums,
+            sums: sums.into(),
             stride: stride(sum),
             turns: AtomicU64::new(0),
         })

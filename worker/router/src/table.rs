@@ -51,8 +51,8 @@ pub struct ListenerTable {
 pub(crate) struct HostTable {
     pub(crate) host: Hostname,
     /// What it was built from: equal claims make an equal table.
-    claims: Vec<(Digest, Hostname)>,
-    pub(crate) entries: Vec<Entry>,
+    claims: Box<[(Digest, Hostname)]>,
+    pub(crate) entries: Box<[Entry]>,
     pub(crate) index: PathIndex,
 }
 
@@ -231,7 +231,7 @@ impl HostTable {
                     .then(entry.match_index.cmp(&other.match_index))
             },
         );
-        let entries: Vec<Entry> = entries.into_iter().map(|(_, _, entry)| entry).collect();
+        let entries: Box<[Entry]> = entries.into_iter().map(|(_, _, entry)| entry).collect();
         let mut index = PathIndex::default();
         for (place, entry) in (0..).zip(&entries) {
             index.add(place, &entry.matching().source().path);
@@ -262,7 +262,7 @@ impl Entry {
     }
 }
 
-fn signature(claims: &[Claim<'_>]) -> Vec<(Digest, Hostname)> {
+fn signature(claims: &[Claim<'_>]) -> Box<[(Digest, Hostname)]> {
     claims
         .iter()
         .map(|claim| (claim.digest, claim.claimed.clone()))
