@@ -254,7 +254,9 @@ impl Attempts<'_> {
         let pool = &forwarding.thread.pool;
         let connecting = pin!(pool.connect(endpoint.address, protocol, transport, fresh));
         let connected = within(deadline, connecting).await.flatten();
-        if connected.is_err() {
+        // That the backend has as many connections as it may is no failure of the endpoint.
+        let is_failure = |error: &ProxyError| !matches!(error, ProxyError::Overloaded);
+        if connected.as_ref().is_err_and(is_failure) {
             self.upstream.report(endpoint, true);
         }
         let mut lease = connected?;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tidegate_ir::{Backend, BackendProtocol, ConnectionLimits, ObjectName, Part};
+use tidegate_ir::{Backend, BackendProtocol, ConnectionLimits, Ejection, ObjectName, Part};
+use tidegate_worker::Limits;
 
-use crate::support::Running;
 use crate::support::backend::Echo;
 use crate::support::client::get;
-use crate::support::parts::{backend_of, to};
+use crate::support::parts::{backend_of, listener, to};
+use crate::support::{Running, Setup};
 
 fn bounded(echoes: &[&Echo], protocol: BackendProtocol, limits: ConnectionLimits) -> Vec<Part> {
     let addresses: Vec<_> = echoes.iter().map(|echo| echo.address).collect();
@@ -56,4 +57,47 @@ async fn requests_above_the_bound_get_503_and_later_ones_pass() {
     assert_eq!(first.await.unwrap().status(), 200);
     assert_eq!(get(address, "h", "/").await.status(), 200);
     assert_eq!(slow.count(), 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_is_not_ejected_because_there_was_no_room_for_a_connection() {
+    let slow = Echo::start_slow("a", Duration::from_secs(4)).await;
+    let limits = ConnectionLimits {
+        connections: Some(1),
+        ..ConnectionLimits::default()
+    };
+    let other = Echo::start("b").await;
+    let mut parts = bounded(&[&slow, &other], BackendProtocol::Http1, limits);
+    let Part::Backend(backend) = &mut parts[0] else {
+        panic!("the backend comes first");
+    };
+    backend.ejection = Some(Ejection {
+        consecutive_errors: 1,
+        base_ms: 3_600_000,
+        max_percent: 100,
+        panic_percent: 0,
+    });
+    let setup = Setup {
+        limits: Limits {
+            connect_timeout: Duration::from_secs(1),
+            ..Limits::default()
+        },
+        ..Setup::default()
+    };
+    let running = Running::serving_with(setup, listener(), vec![to("/", "a")], vec![parts]).await;
+    let address = running.address("http");
+    let mut first = None;
+    // The slow one holds the only connection; whoever comes meanwhile finds no room.
+    while slow.count() == 0 {
+        let asking = tokio::task::spawn(async move { get(address, "h", "/").await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        first = Some(asking);
+    }
+    assert_eq!(get(address, "h", "/").await.status(), 503);
+    first.expect("it was asked").await.unwrap();
+    let before = other.count();
+    for _ in 0..2 {
+        assert_eq!(get(address, "h", "/").await.status(), 200);
+    }
+    assert_eq!(other.count(), before + 1);
 }
