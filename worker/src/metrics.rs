@@ -78,6 +78,7 @@ pub(crate) struct Series {
     buckets: [AtomicU64; BUCKETS.len() + 1],
     sum_us: AtomicU64,
     retries: AtomicU64,
+    ejections: AtomicU64,
 }
 
 impl WorkerMetrics {
@@ -192,6 +193,11 @@ impl Series {
         let bucket = BUCKETS.partition_point(|bound| *bound < seconds);
         add(&self.buckets[bucket], 1);
         add(&self.sum_us, micros(duration));
+    }
+
+    /// Counts an ejection of an endpoint.
+    pub(crate) fn ejected(&self) {
+        add(&self.ejections, 1);
     }
 
     /// Counts attempts beyond the first.

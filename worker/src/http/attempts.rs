@@ -257,7 +257,7 @@ impl Attempts<'_> {
         // That the backend has as many connections as it may is no failure of the endpoint.
         let is_failure = |error: &ProxyError| !matches!(error, ProxyError::Overloaded);
         if connected.as_ref().is_err_and(is_failure) {
-            self.upstream.report(endpoint, true);
+            self.report(endpoint, true);
         }
         let mut lease = connected?;
         lease.hold(ticket);
@@ -267,6 +267,13 @@ impl Attempts<'_> {
             started,
             deadline,
         })
+    }
+
+    fn report(&self, endpoint: &Endpoint, failed: bool) {
+        if self.upstream.report(endpoint, failed) {
+            let metrics = &self.forwarding.thread.metrics;
+            metrics.backend(&self.upstream.backend.name).ejected();
+        }
     }
 
     async fn send_by(
@@ -295,7 +302,7 @@ impl Attempts<'_> {
             Ok(Sent::Failed(error, unsent)) => unsent.is_none() && !error.is_user(),
             Err(_) => true,
         };
-        self.upstream.report(&endpoint, failed);
+        self.report(&endpoint, failed);
         match sent {
             Ok(Sent::Answered(response)) => Ok(Answer { response, lease }),
             Ok(Sent::Failed(error, unsent)) => {

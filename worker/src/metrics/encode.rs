@@ -26,6 +26,7 @@ struct Total {
     buckets: [u64; BUCKETS.len() + 1],
     sum_us: u64,
     retries: u64,
+    ejections: u64,
 }
 
 impl Total {
@@ -35,6 +36,7 @@ impl Total {
         }
         self.sum_us += series.sum_us.load(Ordering::Relaxed);
         self.retries += series.retries.load(Ordering::Relaxed);
+        self.ejections += series.ejections.load(Ordering::Relaxed);
     }
 
     fn encode(&self, encoder: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
@@ -133,6 +135,14 @@ impl Collector for Own {
             family
                 .encode_family(&[("backend", &*backend)])?
                 .encode_counter::<NoLabelSet, _, u64>(&total.retries, None)?;
+        }
+        let name = "upstream_ejections";
+        let help = "Endpoints that were left out for a while because they failed in a row";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (backend, total) in self.0.backends() {
+            family
+                .encode_family(&[("backend", &*backend)])?
+                .encode_counter::<NoLabelSet, _, u64>(&total.ejections, None)?;
         }
         let name = "certificate_expiry_timestamp_seconds";
         let help = "End of validity, in seconds since 1970-01-01 UTC";

@@ -41,6 +41,8 @@ async fn a_failing_endpoint_is_left_out_and_comes_back_when_it_is_well() {
     while failing.count() < 2 {
         get(address, "h", "/").await;
     }
+    let counted = "tidegate_upstream_ejections_total{backend=\"a\"} 1";
+    running.wait_for_metric(counted).await;
     broken.store(false, Ordering::SeqCst);
     let before = good.count();
     let mut served = 0;
