@@ -178,17 +178,21 @@ impl<'a> Joining<'a> {
                 return Some(rejected.condition(&place, field, findings));
             }
         };
-        if self.rules.none_left {
-            let message = self.rules.unsupported.join(". ");
-            return Some(Condition::no("Accepted", "UnsupportedValue", message));
-        }
+        let refused = self.rules.none_left;
         let pool = (self.surroundings.pool_of)(&place);
         for taken in taken {
-            self.attached.insert((place.clone(), taken.listener));
-            if let Some(attachment) = taken.attachment {
+            if !refused {
+                self.attached.insert((place.clone(), taken.listener));
+            }
+            // What a refused route asks for gets 500: a broader route must not serve it unfiltered.
+            if let Some(attachment) = taken.attachment.filter(|_| !self.rules.rules.is_empty()) {
                 let attachments = self.attachments.entry(pool.clone()).or_default();
                 attachments.insert(attachment.listener.clone(), attachment);
             }
+        }
+        if refused {
+            let message = self.rules.unsupported.join(". ");
+            return Some(Condition::no("Accepted", "UnsupportedValue", message));
         }
         Some(Condition::yes(
             "Accepted",
