@@ -12,6 +12,7 @@ use serde_json::Value;
 use tidegate_runtime::tasks::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::case::{BackendSpec, BackendTlsSpec};
@@ -29,6 +30,8 @@ pub(crate) struct Backend {
     pub(crate) spec: BackendSpec,
     /// In the order of the case.
     pub(crate) pods: Vec<Pod>,
+    /// Turns true when what is held may be answered.
+    released: watch::Receiver<bool>,
     /// All that reached any pod.
     pub(crate) log: Log,
 }
@@ -84,6 +87,7 @@ impl Backend {
         spec: BackendSpec,
         certificates: &Arc<Certificates>,
         tasks: &Tasks,
+        released: &watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let (namespace, name) = name
             .split_once('/')
@@ -93,6 +97,7 @@ impl Backend {
             name: name.to_owned(),
             pods: Vec::new(),
             log: Log::default(),
+            released: released.clone(),
             spec,
         };
         for index in 0..backend.spec.pods.len() {
@@ -116,6 +121,7 @@ impl Backend {
             pod: name.clone(),
             answers: pod.answers,
             authorizer: self.spec.authorizer,
+            released: self.released.clone(),
             log: self.log.clone(),
             tasks: tasks.clone(),
         };

@@ -124,7 +124,7 @@ pub(crate) struct Step {
     /// Exchanges, one after the other.
     #[serde(default)]
     pub(crate) requests: Vec<Exchange>,
-    /// Whether the exchanges that have begun must now end well.
+    /// Whether backends answer what they hold, and the exchanges that have begun must now end well.
     #[serde(default)]
     pub(crate) finish: bool,
 }

@@ -1,6 +1,7 @@
 //! What a pod answers: who it is and what it saw, as JSON over HTTP, gRPC or WebSocket.
 //!
-//! Headers of a request make it answer otherwise: `x-echo-delay` (milliseconds) waits, `x-echo-status`
+//! Headers of a request make it answer otherwise: `x-echo-delay` (milliseconds) waits, `x-echo-hold`
+//! waits until the case lets all that wait go, `x-echo-status`
 //! is the status, the gRPC status in a gRPC request, and `x-echo-fail` the number of attempts at one
 //! exchange that get that status.
 
@@ -16,6 +17,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use tidegate_runtime::tasks::Tasks;
+use tokio::sync::watch;
 
 use crate::backend::Log;
 use crate::{authorizer, grpc, websocket};
@@ -39,6 +41,8 @@ pub(crate) struct Echo {
     pub(crate) answers: Option<u16>,
     /// Whether it decides on other requests.
     pub(crate) authorizer: bool,
+    /// Turns true when what is held may be answered.
+    pub(crate) released: watch::Receiver<bool>,
     /// Where requests are kept.
     pub(crate) log: Log,
     /// What the connections run in.
@@ -72,7 +76,7 @@ impl Echo {
         }
         if is_grpc(&headers) {
             let before = self.log.add(&seen);
-            pause(&headers).await;
+            self.pause(&headers).await;
             let refusal = status(&headers, before);
             return Ok(grpc::echo(request.into_body(), seen, refusal, &self.tasks));
         }
@@ -92,12 +96,22 @@ impl Echo {
         let body = body.unwrap_or_default();
         seen["body"] = json!(String::from_utf8_lossy(&body));
         let before = self.log.add(&seen);
-        pause(&headers).await;
+        self.pause(&headers).await;
         if self.authorizer {
             return Ok(authorizer::decide(&headers));
         }
         let status = self.answers.or_else(|| status(&headers, before));
         Ok(json_answer(status.unwrap_or(200), &seen))
+    }
+
+    async fn pause(&self, headers: &HeaderMap) {
+        if let Some(millis) = number(headers, "x-echo-delay") {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+        if headers.contains_key("x-echo-hold") {
+            // An error means that the case has ended, and nobody waits for the answer any more.
+            let _ = self.released.clone().wait_for(|released| *released).await;
+        }
     }
 
     fn seen(&self, request: &Request<Incoming>, tls: Option<&TlsSeen>) -> Value {
@@ -170,12 +184,6 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 fn number<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
     headers.get(name)?.to_str().ok()?.parse().ok()
-}
-
-async fn pause(headers: &HeaderMap) {
-    if let Some(millis) = number(headers, "x-echo-delay") {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-    }
 }
 
 /// The status that the request asks for, after `before` attempts at it.

@@ -117,6 +117,7 @@ impl<'a> Play<'a> {
             played.with_context(|| exchange.send.clone())?;
         }
         if step.finish {
+            self.world.release();
             for begun in self.begun.drain(..) {
                 begun.await?.context("an exchange that had begun")?;
             }

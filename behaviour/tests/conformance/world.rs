@@ -23,6 +23,7 @@ use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_worker::{BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 
@@ -48,6 +49,7 @@ pub(crate) struct World {
     drain: Drain,
     channel: Channel,
     generations: Generations,
+    release: watch::Sender<bool>,
     /// The Services, by `namespace/name` in order.
     pub(crate) backends: Vec<Backend>,
     /// What TLS runs on.
@@ -68,10 +70,11 @@ impl World {
     ) -> anyhow::Result<Self> {
         let tasks = Tasks::new();
         let certificates = Arc::new(Certificates::make(certificates)?);
+        let (release, released) = watch::channel(false);
         let mut started = Vec::new();
         for (name, spec) in backends {
             let spec = spec.clone().unwrap_or_default();
-            started.push(Backend::start(name, spec, &certificates, &tasks).await?);
+            started.push(Backend::start(name, spec, &certificates, &tasks, &released).await?);
         }
         let data = tempfile::tempdir()?;
         let readiness = Readiness::new();
@@ -100,11 +103,17 @@ impl World {
             drain,
             channel,
             generations: Generations::default(),
+            release,
             backends: started,
             certificates,
             tasks,
             _data: data,
         })
+    }
+
+    /// Lets backends answer what they hold, and hold nothing from now on.
+    pub(crate) fn release(&self) {
+        self.release.send_replace(true);
     }
 
     /// Ends the worker, then configd.
