@@ -8,6 +8,7 @@ mod certificates;
 mod client;
 mod echo;
 mod exchange;
+mod features;
 mod grpc;
 mod manifest;
 mod objects;

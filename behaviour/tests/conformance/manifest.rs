@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use libtest_mimic::{Failed, Trial};
 
+use crate::features;
+
 /// The tests of the official suite for Gateways, ListenerSets, HTTPRoutes, GRPCRoutes and
 /// BackendTLSPolicies, by their short names; each has a case of that name.
 const COVERED: [&str; 111] = [
@@ -146,10 +148,15 @@ const ELSEWHERE: [(&str, &str); 5] = [
 
 /// The tests of the lists above.
 pub(crate) fn trials(cases: BTreeSet<String>) -> Vec<Trial> {
-    vec![Trial::test(
-        "every_conformance_test_has_a_case",
-        move || every_test_has_a_case(&cases),
-    )]
+    let shown = cases.clone();
+    vec![
+        Trial::test("every_conformance_test_has_a_case", move || {
+            every_test_has_a_case(&cases)
+        }),
+        Trial::test("every_feature_that_is_claimed_is_shown", move || {
+            features::every_claim_is_shown(&shown)
+        }),
+    ]
 }
 
 fn every_test_has_a_case(cases: &BTreeSet<String>) -> Result<(), Failed> {
