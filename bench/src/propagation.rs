@@ -15,6 +15,9 @@ const LOAD_LIMIT: Duration = Duration::from_secs(120);
 /// Longest wait for one route.
 const ROUTE_LIMIT: Duration = Duration::from_secs(10);
 
+/// Time after the last change before memory is read.
+const REST: Duration = Duration::from_secs(5);
+
 /// What is measured.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -67,6 +70,8 @@ async fn measure(
         times.push(started.elapsed());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Memory is read when the worker has come to rest.
+    tokio::time::sleep(REST).await;
     times.sort();
     let at = |share: f64| {
         let index = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1;

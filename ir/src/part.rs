@@ -18,8 +18,8 @@ pub enum Part {
     Listener(Listener),
     /// A route.
     Route(Route),
-    /// A backend.
-    Backend(Backend),
+    /// A backend; in a box of its own, because most parts are routes, which are a third of its size.
+    Backend(Box<Backend>),
     /// The addresses behind a backend.
     EndpointSet(EndpointSet),
     /// A certificate chain.

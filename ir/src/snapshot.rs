@@ -132,10 +132,10 @@ macro_rules! typed {
 
                 /// All parts of that kind, ordered by name.
                 pub fn $all(&self) -> impl Iterator<Item = &crate::$kind> {
-                    self.parts().filter_map(|part| match &**part.part() {
+                    self.parts().filter_map(|part| -> Option<&crate::$kind> { match &**part.part() {
                         Part::$kind(value) => Some(value),
                         _ => None,
-                    })
+                    } })
                 }
             )*
         }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_backend_without_its_endpoints_is_dangling() {
         let service = ObjectName::new("ns", "svc");
-        let backend = Part::Backend(Backend::of_service("e", service, 80));
+        let backend = Part::Backend(Box::new(Backend::of_service("e", service, 80)));
         let endpoints = Part::EndpointSet(EndpointSet {
             name: "e".into(),
             endpoints: vec![],

@@ -45,7 +45,7 @@ pub(crate) fn encode(part: &Part) -> Vec<u8> {
     match part {
         Part::Listener(listener) => proto::Listener::from(listener).encode_to_vec(),
         Part::Route(route) => proto::Route::from(route).encode_to_vec(),
-        Part::Backend(backend) => proto::Backend::from(backend).encode_to_vec(),
+        Part::Backend(backend) => proto::Backend::from(&**backend).encode_to_vec(),
         Part::EndpointSet(endpoints) => proto::EndpointSet::from(endpoints).encode_to_vec(),
         Part::Certificate(certificate) => proto::Certificate::from(certificate).encode_to_vec(),
         Part::PrivateKey(key) => proto::PrivateKey::from(key).encode_to_vec(),
@@ -58,7 +58,10 @@ pub(crate) fn decode(kind: PartKind, bytes: &[u8]) -> Result<Part, InvalidPart> 
     Ok(match kind {
         PartKind::Listener => Part::Listener(message::<proto::Listener>(bytes)?.try_into()?),
         PartKind::Route => Part::Route(message::<proto::Route>(bytes)?.try_into()?),
-        PartKind::Backend => Part::Backend(message::<proto::Backend>(bytes)?.try_into()?),
+        PartKind::Backend => {
+            let backend = crate::Backend::try_from(message::<proto::Backend>(bytes)?)?;
+            Part::Backend(Box::new(backend))
+        }
         PartKind::EndpointSet => {
             Part::EndpointSet(message::<proto::EndpointSet>(bytes)?.try_into()?)
         }

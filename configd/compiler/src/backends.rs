@@ -136,7 +136,7 @@ impl BackendParts {
             session,
         };
         Some(Self {
-            backend: EncodedPart::encode(Part::Backend(backend)),
+            backend: EncodedPart::encode(Part::Backend(Box::new(backend))),
             endpoints: endpoints.map(EncodedPart::encode),
             others: tls_parts.into_iter().map(EncodedPart::encode).collect(),
             findings: resolved.findings,

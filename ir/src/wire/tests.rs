@@ -206,12 +206,12 @@ fn parts() -> Vec<Part> {
         }),
         Part::Route(route()),
         Part::Route(grpc_route()),
-        Part::Backend(backend()),
-        Part::Backend(external_backend()),
-        Part::Backend(Backend {
+        Part::Backend(Box::new(backend())),
+        Part::Backend(Box::new(external_backend())),
+        Part::Backend(Box::new(Backend {
             security: Security::Broken("no authority".into()),
             ..backend()
-        }),
+        })),
         Part::TrustBundle(TrustBundle {
             name: "ca".into(),
             certificates: vec![Bytes::from_static(b"der")],

@@ -27,7 +27,7 @@ async fn a_failing_endpoint_is_left_out_and_comes_back_when_it_is_well() {
     .await;
     let good = Echo::start("good").await;
     let mut parts = backend("a", &[failing.address, good.address]);
-    parts[0] = Part::Backend(Backend {
+    parts[0] = Part::Backend(Box::new(Backend {
         ejection: Some(Ejection {
             consecutive_errors: 2,
             base_ms: 3_000,
@@ -35,7 +35,7 @@ async fn a_failing_endpoint_is_left_out_and_comes_back_when_it_is_well() {
             panic_percent: 0,
         }),
         ..Backend::of_service("a", ObjectName::new("shop", "a"), 80)
-    });
+    }));
     let running = Running::serving(vec![to("/", "a")], vec![parts]).await;
     let address = running.address("http");
     while failing.count() < 2 {

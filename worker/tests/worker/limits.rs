@@ -13,11 +13,11 @@ use crate::support::{Running, Setup};
 fn bounded(echoes: &[&Echo], protocol: BackendProtocol, limits: ConnectionLimits) -> Vec<Part> {
     let addresses: Vec<_> = echoes.iter().map(|echo| echo.address).collect();
     let mut parts = backend_of("a", &addresses, protocol);
-    parts[0] = Part::Backend(Backend {
+    parts[0] = Part::Backend(Box::new(Backend {
         protocol,
         limits,
         ..Backend::of_service("a", ObjectName::new("shop", "a"), 80)
-    });
+    }));
     parts
 }
 

@@ -317,7 +317,7 @@ async fn refusing_streams() -> SocketAddr {
 async fn a_backends_budget_bounds_retries() {
     let server = recovering(usize::MAX, 500).await;
     let mut parts = backend("a", &[server.address]);
-    parts[0] = Part::Backend(Backend {
+    parts[0] = Part::Backend(Box::new(Backend {
         retry_budget: Some(RetryBudget {
             percent: 0,
             interval_ms: 60_000,
@@ -325,7 +325,7 @@ async fn a_backends_budget_bounds_retries() {
             min_interval_ms: 60_000,
         }),
         ..Backend::of_service("a", ObjectName::new("shop", "a"), 80)
-    });
+    }));
     let rule = with(retry(1, &[500]), to("/", "a"));
     let running = Running::serving(vec![rule], vec![parts]).await;
     for expected in [500, 500, 503, 503, 503] {

@@ -44,7 +44,7 @@ async fn behind_tls(
     };
     let address = relay(config, plain).await;
     let mut parts = backend_of(name, &[address], protocol);
-    parts[0] = Part::Backend(Backend {
+    parts[0] = Part::Backend(Box::new(Backend {
         protocol,
         security: Security::Tls(BackendTls {
             server_name: server_name.into(),
@@ -53,7 +53,7 @@ async fn behind_tls(
             client_certificate: None,
         }),
         ..Backend::of_service(name, ObjectName::new("shop", name), 80)
-    });
+    }));
     parts.push(Part::TrustBundle(TrustBundle {
         name: name.into(),
         certificates: vec![Bytes::copy_from_slice(&certificate)],

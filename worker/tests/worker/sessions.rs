@@ -187,10 +187,10 @@ fn snapshot_of(version: u64, endpoints: &[(SocketAddr, bool)]) -> tidegate_ir::S
     let parts = [
         Part::Listener(listener()),
         Part::Route(route("r", vec![with(cookie(), to("/", "a"))])),
-        Part::Backend(Backend {
+        Part::Backend(Box::new(Backend {
             balancing: Balancing::RoundRobin,
             ..Backend::of_service("a", ObjectName::new("shop", "a"), 80)
-        }),
+        })),
         Part::EndpointSet(EndpointSet {
             name: "a".into(),
             endpoints,
@@ -288,10 +288,10 @@ async fn weights_decide_first_and_each_backend_keeps_its_own_session() {
 async fn a_backends_own_session_holds_where_the_rule_has_none() {
     let echoes = echoes(3).await;
     let mut parts = backend("a", &addresses(&echoes));
-    parts[0] = Part::Backend(Backend {
+    parts[0] = Part::Backend(Box::new(Backend {
         session: Some(header()),
         ..Backend::of_service("a", ObjectName::new("shop", "a"), 80)
-    });
+    }));
     let rules = vec![to("/own", "a"), with(cookie(), to("/", "a"))];
     let running = Running::serving(rules, vec![parts]).await;
     let answer = ask(&running, &[]).await;

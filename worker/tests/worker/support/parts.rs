@@ -39,10 +39,10 @@ pub fn backend_of(name: &str, addresses: &[SocketAddr], protocol: BackendProtoco
         .collect();
     endpoints.sort();
     vec![
-        Part::Backend(Backend {
+        Part::Backend(Box::new(Backend {
             protocol,
             ..Backend::of_service(name, ObjectName::new("shop", name), 80)
-        }),
+        })),
         Part::EndpointSet(EndpointSet {
             name: name.into(),
             endpoints,
