@@ -35,17 +35,20 @@ pub(super) fn of_rule(
     findings: &mut Findings<'_>,
 ) -> Result<Filters, String> {
     let mut filters = Filters::default();
+    // All are read, so that every finding and every reference of the rule is told at once.
+    let mut problem = None;
     for (index, object) in objects.iter().enumerate() {
         let field = format!("{field}.filters[{index}]");
-        if let Some(object) = object.request_redirect {
-            let redirect = redirect(object);
-            filters.redirect = Some(redirect.map_err(|m| unsupported(&field, m, findings))?);
-        } else {
-            let filter = one(object, &field, references, findings)?;
-            filters.filters.extend(filter);
-        }
+        let read = match object.request_redirect {
+            Some(object) => redirect(object)
+                .map(|redirect| filters.redirect = Some(redirect))
+                .map_err(|message| unsupported(&field, message, findings)),
+            None => one(object, &field, references, findings)
+                .map(|filter| filters.filters.extend(filter)),
+        };
+        problem = problem.or(read.err());
     }
-    Ok(filters)
+    problem.map_or(Ok(filters), Err)
 }
 
 /// Reads the filters of a backendRef: all but a redirect, which would come too late.
@@ -56,19 +59,24 @@ pub(super) fn of_backend(
     findings: &mut Findings<'_>,
 ) -> Result<Vec<Filter>, String> {
     let mut filters = vec![];
+    let mut problem = None;
     for (index, object) in objects.iter().enumerate() {
         let field = format!("{field}.filters[{index}]");
-        if object.request_redirect.is_some() {
-            return Err(unsupported_filter(
+        let read = match object.request_redirect {
+            Some(_) => Err(unsupported_filter(
                 object,
                 &field,
                 " on a backendRef",
                 findings,
-            ));
+            )),
+            None => one(object, &field, references, findings),
+        };
+        match read {
+            Ok(filter) => filters.extend(filter),
+            Err(message) => problem = problem.or(Some(message)),
         }
-        filters.extend(one(object, &field, references, findings)?);
     }
-    Ok(filters)
+    problem.map_or(Ok(filters), Err)
 }
 
 /// One filter; `None` for a mirror without a usable backend: the request itself goes on.

@@ -87,7 +87,7 @@ impl<'a> Joining<'a> {
             };
             let partial = (accepted.status && !self.rules.unsupported.is_empty()).then(|| {
                 let message = format!(
-                    "Dropped Rule: its requests get 500. {}",
+                    "Dropped Rule: requests that one of its matches takes get 500; a match that does not compile takes none, so they go where other rules send them. {}",
                     self.rules.unsupported.join(". ")
                 );
                 Condition::yes("PartiallyInvalid", "UnsupportedValue", message)

@@ -82,7 +82,9 @@ fn rule(
         timeouts: timeouts(object),
         retry: object.retry.map(retry),
         session: object.session.map(|session| {
-            let owner = format!("{}/{}/{}/{index}", route.kind, route.namespace, route.name);
+            // By the name of the rule where it has one: a rule before it does not end its sessions then.
+            let rule = object.name.map_or_else(|| index.to_string(), str::to_owned);
+            let owner = format!("{}/{}/{}/{rule}", route.kind, route.namespace, route.name);
             session::compile(session, &owner)
         }),
     }
