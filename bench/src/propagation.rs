@@ -15,8 +15,9 @@ const LOAD_LIMIT: Duration = Duration::from_secs(120);
 /// Longest wait for one route.
 const ROUTE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Time after the last change before memory is read.
-const REST: Duration = Duration::from_secs(5);
+/// Time after the last change before memory is read: idle threads of the runtime, and what they kept, are
+/// gone after ten seconds.
+const REST: Duration = Duration::from_secs(15);
 
 /// What is measured.
 #[derive(Debug, Args)]
