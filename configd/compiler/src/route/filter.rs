@@ -46,7 +46,7 @@ pub(super) fn of_rule(
             None => one(object, &field, references, findings)
                 .map(|filter| filters.filters.extend(filter)),
         };
-        problem = problem.or(read.err());
+        problem = problem.or_else(|| read.err());
     }
     problem.map_or(Ok(filters), Err)
 }
