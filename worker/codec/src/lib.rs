@@ -1,1 +1,6 @@
 //! The bytes of clients in, heads, chunks and addresses out: strict, bounded, without I/O.
+
+pub mod http1;
+mod refusal;
+
+pub use refusal::Refusal;
