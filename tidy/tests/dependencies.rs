@@ -17,7 +17,10 @@ const MAY_USE: [(&str, Option<&[&str]>); 17] = [
         "configd",
         Some(&["compiler", "ir", "proto", "runtime", "store"]),
     ),
-    ("worker", Some(&["codec", "ir", "proto", "router", "runtime"])),
+    (
+        "worker",
+        Some(&["codec", "ir", "proto", "router", "runtime"]),
+    ),
     ("operator", Some(&["proto", "runtime"])),
     ("cli", None),
     ("tidy", Some(&[])),

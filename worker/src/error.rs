@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use tidegate_codec::Refusal;
 
 /// Why a request did not reach a backend, or its answer did not come back.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,8 +34,8 @@ pub(crate) enum ProxyError {
     UpstreamClosed,
     #[error("the backend's answer is not valid HTTP")]
     UpstreamInvalid,
-    #[error("the request's body broke off")]
-    RequestBody,
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("the request's body took too long")]
     RequestBodyTimeout,
     #[error("the request's body is larger than the {max} bytes that are checked")]
@@ -53,7 +54,8 @@ impl ProxyError {
     /// The status that the client gets.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::BadHost | Self::RequestBody => StatusCode::BAD_REQUEST,
+            Self::BadHost => StatusCode::BAD_REQUEST,
+            Self::Refused(refusal) => refusal.status(),
             Self::Connect => StatusCode::NOT_IMPLEMENTED,
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -90,7 +92,7 @@ impl ProxyError {
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamInvalid => "upstream_invalid",
-            Self::RequestBody => "request_broken_off",
+            Self::Refused(refusal) => refusal.reason(),
             Self::RequestBodyTimeout => "request_body_timeout",
             Self::RequestBodyTooLarge { .. } => "request_body_too_large",
             Self::AuthUnavailable => "auth_unavailable",

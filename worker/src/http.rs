@@ -5,6 +5,7 @@ mod auth;
 mod before_routing;
 pub(crate) mod body;
 mod call;
+pub(crate) mod client_body;
 mod cors;
 mod draft;
 pub(crate) mod exchange;

@@ -6,8 +6,10 @@
 mod access_log;
 mod app;
 mod apply;
+mod date;
 mod error;
 mod http;
+mod http1;
 mod last_good;
 mod limits;
 mod listen;

@@ -5,8 +5,25 @@ use std::time::Duration;
 /// Bounds per worker; the defaults are for a gateway that faces the internet.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Bytes of a request line; above, 414.
+    pub request_line_bytes_max: usize,
     /// Bytes of a request's or response's header section; above, 431 to clients and 502 for backends.
     pub header_bytes_max: usize,
+    /// Header fields of a request; above, 431.
+    pub header_count_max: usize,
+    /// Bytes of a request's body, `None` for any number; above, 413.
+    pub request_body_bytes_max: Option<u64>,
+    /// Time in which [`Self::body_pace_bytes_min`] bytes of a body must come while a backend waits for them;
+    /// else 408.
+    pub body_pace_period: Duration,
+    /// Bytes of a body that must come in each [`Self::body_pace_period`].
+    pub body_pace_bytes_min: u64,
+    /// Time that a client may read nothing of an answer that waits for it; then the connection is closed.
+    pub write_stall_timeout: Duration,
+    /// Time for an answer to a client that has closed its own side; then the request is given up.
+    pub half_closed_timeout: Duration,
+    /// Time from a request's head to the end of its answer, `None` for any; then 504, or the answer breaks off.
+    pub request_timeout: Option<Duration>,
     /// Time from a connection's start to the end of its first request's headers; then it is closed.
     pub header_timeout: Duration,
     /// Time that a connection may be without a request; then it is closed.
@@ -52,7 +69,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            request_line_bytes_max: 16 << 10,
             header_bytes_max: 64 << 10,
+            header_count_max: 128,
+            request_body_bytes_max: None,
+            body_pace_period: Duration::from_secs(60),
+            body_pace_bytes_min: 600,
+            write_stall_timeout: Duration::from_secs(60),
+            half_closed_timeout: Duration::from_secs(30),
+            request_timeout: None,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             handshake_timeout: Duration::from_secs(10),

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tidegate_runtime::backoff::SplitMix64;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::AccessLog;
+use crate::date::Date;
 use crate::http::exchange::Record;
 use crate::limits::Limits;
 use crate::listen::accept;
@@ -65,6 +67,7 @@ pub(crate) struct Thread {
     random: RefCell<SplitMix64>,
     work: Rc<Work>,
     mirrors: Rc<Cell<usize>>,
+    date: RefCell<Date>,
 }
 
 /// A configuration as one thread uses it. What it caches ends with the last exchange that uses it.
@@ -140,6 +143,7 @@ impl Thread {
             random: RefCell::new(random),
             work: Rc::default(),
             mirrors: Rc::default(),
+            date: RefCell::default(),
         }
     }
 
@@ -149,6 +153,11 @@ impl Thread {
         serving
             .clone()
             .expect("a thread gets its configuration before its sockets")
+    }
+
+    /// The present time as the `Date` header states it.
+    pub(crate) fn date(&self) -> HeaderValue {
+        self.date.borrow_mut().now()
     }
 
     /// A number in `0.0..1.0`.

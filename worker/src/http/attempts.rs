@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tidegate_codec::Refusal;
 use tidegate_ir::SessionPersistence;
 use tracing::Instrument as _;
 
 use crate::error::ProxyError;
 use crate::http::body::RequestBody;
 use crate::http::call::discard;
+use crate::http::client_body::RequestBodyError;
 use crate::http::exchange::Exchange;
 use crate::http::forward::{Forwarding, Head};
 use crate::http::replay::Replay;
@@ -393,7 +395,12 @@ fn is_reset(error: &hyper::Error) -> bool {
 
 fn classify(error: &hyper::Error) -> ProxyError {
     if error.is_user() {
-        ProxyError::RequestBody
+        let source = std::error::Error::source(error);
+        let body = source.and_then(|source| source.downcast_ref::<RequestBodyError>());
+        body.map_or(
+            ProxyError::Refused(Refusal::BodyBrokenOff),
+            RequestBodyError::refusal,
+        )
     } else if error.is_parse() {
         ProxyError::UpstreamInvalid
     } else {

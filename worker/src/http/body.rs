@@ -12,9 +12,11 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::error::ProxyError;
+use crate::http::client_body::{ClientBody, RequestBodyError};
 use crate::http::exchange::Exchange;
 use crate::http::grpc;
 use crate::http::replay::ReplayedBody;
+use crate::http::upgrade::Tunnel;
 use crate::upstream::Lease;
 
 /// A body on its way to a backend.
@@ -23,7 +25,7 @@ pub(crate) enum RequestBody {
     /// No body.
     Empty,
     /// What the client sends, as it arrives.
-    Streamed(Incoming),
+    Streamed(ClientBody),
     /// What the client sends, with a copy for a mirror.
     Copied(Box<CopiedBody>),
     /// Bytes that have been gathered.
@@ -32,19 +34,10 @@ pub(crate) enum RequestBody {
     Replayed(Box<ReplayedBody>),
 }
 
-/// Why a body on its way to a backend ended early.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RequestBodyError {
-    #[error("the client's body broke off")]
-    Client(#[source] hyper::Error),
-    #[error("another attempt sends the body")]
-    Superseded,
-}
-
 /// A streamed body that also gathers its bytes up to a bound.
 #[derive(Debug)]
 pub(crate) struct CopiedBody {
-    incoming: Incoming,
+    incoming: ClientBody,
     copy: BytesMut,
     copy_bytes_max: usize,
     /// Gets the copy at the end of the body; dropped where the body is larger than the bound.
@@ -66,6 +59,8 @@ pub(crate) struct ResponseBody {
 enum Source {
     Whole(Bytes),
     Streamed(Incoming),
+    /// What a backend sends after it has left HTTP.
+    Tunnel(Box<Tunnel>),
 }
 
 /// Why a body ended early.
@@ -79,7 +74,7 @@ pub(crate) enum BodyError {
 
 impl RequestBody {
     /// The body of a client's request.
-    pub(crate) fn of_client(incoming: Incoming) -> Self {
+    pub(crate) fn of_client(incoming: ClientBody) -> Self {
         if incoming.is_end_stream() {
             Self::Empty
         } else {
@@ -101,7 +96,7 @@ impl RequestBody {
         }
         let mut gathered = BytesMut::new();
         while let Some(frame) = self.frame().await {
-            let frame = frame.map_err(|_| ProxyError::RequestBody)?;
+            let frame = frame.map_err(|error| error.refusal())?;
             if let Some(data) = frame.data_ref() {
                 if gathered.len() + data.len() > bytes_max {
                     return Err(too_large());
@@ -115,7 +110,10 @@ impl RequestBody {
     }
 
     /// The body of a request; its copy goes to the receiver once it is complete.
-    pub(crate) fn copied(incoming: Incoming, bytes_max: usize) -> (Self, oneshot::Receiver<Bytes>) {
+    pub(crate) fn copied(
+        incoming: ClientBody,
+        bytes_max: usize,
+    ) -> (Self, oneshot::Receiver<Bytes>) {
         let (whole, receiver) = oneshot::channel();
         let body = CopiedBody {
             incoming,
@@ -156,7 +154,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(incoming) => from_client(Pin::new(incoming).poll_frame(cx)),
+            Self::Streamed(incoming) => Pin::new(incoming).poll_frame(cx),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Replayed(body) => Pin::new(&mut **body).poll_frame(cx),
@@ -170,7 +168,7 @@ impl Body for RequestBody {
                 if frame.is_none() || body.incoming.is_end_stream() {
                     body.finish();
                 }
-                from_client(Poll::Ready(frame))
+                Poll::Ready(frame)
             }
         }
     }
@@ -194,12 +192,6 @@ impl Body for RequestBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
-}
-
-fn from_client(
-    frame: Poll<Option<hyper::Result<Frame<Bytes>>>>,
-) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-    frame.map(|frame| frame.map(|frame| frame.map_err(RequestBodyError::Client)))
 }
 
 impl ResponseBody {
@@ -233,6 +225,16 @@ impl ResponseBody {
         body
     }
 
+    /// What a backend sends after it has left HTTP.
+    pub(crate) fn tunnel(tunnel: Tunnel) -> Self {
+        Self {
+            source: Source::Tunnel(Box::new(tunnel)),
+            exchange: None,
+            lease: None,
+            deadline: None,
+        }
+    }
+
     /// Ties the exchange's end to the body's.
     pub(crate) fn complete(mut self, exchange: Box<Exchange>) -> Self {
         self.exchange = Some(exchange);
@@ -262,6 +264,13 @@ impl Body for ResponseBody {
                 body.count(&data);
                 Some(Ok(data))
             }
+            Source::Tunnel(tunnel) => {
+                let data = ready!(tunnel.poll_data(cx)).map(Frame::data);
+                if let Some(data) = &data {
+                    body.count(data);
+                }
+                data.map(Ok)
+            }
             Source::Streamed(incoming) => match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(None) => None,
                 Poll::Ready(Some(Ok(frame))) => {
@@ -290,6 +299,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Whole(bytes) => bytes.is_empty(),
             Source::Streamed(incoming) => incoming.is_end_stream(),
+            Source::Tunnel(_) => false,
         }
     }
 
@@ -297,6 +307,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Streamed(incoming) => incoming.size_hint(),
+            Source::Tunnel(_) => SizeHint::default(),
         }
     }
 }

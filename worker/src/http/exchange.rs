@@ -12,6 +12,7 @@ use tidegate_router::{CompiledRule, ListenerTable, is_grpc};
 
 use crate::error::ProxyError;
 use crate::http::body::ResponseBody;
+use crate::http::client_body::ClientBody;
 use crate::http::stack::Connection;
 use crate::http::{grpc, respond};
 use crate::thread::{Thread, ThreadServing};
@@ -24,6 +25,8 @@ pub(crate) struct Exchange {
     pub(crate) record: Record,
     /// Headers for the answer that an authorization server asked for.
     pub(crate) added: Vec<Added>,
+    /// What the client sends after the connection has left HTTP, if it does.
+    pub(crate) tunnel: Option<ClientBody>,
 }
 
 /// A header for the answer.
@@ -103,10 +106,19 @@ impl Exchange {
                 details: details.map(Box::new),
             },
             added: Vec::new(),
+            tunnel: None,
             thread: thread.clone(),
             connection: connection.clone(),
             serving,
         })
+    }
+
+    /// Starts with bytes that are no request; of such a one nothing else is known.
+    pub(crate) fn of_no_request(thread: &Rc<Thread>, connection: &Rc<Connection>) -> Box<Self> {
+        let mut exchange = Self::start(thread, connection, &Request::new(()));
+        exchange.record.method = Method::from_bytes(b"_OTHER").unwrap_or_default();
+        exchange.record.details = None;
+        exchange
     }
 
     /// The configuration of this exchange, from its first byte to its last.

@@ -9,13 +9,13 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::upgrade::OnUpgrade;
 use tidegate_ir::{BackendProtocol, PartName, Target};
 use tidegate_router::{CompiledAction, CompiledChoice, CompiledRule};
 
 use crate::error::ProxyError;
 use crate::http::attempts::{Answer, Attempts};
 use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::client_body::ClientBody;
 use crate::http::cors::Grant;
 use crate::http::draft::Draft;
 use crate::http::exchange::Exchange;
@@ -23,7 +23,7 @@ use crate::http::filter;
 use crate::http::grpc;
 use crate::http::mirror;
 use crate::http::stack::Connection;
-use crate::http::upgrade;
+use crate::http::upgrade::{self, TunnelEnd};
 use crate::serving::Serving;
 use crate::thread::Thread;
 
@@ -54,7 +54,7 @@ pub(crate) struct Head {
 pub(crate) async fn forward(
     forwarding: &Forwarding<'_>,
     choice: &CompiledChoice,
-    mut request: Parts,
+    request: Parts,
     mut body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -70,7 +70,7 @@ pub(crate) async fn forward(
         .ok_or(ProxyError::NoEndpoint)?;
     let wanted = upgrade::wanted(&request.headers)
         .filter(|_| upstream.backend.protocol == BackendProtocol::Http1);
-    let client = wanted.as_ref().and_then(|_| request.extensions.remove());
+    let client = wanted.as_ref().and_then(|_| exchange.tunnel.take());
     let deadline = forwarding.deadline(&request.headers, exchange);
     let grant = choice.filters.cors();
     let grant = grant.map(|cors| Grant::new(cors, &request.headers));
@@ -131,7 +131,8 @@ impl Forwarding<'_> {
             .grpc
             .then(|| grpc::timeout(headers))
             .flatten();
-        let timeout = [rule, client].into_iter().flatten().min()?;
+        let every = self.thread.limits.request_timeout;
+        let timeout = [rule, client, every].into_iter().flatten().min()?;
         exchange.record.started.checked_add(timeout)
     }
 }
@@ -164,7 +165,7 @@ fn pass_back(
     forwarding: &Forwarding<'_>,
     choice: &CompiledChoice,
     answer: Answer,
-    client: Option<OnUpgrade>,
+    client: Option<ClientBody>,
     deadline: Option<Instant>,
 ) -> Response<ResponseBody> {
     let Answer {
@@ -175,8 +176,12 @@ fn pass_back(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
         && let Some(client) = client
     {
-        let (open, stop) = (forwarding.thread.open(), forwarding.connection.stop.clone());
-        let mut response = upgrade::tunnel(client, response, open, stop);
+        let open = forwarding.thread.open();
+        let end = TunnelEnd {
+            stop: forwarding.connection.stop.clone(),
+            half_closed_timeout: forwarding.thread.limits.half_closed_timeout,
+        };
+        let mut response = upgrade::tunnel(client, response, open, end);
         filters
             .iter()
             .for_each(|f| filter::on_response(f, response.headers_mut()));

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::http::body::{RequestBody, RequestBodyError};
+use crate::http::body::RequestBody;
+use crate::http::client_body::RequestBodyError;
 
 /// Bytes that a kept frame costs beside its own.
 const FRAME_COST: usize = 32;

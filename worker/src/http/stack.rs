@@ -1,7 +1,6 @@
 //! One client connection and the requests on it: from the head to the answer.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::Instant;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
-use hyper::body::Incoming;
+use tidegate_codec::Refusal;
 use tidegate_router::{Chosen, CompiledAction, ListenerTable, RequestHead, host_of};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -17,6 +16,7 @@ use tracing::Instrument as _;
 use crate::error::ProxyError;
 use crate::http::before_routing;
 use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::client_body::ClientBody;
 use crate::http::cors::{self, Grant};
 use crate::http::draft::Draft;
 use crate::http::exchange::Exchange;
@@ -102,9 +102,8 @@ impl Connection {
 pub(crate) async fn answer(
     thread: Rc<Thread>,
     connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    let version = request.version();
+    request: Request<ClientBody>,
+) -> Response<ResponseBody> {
     let mut exchange = Exchange::start(&thread, &connection, &request);
     let mut response = if thread.traces {
         Box::pin(respond_traced(&thread, &connection, &mut exchange, request)).await
@@ -112,19 +111,26 @@ pub(crate) async fn answer(
         respond(&thread, &connection, &mut exchange, request).await
     };
     exchange.answered(&mut response);
-    if connection.closing.get() && version < Version::HTTP_2 {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response.map(|body| body.complete(exchange)))
+    response.map(|body| body.complete(exchange))
+}
+
+/// The answer to bytes that are no request.
+pub(crate) fn refuse(
+    thread: &Rc<Thread>,
+    connection: &Rc<Connection>,
+    refusal: Refusal,
+) -> Response<ResponseBody> {
+    let mut exchange = Exchange::of_no_request(thread, connection);
+    let mut response = exchange.refuse(&ProxyError::Refused(refusal));
+    exchange.answered(&mut response);
+    response.map(|body| body.complete(exchange))
 }
 
 async fn respond_traced(
     thread: &Rc<Thread>,
     connection: &Rc<Connection>,
     exchange: &mut Exchange,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Response<ResponseBody> {
     let span = traces::server_span(&request, connection.scheme());
     let responding = respond(thread, connection, exchange, request);
@@ -137,7 +143,7 @@ async fn respond(
     thread: &Rc<Thread>,
     connection: &Rc<Connection>,
     exchange: &mut Exchange,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Response<ResponseBody> {
     let handled = handle(thread, connection, exchange, request).await;
     handled.unwrap_or_else(|error| exchange.refuse(&error))
@@ -159,15 +165,21 @@ async fn handle(
     thread: &Rc<Thread>,
     connection: &Rc<Connection>,
     exchange: &mut Exchange,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
     }
     let authority = authority(&request)?;
     let host = host_of(authority.to_str().map_err(|_| ProxyError::BadHost)?);
-    let (mut request, incoming) = request.into_parts();
-    let mut body = RequestBody::of_client(incoming);
+    let (mut request, mut client) = request.into_parts();
+    client.check_length()?;
+    exchange.tunnel = client.take_tunnel();
+    let mut body = RequestBody::of_client(client);
+    if request.method == Method::OPTIONS && request.uri.path() == "*" {
+        // A question about the server as a whole, which is this one (RFC 9110, section 9.3.7).
+        return Ok(Response::new(ResponseBody::whole("")));
+    }
     if request.uri.authority().is_some() {
         request.headers.insert(header::HOST, authority.clone());
     }
@@ -324,7 +336,7 @@ async fn ask_first(
 }
 
 /// The request's host with port: from the target, else from the one `Host` header (RFC 9112, section 3.2).
-fn authority(request: &Request<Incoming>) -> Result<HeaderValue, ProxyError> {
+fn authority(request: &Request<ClientBody>) -> Result<HeaderValue, ProxyError> {
     if let Some(authority) = request.uri().authority() {
         let without_user = authority.as_str().rsplit('@').next().unwrap_or_default();
         return HeaderValue::from_str(without_user).map_err(|_| ProxyError::BadHost);

@@ -1,5 +1,6 @@
 //! Accepting connections on a thread's socket, and serving each until it ends.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -8,6 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
@@ -18,18 +21,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::client_body::ClientBody;
 use crate::http::stack::{Connection, answer};
+use crate::http1::{self, Io};
 use crate::thread::{LocalExecutor, Open, Thread};
 
 /// How an HTTP/2 client starts (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How long a connection is unused before a drain closes it; a client that is about to send another
-/// request gets its answer, and learns by it that the connection closes.
-const DRAIN_UNUSED: Duration = Duration::from_secs(1);
-
-/// How often a draining connection is looked at.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A port on one thread.
 struct Port {
@@ -126,7 +124,7 @@ async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr) {
     if h2 {
         Box::pin(serve_h2(port, &connection, stream)).await;
     } else {
-        serve_h1(port, &connection, stream).await;
+        serve_h1(port, connection, Io::Left(stream)).await;
     }
 }
 
@@ -153,7 +151,7 @@ async fn serve_tls(
     if h2 {
         serve_h2(port, &connection, stream).await;
     } else {
-        serve_h1(port, &connection, stream).await;
+        serve_h1(port, connection, Io::Right(Box::new(stream))).await;
     }
 }
 
@@ -193,34 +191,9 @@ async fn starts_with_preface(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn serve_h1<I>(port: &Rc<Port>, connection: &Rc<Connection>, io: I)
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(|request| answer(port.thread.clone(), connection.clone(), request));
-    let serving = hyper::server::conn::http1::Builder::new()
-        .max_header_size(port.thread.limits.header_bytes_max)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
-    let mut serving = pin!(serving);
-    let ended = tokio::select! {
-        biased;
-        ended = &mut serving => ended,
-        () = unused_too_long(port, connection) => return,
-        () = port.stop.cancelled() => {
-            connection.closing.set(true);
-            tokio::select! {
-                biased;
-                ended = &mut serving => ended,
-                () = unused_while_draining(connection) => {
-                    serving.as_mut().graceful_shutdown();
-                    serving.await
-                }
-            }
-        }
-    };
-    log_end(connection, ended);
+/// HTTP/1.1 or HTTP/1.0.
+async fn serve_h1(port: &Rc<Port>, connection: Rc<Connection>, io: Io) {
+    http1::serve(port.thread.clone(), connection, io, port.stop.clone()).await;
 }
 
 async fn serve_h2<I>(port: &Rc<Port>, connection: &Rc<Connection>, io: I)
@@ -229,7 +202,10 @@ where
 {
     let limits = &port.thread.limits;
     let (thread, of_request) = (port.thread.clone(), connection.clone());
-    let service = service_fn(move |request| answer(thread.clone(), of_request.clone(), request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| ClientBody::of_http2(body, &thread.limits));
+        answer(thread.clone(), of_request.clone(), request).map(Ok::<_, Infallible>)
+    });
     let serving = hyper::server::conn::http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams_max)
@@ -271,17 +247,6 @@ async fn unused_too_long(port: &Port, connection: &Connection) {
             return;
         }
         tokio::time::sleep_until(end.into()).await;
-    }
-}
-
-async fn unused_while_draining(connection: &Connection) {
-    let is_unused = || {
-        connection
-            .unused_since()
-            .is_some_and(|at| at.elapsed() >= DRAIN_UNUSED)
-    };
-    while !is_unused() {
-        tokio::time::sleep(DRAIN_INTERVAL).await;
     }
 }
 

@@ -1,0 +1,147 @@
+//! The bodies that clients send, whatever the version of HTTP, within their bound.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tidegate_codec::Refusal;
+
+use crate::error::ProxyError;
+use crate::http1;
+use crate::limits::Limits;
+
+/// What a client sends after the head of its request.
+#[derive(Debug)]
+pub(crate) struct ClientBody {
+    source: Source,
+    /// Bytes that may still come.
+    bytes_left: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Http1(http1::Body),
+    Http2(Incoming),
+    /// No body, but bytes of another protocol once the connection has left HTTP.
+    Switching(http1::Body),
+}
+
+/// Why a body on its way to a backend ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestBodyError {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("the client's stream broke off")]
+    Stream(#[source] hyper::Error),
+    #[error("another attempt sends the body")]
+    Superseded,
+}
+
+impl ClientBody {
+    pub(crate) fn empty() -> Self {
+        Self::new(Source::Empty, None)
+    }
+
+    pub(crate) fn of_http1(body: http1::Body, limits: &Limits) -> Self {
+        Self::new(Source::Http1(body), limits.request_body_bytes_max)
+    }
+
+    pub(crate) fn of_http2(body: Incoming, limits: &Limits) -> Self {
+        Self::new(Source::Http2(body), limits.request_body_bytes_max)
+    }
+
+    pub(crate) fn switching(body: http1::Body) -> Self {
+        Self::new(Source::Switching(body), None)
+    }
+
+    fn new(source: Source, bytes_max: Option<u64>) -> Self {
+        Self {
+            source,
+            bytes_left: bytes_max.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What the client sends if the connection leaves HTTP; the request itself has no body then.
+    pub(crate) fn take_tunnel(&mut self) -> Option<Self> {
+        if !matches!(self.source, Source::Switching(_)) {
+            return None;
+        }
+        let Source::Switching(body) = std::mem::replace(&mut self.source, Source::Empty) else {
+            return None;
+        };
+        Some(Self::new(Source::Http1(body), None))
+    }
+
+    /// Refuses a body that says beforehand that it is above its bound.
+    ///
+    /// # Errors
+    /// When it is.
+    pub(crate) fn check_length(&self) -> Result<(), ProxyError> {
+        if self.size_hint().lower() > self.bytes_left {
+            return Err(ProxyError::Refused(Refusal::BodyTooLarge));
+        }
+        Ok(())
+    }
+}
+
+impl RequestBodyError {
+    /// What the client is answered.
+    pub(crate) fn refusal(&self) -> ProxyError {
+        ProxyError::Refused(match self {
+            Self::Refused(refusal) => *refusal,
+            Self::Stream(_) | Self::Superseded => Refusal::BodyBrokenOff,
+        })
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let frame = match &mut self.source {
+            Source::Empty | Source::Switching(_) => None,
+            Source::Http1(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map_err(RequestBodyError::Refused))
+            }
+            Source::Http2(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map_err(RequestBodyError::Stream))
+            }
+        };
+        if let Some(Ok(frame)) = &frame {
+            let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match self.bytes_left.checked_sub(len) {
+                Some(left) => self.bytes_left = left,
+                None => {
+                    let refused = RequestBodyError::Refused(Refusal::BodyTooLarge);
+                    return Poll::Ready(Some(Err(refused)));
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty | Source::Switching(_) => true,
+            Source::Http1(body) => body.is_end_stream(),
+            Source::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty | Source::Switching(_) => SizeHint::with_exact(0),
+            Source::Http1(body) => body.size_hint(),
+            Source::Http2(body) => body.size_hint(),
+        }
+    }
+}

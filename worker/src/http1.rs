@@ -1,0 +1,12 @@
+//! HTTP/1 towards clients: one task per connection reads heads, lets the stack answer, and writes; bodies go
+//! by without a queue in between.
+
+mod body;
+mod connection;
+mod output;
+mod timer;
+mod wire;
+
+pub(crate) use body::Body;
+pub(crate) use connection::serve;
+pub(crate) use wire::Io;
