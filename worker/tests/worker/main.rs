@@ -15,6 +15,7 @@ mod ejection;
 mod filters;
 mod grpc;
 mod hosts;
+mod http1;
 mod limits;
 mod process;
 mod protocols;
