@@ -289,9 +289,8 @@ impl Body for ResponseBody {
                 }
             },
         };
-        let is_last = |frame: &Result<Frame<Bytes>, BodyError>| {
-            frame.as_ref().is_ok_and(Frame::is_trailers)
-        };
+        let is_last =
+            |frame: &Result<Frame<Bytes>, BodyError>| frame.as_ref().is_ok_and(Frame::is_trailers);
         if frame.as_ref().is_none_or(is_last) || body.is_end_stream() {
             body.source = Source::Whole(Bytes::new());
             body.release();

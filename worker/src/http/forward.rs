@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use tidegate_ir::{BackendProtocol, PartName, Target};
 use tidegate_router::{CompiledAction, CompiledChoice, CompiledRule};
 
@@ -68,9 +69,11 @@ pub(crate) async fn forward(
         .serving
         .upstream(backend)
         .ok_or(ProxyError::NoEndpoint)?;
-    let wanted = upgrade::wanted(&request.headers)
-        .filter(|_| upstream.backend.protocol == BackendProtocol::Http1);
-    let client = wanted.as_ref().and_then(|_| exchange.tunnel.take());
+    let client = exchange.tunnel.take();
+    let client = client.filter(|_| upstream.backend.protocol == BackendProtocol::Http1);
+    let wanted = client
+        .as_ref()
+        .and_then(|_| upgrade::wanted(&request.headers));
     let deadline = forwarding.deadline(&request.headers, exchange);
     let grant = choice.filters.cors();
     let grant = grant.map(|cors| Grant::new(cors, &request.headers));
@@ -154,6 +157,12 @@ impl Head {
             uri.authority = host.and_then(|host| host.as_bytes().try_into().ok());
             uri.scheme = scheme.parse().ok().filter(|_| uri.authority.is_some());
             *request.version_mut() = Version::HTTP_2;
+        } else if request.body().size_hint().exact().is_none() {
+            // Without it a GET would lose its body on the way.
+            let chunked = HeaderValue::from_static("chunked");
+            request
+                .headers_mut()
+                .insert(header::TRANSFER_ENCODING, chunked);
         }
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
         request

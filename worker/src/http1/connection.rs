@@ -99,11 +99,12 @@ impl Client {
         let head = match self.next_head().await {
             Ok(head) => head,
             Err(NoHead::Over) => return Next::Over,
-            Err(NoHead::Refused(refusal)) => return self.refuse(refusal).await,
+            Err(NoHead::Refused(refusal)) => return self.refuse(refusal, false).await,
         };
+        let is_head = head.starts_with(b"HEAD ");
         let head = match http1::parse(head) {
             Ok(head) => head,
-            Err(refusal) => return self.refuse(refusal).await,
+            Err(refusal) => return self.refuse(refusal, is_head).await,
         };
         self.served = true;
         let asked = Asked {
@@ -228,10 +229,10 @@ impl Client {
         .await
     }
 
-    async fn refuse(&mut self, refusal: Refusal) -> Next {
+    async fn refuse(&mut self, refusal: Refusal, is_head: bool) -> Next {
         let response = stack::refuse(&self.thread, &self.connection, refusal);
         let asked = Asked {
-            is_head: false,
+            is_head,
             version: Version::HTTP_11,
             keep_alive: false,
         };

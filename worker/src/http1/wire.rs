@@ -186,6 +186,8 @@ impl Wire {
         }
         loop {
             if let Some(frame) = self.take_frame() {
+                // A client that has sent some of the body waits for nothing.
+                self.continue_wanted = false;
                 return Poll::Ready(Some(frame));
             }
             match self.content {

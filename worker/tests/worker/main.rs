@@ -6,6 +6,7 @@
 )]
 
 mod support;
+mod vectors;
 
 mod auth;
 mod client_certificates;
