@@ -27,6 +27,9 @@ pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 const READ_BYTES_MIN: usize = 8 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes of a body that nobody wants, for which its connection is kept; above, it is closed.
+pub(super) const DISCARDED_BYTES_MAX: u64 = 256 << 10;
+
 /// Bytes of further requests that are read while one is being answered.
 const READ_AHEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -133,7 +136,8 @@ impl Wire {
         self.request
     }
 
-    /// The answer begins: it is too late for 100. Returns whether the client may still send its body.
+    /// The answer begins: it is too late for 100. Returns whether a next request can be found: not after a
+    /// body that is not valid, that the client may not send any more, or of which too much is to come.
     pub(super) fn start_answer(&mut self, switches: bool) -> bool {
         match self.content {
             Content::Switching if switches => self.content = Content::Switched,
@@ -143,7 +147,12 @@ impl Wire {
         if let Some(waker) = self.switching.take() {
             waker.wake();
         }
-        !std::mem::take(&mut self.continue_wanted)
+        let can_end = match self.content {
+            Content::Broken(_) => false,
+            Content::Length(left) => left <= DISCARDED_BYTES_MAX,
+            _ => true,
+        };
+        !std::mem::take(&mut self.continue_wanted) && can_end
     }
 
     /// Whoever has the present body reads nothing more of it; returns the number that does.

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Client, Next};
-
-/// Bytes of a body that nobody wants, for which its connection is kept; above, it is closed.
-const DISCARDED_BYTES_MAX: usize = 256 << 10;
+use crate::http1::wire::DISCARDED_BYTES_MAX;
 
 /// Time for a body that nobody wants; then its connection is closed.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,7 +34,7 @@ impl Client {
                     Poll::Ready(None) => return Poll::Ready(true),
                     Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
                     Poll::Ready(Some(Ok(frame))) => {
-                        discarded += frame.data_ref().map_or(0, Bytes::len)
+                        discarded += frame.data_ref().map_or(0, Bytes::len) as u64
                     }
                     Poll::Pending => {
                         ready!(self.timer.poll_until(end, cx));
