@@ -74,6 +74,7 @@ pub(crate) async fn forward(
     let wanted = client
         .as_ref()
         .and_then(|_| upgrade::wanted(&request.headers));
+    let client = client.filter(|_| wanted.is_some());
     let deadline = forwarding.deadline(&request.headers, exchange);
     let grant = choice.filters.cors();
     let grant = grant.map(|cors| Grant::new(cors, &request.headers));
@@ -110,6 +111,10 @@ pub(crate) async fn forward(
             .unwrap_or(Err(ProxyError::RequestTimeout))?,
         None => trying.await?,
     };
+    if client.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for that.
+        return Err(ProxyError::UpstreamInvalid);
+    }
     let mut response = pass_back(forwarding, choice, answer, client, deadline);
     if let Some(grant) = grant {
         grant.apply(&mut response);

@@ -484,6 +484,21 @@ async fn another_version_of_http_is_not_tunnelled_past_the_rules() {
 }
 
 #[tokio::test]
+async fn a_backend_that_leaves_http_unasked_gives_no_valid_answer() {
+    let address = backend_after("\r\n\r\n", |stream, _| {
+        answer(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+        )
+    })
+    .await;
+    let running = serving(address, Limits::default()).await;
+    let asks = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let answer = send_raw(running.address("http"), asks).await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_tunnel_ends_a_while_after_its_client_has_ended() {
     let address = backend_after("\r\n\r\n", |stream, _| async move {
         let mut stream = stream;
