@@ -152,6 +152,7 @@ fn worker_options(
         access_log: args.access_log,
         traces: telemetry.exports_traces(),
         limits: Limits::default(),
+        edge: args.edge.clone().into(),
         drain_delay: Duration::ZERO,
     }
 }

@@ -21,7 +21,8 @@ pub(crate) struct AccessLog {
 #[derive(Debug, Serialize)]
 struct Line<'r> {
     time_unix_ms: u128,
-    client: std::net::SocketAddr,
+    client: std::net::IpAddr,
+    peer: std::net::SocketAddr,
     method: &'r str,
     scheme: &'static str,
     host: Option<&'r str>,
@@ -80,7 +81,8 @@ impl<'r> Line<'r> {
         let listener = record.listener.as_ref().map(|listener| &listener.listener);
         Self {
             time_unix_ms: since_epoch.unwrap_or_default().as_millis(),
-            client: record.client,
+            client: record.client.ip().to_canonical(),
+            peer: record.peer,
             method: record.method.as_str(),
             scheme: if record.tls { "https" } else { "http" },
             host: details.and_then(|details| text(&details.host)),

@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 
 use crate::access_log::AccessLog;
 use crate::apply::{Applier, BoundListener, InUse};
+use crate::edge::Edge;
 use crate::last_good::LastGood;
 use crate::limits::Limits;
 use crate::listen::PortPolicy;
@@ -49,6 +50,8 @@ pub struct WorkerOptions {
     pub traces: bool,
     /// Bounds of the data plane.
     pub limits: Limits,
+    /// How clients are met.
+    pub edge: Edge,
     /// Time between not being ready and not accepting, for load balancers to notice.
     pub drain_delay: Duration,
 }
@@ -86,6 +89,7 @@ impl Worker {
             .then(|| AccessLog::start(queue_max, worker_metrics.clone()));
         let thread_options = ThreadOptions {
             limits: limits.clone(),
+            edge: Arc::new(options.edge),
             access_log: access_log.transpose().context("starting the access log")?,
             traces: options.traces,
             shut_down: CancellationToken::new(),

@@ -11,6 +11,7 @@ mod draft;
 pub(crate) mod exchange;
 pub(crate) mod filter;
 pub(crate) mod forward;
+pub(crate) mod forwarded;
 mod grpc;
 pub(crate) mod mirror;
 mod replay;

@@ -7,6 +7,7 @@ mod access_log;
 mod app;
 mod apply;
 mod date;
+mod edge;
 mod error;
 mod http;
 mod http1;
@@ -24,6 +25,7 @@ mod upstream;
 
 pub use app::{Worker, WorkerHandle, WorkerOptions};
 pub use apply::BoundListener;
+pub use edge::{Edge, EdgeArgs, Trust};
 pub use limits::Limits;
 pub use listen::{BindError, BindPolicy, PortPolicy};
 pub use process::WorkerArgs;

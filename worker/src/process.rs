@@ -13,7 +13,7 @@ use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use tonic::transport::Endpoint;
 
-use crate::{BindPolicy, Limits, PortPolicy, Worker, WorkerOptions};
+use crate::{BindPolicy, EdgeArgs, Limits, PortPolicy, Worker, WorkerOptions};
 
 /// Run a worker: serves the traffic of one pool by the snapshots that configd streams.
 #[derive(Debug, Args)]
@@ -57,6 +57,8 @@ pub struct WorkerArgs {
     /// Seconds that open requests get to end.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_deadline_s: u64,
+    #[command(flatten)]
+    edge: EdgeArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -137,6 +139,7 @@ fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result
         access_log: !options.no_access_log,
         traces: telemetry.exports_traces(),
         limits: Limits::default(),
+        edge: options.edge.clone().into(),
         drain_delay: Duration::from_secs(options.drain_delay_s),
     })
 }

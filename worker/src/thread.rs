@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::AccessLog;
 use crate::date::Date;
+use crate::edge::Edge;
 use crate::http::exchange::Record;
 use crate::limits::Limits;
 use crate::listen::accept;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone)]
 pub(crate) struct ThreadOptions {
     pub(crate) limits: Arc<Limits>,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) access_log: Option<AccessLog>,
     /// Whether spans leave the process.
     pub(crate) traces: bool,
@@ -58,6 +60,7 @@ pub(crate) struct ThreadOptions {
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) limits: Arc<Limits>,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) access_log: Option<AccessLog>,
@@ -135,6 +138,7 @@ impl Thread {
         Self {
             pool: Pool::new(options.limits.clone()),
             limits: options.limits,
+            edge: options.edge,
             metrics,
             access_log: options.access_log,
             traces: options.traces,
@@ -163,6 +167,12 @@ impl Thread {
     /// A number in `0.0..1.0`.
     pub(crate) fn random_fraction(&self) -> f64 {
         self.random.borrow_mut().next_fraction()
+    }
+
+    /// Bits for a request's id: hardly ever the same twice, but no secret.
+    pub(crate) fn random_bits(&self) -> u128 {
+        let mut random = self.random.borrow_mut();
+        u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())
     }
 
     /// Counts a piece of work until it is dropped.

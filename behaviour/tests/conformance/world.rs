@@ -287,6 +287,7 @@ fn worker_options(channel: Channel) -> WorkerOptions {
         access_log: false,
         traces: false,
         limits: Limits::default(),
+        edge: tidegate_worker::Edge::default(),
         drain_delay: Duration::ZERO,
     }
 }

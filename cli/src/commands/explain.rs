@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use tidegate_codec::path::{PathRules, normalize};
 use tidegate_ir::Snapshot;
 use tidegate_router::{RequestHead, Table, explain, host_of};
 
@@ -129,7 +130,9 @@ impl Request {
             method: args.method.clone(),
             host: host_of(given_host.unwrap_or(authority.as_str())).into_owned(),
             port: url.port_u16().unwrap_or(default_port),
-            path: url.path().to_owned(),
+            path: normalize(url.path(), PathRules::default())
+                .with_context(|| format!("the path of {url}"))?
+                .into_owned(),
             query: url.query().map(str::to_owned),
             headers,
         })

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use thiserror::Error;
+use tidegate_worker::EdgeArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +51,8 @@ pub(crate) struct UpArgs {
     /// Data threads; one per core without it
     #[arg(long, value_name = "COUNT")]
     pub(super) threads: Option<usize>,
+    #[command(flatten)]
+    pub(super) edge: EdgeArgs,
 }
 
 /// `shop/cart:80=127.0.0.1:3000`.

@@ -15,6 +15,8 @@ pub enum Refusal {
     Version,
     /// A target of no form that fits the method.
     Target,
+    /// A path with a percent sign that is no code, or with the code of a NUL.
+    Path,
     /// A request line above its bound.
     RequestLineTooLong,
     /// A header section above its bound in bytes or fields.
@@ -76,6 +78,7 @@ impl Refusal {
             Self::RequestLine => "bad_request_line",
             Self::Version => "bad_version",
             Self::Target => "bad_target",
+            Self::Path => "bad_path",
             Self::RequestLineTooLong => "request_line_too_long",
             Self::HeadersTooLarge => "headers_too_large",
             Self::FoldedHeader => "folded_header",
@@ -104,6 +107,7 @@ impl std::fmt::Display for Refusal {
             Self::BareCarriageReturn => "a line of the request has a CR inside of it",
             Self::RequestLine => "the request line is not: method, one space, target, one space, version",
             Self::Version => "the request is of another major version of HTTP; this port speaks HTTP/1.0, HTTP/1.1 and HTTP/2",
+            Self::Path => "the path has a percent sign that is no code of a byte, or the code of a NUL",
             Self::Target => "the request's target has no valid form",
             Self::RequestLineTooLong => "the request line is too long",
             Self::HeadersTooLarge => "the request's headers are too large or too many",

@@ -107,7 +107,7 @@ impl Attempts<'_> {
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
-        let client = self.forwarding.connection.client;
+        let client = exchange.record.client;
         let hash = self.upstream.hash_of(&head.headers, client);
         let wish = Wish { pinned, hash };
         match &self.forwarding.rule.retry {

@@ -8,7 +8,7 @@ use tidegate_router::{CompiledEdits, CompiledFilter, ListenerTable};
 use crate::error::ProxyError;
 use crate::http::auth::{self, Question};
 use crate::http::body::{RequestBody, ResponseBody};
-use crate::http::draft::{join_cookies, set_forwarded, with_query};
+use crate::http::draft::{join_cookies, with_query};
 use crate::http::exchange::Exchange;
 use crate::http::filter;
 use crate::http::grpc;
@@ -24,9 +24,6 @@ pub(crate) async fn run(
     exchange: &mut Exchange,
 ) -> Result<Option<Response<ResponseBody>>, ProxyError> {
     join_cookies(&mut request.headers);
-    // The servers that are asked believe these headers, too.
-    let host = request.headers.get(header::HOST).cloned();
-    set_forwarded(arrival.connection, host, &mut request.headers);
     for filter in listener.filters.list() {
         match filter {
             CompiledFilter::RequestHeaders(edits) => edit(edits, request),
@@ -74,7 +71,8 @@ fn edit(edits: &CompiledEdits, request: &mut Parts) {
     }
 }
 
-fn set_path(request: &mut Parts, path: &str) -> Result<(), ProxyError> {
+/// Gives a request another path, and leaves its query.
+pub(crate) fn set_path(request: &mut Parts, path: &str) -> Result<(), ProxyError> {
     let path_and_query = with_query(path, request.uri.query())?;
     let mut uri = std::mem::take(&mut request.uri).into_parts();
     uri.path_and_query = Some(path_and_query);

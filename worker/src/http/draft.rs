@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response, Uri};
@@ -15,11 +15,7 @@ use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::exchange::Exchange;
 use crate::http::filter::{self, Changes};
 use crate::http::forward::{Forwarding, Head};
-use crate::http::stack::Connection;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use crate::http::forwarded;
 
 /// What will be sent, as far as filters have been applied.
 #[derive(Debug)]
@@ -33,14 +29,12 @@ pub(crate) struct Draft<'f> {
 }
 
 impl<'f> Draft<'f> {
-    /// Takes off what belongs to the client's connection, and says who asks.
+    /// Takes off what belongs to the client's connection.
     pub(crate) fn new(forwarding: &'f Forwarding<'f>, request: Parts) -> Self {
         let mut headers = request.headers;
-        let host = headers.get(header::HOST).cloned();
         filter::remove_hop_by_hop(&mut headers);
         headers.remove(header::EXPECT);
         join_cookies(&mut headers);
-        set_forwarded(forwarding.connection, host, &mut headers);
         Self {
             forwarding,
             method: request.method,
@@ -69,7 +63,7 @@ impl<'f> Draft<'f> {
         deadline: Option<Instant>,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<ResponseBody>>, ProxyError> {
-        let host = self.headers.get(FORWARDED_HOST).cloned();
+        let host = self.headers.get(forwarded::HOST).cloned();
         for filter in filters.iter().flat_map(|filters| filters.list()) {
             let CompiledFilter::ExternalAuth(auth) = filter else {
                 self.apply(std::slice::from_ref(filter));
@@ -133,19 +127,4 @@ pub(crate) fn with_query(path: &str, query: Option<&str>) -> Result<PathAndQuery
     };
     PathAndQuery::try_from(text)
         .map_err(|_| ProxyError::Fault("the rewritten path is not a valid path".into()))
-}
-
-/// Says who asked, and how. What a client claims about itself is replaced: nobody vouches for it.
-pub(crate) fn set_forwarded(
-    connection: &Connection,
-    host: Option<HeaderValue>,
-    headers: &mut HeaderMap,
-) {
-    let scheme = HeaderValue::from_static(connection.scheme());
-    headers.insert(FORWARDED_FOR, connection.forwarded_for());
-    headers.insert(FORWARDED_PROTO, scheme);
-    match host {
-        Some(host) => drop(headers.insert(FORWARDED_HOST, host)),
-        None => drop(headers.remove(FORWARDED_HOST)),
-    }
 }

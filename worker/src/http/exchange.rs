@@ -42,7 +42,10 @@ pub(crate) struct Added {
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) started: Instant,
+    /// Port 0 where a proxy tells the address.
     pub(crate) client: SocketAddr,
+    /// Whose connection it is.
+    pub(crate) peer: SocketAddr,
     pub(crate) tls: bool,
     pub(crate) method: Method,
     pub(crate) version: Version,
@@ -89,6 +92,7 @@ impl Exchange {
             record: Record {
                 started: Instant::now(),
                 client: connection.client,
+                peer: connection.client,
                 tls: connection.tls,
                 method: request.method().clone(),
                 version: request.version(),
@@ -149,6 +153,15 @@ impl Exchange {
     }
 }
 
+impl Record {
+    /// Remembers the request's id for the access log.
+    pub(crate) fn notice_id(&mut self, headers: &HeaderMap) {
+        if let Some(details) = &mut self.details {
+            details.request_id = headers.get("x-request-id").cloned();
+        }
+    }
+}
+
 impl Details {
     fn of<B>(request: &Request<B>) -> Self {
         let headers: &HeaderMap = request.headers();
@@ -156,7 +169,7 @@ impl Details {
             host: headers.get(header::HOST).cloned(),
             uri: request.uri().clone(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
-            request_id: headers.get("x-request-id").cloned(),
+            request_id: None,
         }
     }
 }

@@ -6,6 +6,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tidegate_ir::{Mirror, PathEdit};
 use tidegate_router::{CompiledEdits, CompiledFilter, CompiledFilters};
 
+use crate::http::forwarded;
+
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
@@ -104,9 +106,9 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Headers that a client may not have removed by naming them in `Connection`.
 fn is_end_to_end(name: &str) -> bool {
-    ["host", "te", "content-length"]
-        .iter()
-        .any(|kept| name.eq_ignore_ascii_case(kept))
+    let is = |kept: &str| name.eq_ignore_ascii_case(kept);
+    ["host", "te", "content-length"].into_iter().any(is)
+        || forwarded::ALL.iter().any(|kept| is(kept.as_str()))
 }
 
 /// Whether a header belongs to one message on one connection, so that it is never copied to another.

@@ -1,5 +1,6 @@
 //! One client connection and the requests on it: from the head to the answer.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
-use tidegate_codec::Refusal;
+use tidegate_codec::{Refusal, path};
 use tidegate_router::{Chosen, CompiledAction, ListenerTable, RequestHead, host_of};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -22,6 +23,7 @@ use crate::http::draft::Draft;
 use crate::http::exchange::Exchange;
 use crate::http::filter;
 use crate::http::forward::{self, Forwarding};
+use crate::http::forwarded;
 use crate::http::respond::{self, RedirectSource};
 use crate::thread::{Thread, ThreadServing};
 use crate::traces;
@@ -183,6 +185,14 @@ async fn handle(
     if request.uri.authority().is_some() {
         request.headers.insert(header::HOST, authority.clone());
     }
+    let edge = &thread.edge;
+    let path = path::normalize(request.uri.path(), edge.paths).map_err(ProxyError::Refused)?;
+    if let Cow::Owned(path) = path {
+        before_routing::set_path(&mut request, &path)?;
+    }
+    let id = || thread.random_bits();
+    exchange.record.client = forwarded::stamp(edge, connection, &authority, &mut request, id);
+    exchange.record.notice_id(&request.headers);
     let serving = exchange.serving();
     let arrival = Arrival {
         thread,

@@ -14,6 +14,7 @@ mod cors;
 mod drain;
 mod ejection;
 mod filters;
+mod forwarding;
 mod grpc;
 mod hosts;
 mod http1;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
-use tidegate_worker::{BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tidegate_worker::{BindPolicy, Edge, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
 
 use tidegate_ir::{Listener, Part, Rule};
 
@@ -36,6 +36,7 @@ pub struct Setup {
     pub last_good: Option<PathBuf>,
     pub exact_ports: bool,
     pub limits: Limits,
+    pub edge: Edge,
     pub threads: Option<usize>,
     pub access_log: bool,
     pub traces: bool,
@@ -89,6 +90,7 @@ impl Running {
             access_log: setup.access_log,
             traces: setup.traces,
             limits: setup.limits,
+            edge: setup.edge,
             drain_delay: Duration::ZERO,
         };
         let metrics = Metrics::new("tidegate", "worker", "test");

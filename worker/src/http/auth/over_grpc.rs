@@ -61,7 +61,7 @@ pub(super) fn check(
     let destination = SocketAddr::from(([0, 0, 0, 0], connection.bind_port));
     wire::CheckRequest {
         attributes: Some(wire::AttributeContext {
-            source: Some(peer(connection.client, "")),
+            source: Some(peer(exchange.record.client, "")),
             destination: Some(peer(
                 destination,
                 connection.server_name.as_deref().unwrap_or(""),

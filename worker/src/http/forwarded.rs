@@ -1,0 +1,205 @@
+//! Who asked, how, and through whom: the headers that tell a backend, believed only of those that are trusted.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Version, request::Parts};
+
+use crate::edge::{Edge, Trust};
+use crate::http::stack::Connection;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The headers of this file: no client may have them removed by naming them in `Connection`.
+pub(crate) const ALL: [HeaderName; 7] = [
+    FOR,
+    HOST,
+    PROTO,
+    PORT,
+    REQUEST_ID,
+    header::FORWARDED,
+    header::VIA,
+];
+
+/// Addresses of `X-Forwarded-For` that are looked at, from the right.
+const HOPS_MAX: usize = 32;
+
+/// Bytes of a request id that is kept.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The name of this gateway in `Via`; the pseudonym that RFC 9110 allows in place of a host.
+const PSEUDONYM: &str = "tidegate";
+
+/// Writes the headers anew, or adds to those of a trusted peer; returns the client's address.
+pub(crate) fn stamp(
+    edge: &Edge,
+    connection: &Connection,
+    host: &HeaderValue,
+    request: &mut Parts,
+    id: impl FnOnce() -> u128,
+) -> SocketAddr {
+    let headers = &mut request.headers;
+    let peer = connection.client;
+    let is_trusted = edge.trust.includes(peer.ip());
+    let client = if is_trusted {
+        client_of(&edge.trust, peer, headers)
+    } else {
+        ALL.iter()
+            .filter(|name| **name != header::VIA)
+            .for_each(|name| drop(headers.remove(name)));
+        peer
+    };
+    add(headers, FOR, connection.forwarded_for());
+    let scheme = HeaderValue::from_static(connection.scheme());
+    headers.entry(PROTO).or_insert(scheme);
+    if !host.is_empty() {
+        headers.entry(HOST).or_insert_with(|| host.clone());
+    }
+    headers
+        .entry(PORT)
+        .or_insert_with(|| connection.bind_port.into());
+    add_element(headers, header::FORWARDED, &forwarded(connection, host));
+    if !edge.without_via {
+        let element = match request.version {
+            Version::HTTP_2 => format!("2 {PSEUDONYM}"),
+            Version::HTTP_10 => format!("1.0 {PSEUDONYM}"),
+            _ => format!("1.1 {PSEUDONYM}"),
+        };
+        add_element(headers, header::VIA, &element);
+    }
+    let has_id = headers
+        .get(REQUEST_ID)
+        .is_some_and(|id| id.len() <= REQUEST_ID_BYTES_MAX);
+    if !has_id {
+        headers.insert(REQUEST_ID, uuid(id()));
+    }
+    client
+}
+
+/// The client's address as trusted proxies tell it; the peer's own where they do not.
+fn client_of(trust: &Trust, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+    let lines = headers.get_all(FOR).iter().rev();
+    let mut told = lines
+        .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','))
+        .map(|address| address.trim().parse::<IpAddr>().ok())
+        .take(HOPS_MAX);
+    let found = match trust {
+        Trust::Nobody => None,
+        Trust::Hops(hops) => told.nth(usize::from(hops.get()) - 1).flatten(),
+        Trust::Networks(_) => {
+            let mut last = None;
+            // The first one that is no proxy of ours is the client; what stands left of it, it may have made up.
+            for address in told {
+                last = address.or(last);
+                if !address.is_some_and(|address| trust.includes(address)) {
+                    break;
+                }
+            }
+            last
+        }
+    };
+    found.map_or(peer, |address| SocketAddr::new(address.to_canonical(), 0))
+}
+
+/// One element of `Forwarded` (RFC 7239, section 4).
+fn forwarded(connection: &Connection, host: &HeaderValue) -> String {
+    let mut element = String::with_capacity(64);
+    // Writing to a String cannot fail.
+    let _ = match connection.client.ip().to_canonical() {
+        IpAddr::V4(address) => write!(element, "for={address}"),
+        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
+    };
+    if let Ok(host) = host.to_str()
+        && !host.is_empty()
+        && !host.contains(['"', '\\'])
+    {
+        let _ = write!(element, ";host=\"{host}\"");
+    }
+    let _ = write!(element, ";proto={}", connection.scheme());
+    element
+}
+
+fn add(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, element);
+        return;
+    }
+    add_element(headers, name, element.to_str().unwrap_or_default());
+}
+
+/// Adds an element to a list header, in one line.
+fn add_element(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let there = headers
+        .get_all(&name)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let list = there.chain([element]).collect::<Vec<_>>().join(", ");
+    if let Ok(list) = HeaderValue::try_from(list) {
+        headers.insert(name, list);
+    }
+}
+
+/// A random UUID (RFC 9562, section 5.4).
+fn uuid(random: u128) -> HeaderValue {
+    let bits = (random & !(0xF << 76) & !(0x3 << 62)) | 0x4 << 76 | 0x2 << 62;
+    let digits = format!("{bits:032x}");
+    let parts = [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..],
+    ];
+    HeaderValue::try_from(parts.join("-")).expect("digits and dashes are a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(trust: &Trust, told: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in told {
+            headers.append(FOR, HeaderValue::try_from(*line).expect("a value"));
+        }
+        let peer = "10.0.0.9:1234".parse().expect("an address");
+        client_of(trust, peer, &headers).ip().to_string()
+    }
+
+    #[test]
+    fn the_client_stands_as_many_places_from_the_right_as_there_are_hops() {
+        let hops = |count: u8| Trust::Hops(count.try_into().expect("not zero"));
+        assert_eq!(client(&hops(1), &["1.1.1.1, 2.2.2.2"]), "2.2.2.2");
+        assert_eq!(client(&hops(2), &["1.1.1.1", "2.2.2.2"]), "1.1.1.1");
+        assert_eq!(client(&hops(3), &["1.1.1.1, 2.2.2.2"]), "10.0.0.9");
+        assert_eq!(client(&hops(1), &["1.1.1.1, unknown"]), "10.0.0.9");
+    }
+
+    #[test]
+    fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
+        let networks = Trust::Networks(vec!["10.0.0.0/8".parse().expect("a network")]);
+        assert_eq!(
+            client(&networks, &["6.6.6.6, 1.1.1.1, 10.1.1.1"]),
+            "1.1.1.1"
+        );
+        assert_eq!(client(&networks, &["10.2.2.2, 10.1.1.1"]), "10.2.2.2");
+        assert_eq!(
+            client(&networks, &["6.6.6.6, nonsense, 10.1.1.1"]),
+            "10.1.1.1"
+        );
+        assert_eq!(client(&networks, &[]), "10.0.0.9");
+        assert_eq!(client(&networks, &["::ffff:1.1.1.1"]), "1.1.1.1");
+    }
+
+    #[test]
+    fn an_id_has_the_form_of_a_random_uuid() {
+        let id = uuid(u128::MAX);
+        assert_eq!(id, "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
+    }
+}
