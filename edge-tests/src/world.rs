@@ -13,7 +13,7 @@ use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, op
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
-use tidegate_worker::{BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tidegate_worker::{BindPolicy, Edge, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
@@ -138,6 +138,7 @@ fn worker_options(channel: tonic::transport::Channel, limits: Limits) -> WorkerO
         traces: false,
         limits,
         drain_delay: Duration::ZERO,
+        edge: Edge::default(),
     }
 }
 
