@@ -18,8 +18,10 @@ use crate::edge::Edge;
 use crate::last_good::LastGood;
 use crate::limits::Limits;
 use crate::listen::PortPolicy;
+use crate::listen::clients::Clients;
 use crate::listen::tls::TlsBuilder;
 use crate::metrics::WorkerMetrics;
+use crate::pressure::Pressure;
 use crate::subscribe::Subscription;
 use crate::thread::{self, ThreadOptions};
 
@@ -87,9 +89,21 @@ impl Worker {
         let access_log = options
             .access_log
             .then(|| AccessLog::start(queue_max, worker_metrics.clone()));
+        let pressure = Pressure::default();
+        drain.tasks().spawn("memory", {
+            let (watching, end) = (pressure.clone().watch(limits.clone()), drain.clone());
+            async move {
+                tokio::select! {
+                    () = watching => {}
+                    () = end.started() => {}
+                }
+            }
+        });
         let thread_options = ThreadOptions {
             limits: limits.clone(),
             edge: Arc::new(options.edge),
+            clients: limits.connections_per_client_max.map(Clients::new),
+            pressure: pressure.clone(),
             access_log: access_log.transpose().context("starting the access log")?,
             traces: options.traces,
             shut_down: CancellationToken::new(),

@@ -15,6 +15,7 @@ mod last_good;
 mod limits;
 mod listen;
 mod metrics;
+mod pressure;
 mod process;
 mod serving;
 mod subscribe;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::pressure;
+
 /// Bounds per worker; the defaults are for a gateway that faces the internet.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -34,6 +36,15 @@ pub struct Limits {
     pub h2_streams_max: u32,
     /// Streams that a client may have reset before the worker has looked at them; above, GOAWAY.
     pub h2_resets_max: usize,
+    /// Streams that the worker may have reset for a client's errors; above, GOAWAY.
+    pub h2_local_resets_max: usize,
+    /// Connections of one client address over all threads, `None` for any number; above, further ones are
+    /// closed at once. Behind a balancer that hides its clients all of them have one address.
+    pub connections_per_client_max: Option<usize>,
+    /// Resident bytes of the process from which new connections are closed at once, `None` for never.
+    pub memory_soft_bytes: Option<u64>,
+    /// Resident bytes of the process from which open connections are closed after their request, too.
+    pub memory_hard_bytes: Option<u64>,
     /// Connections per port and thread; above, further ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Connections in the kernel's queue per port and thread.
@@ -68,6 +79,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        // Beyond its group's bound the kernel ends the process, and every connection with it.
+        let memory = pressure::group_bytes_max();
         Self {
             request_line_bytes_max: 16 << 10,
             header_bytes_max: 64 << 10,
@@ -83,6 +96,10 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             h2_streams_max: 128,
             h2_resets_max: 20,
+            h2_local_resets_max: 256,
+            connections_per_client_max: None,
+            memory_soft_bytes: memory.map(|bytes| bytes / 100 * 85),
+            memory_hard_bytes: memory.map(|bytes| bytes / 100 * 95),
             connections_max: 50_000,
             backlog_len_max: 4096,
             connect_timeout: Duration::from_secs(5),

@@ -2,7 +2,11 @@
 
 mod any_client;
 mod bind;
+pub(crate) mod clients;
 mod connection;
+pub(crate) mod ended;
+mod h2;
+mod serve;
 pub(crate) mod tls;
 
 pub(crate) use bind::bind;

@@ -10,6 +10,7 @@ use tidegate_ir::{PartName, Snapshot};
 use tidegate_runtime::metrics::Metrics;
 
 use crate::http::exchange::Record;
+use crate::listen::ended::Ended;
 
 use encode::{Conventional, Own};
 
@@ -53,7 +54,8 @@ struct PerThread {
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
     backends: Mutex<HashMap<PartName, Arc<Series>>>,
     active_requests: AtomicI64,
-    handshake_errors: AtomicU64,
+    /// By the number of [`Ended`].
+    connections_ended: [AtomicU64; Ended::ALL.len()],
     connections: Mutex<BTreeMap<u16, Arc<AtomicI64>>>,
 }
 
@@ -172,9 +174,9 @@ impl ThreadMetrics {
         active.store(active.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     }
 
-    /// A TLS handshake failed.
-    pub(crate) fn handshake_failed(&self) {
-        add(&self.shared.handshake_errors, 1);
+    /// A connection ended before its time.
+    pub(crate) fn connection_ended(&self, ended: Ended) {
+        add(&self.shared.connections_ended[ended as usize], 1);
     }
 
     /// The number of open connections of a port.

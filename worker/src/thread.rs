@@ -19,7 +19,9 @@ use crate::edge::Edge;
 use crate::http::exchange::Record;
 use crate::limits::Limits;
 use crate::listen::accept;
+use crate::listen::clients::Clients;
 use crate::metrics::{SERIES_MAX, Series, ThreadMetrics};
+use crate::pressure::Pressure;
 use crate::serving::Serving;
 use crate::upstream::Pool;
 
@@ -49,6 +51,9 @@ pub(crate) enum Command {
 pub(crate) struct ThreadOptions {
     pub(crate) limits: Arc<Limits>,
     pub(crate) edge: Arc<Edge>,
+    /// `None` where clients have no bound.
+    pub(crate) clients: Option<Arc<Clients>>,
+    pub(crate) pressure: Pressure,
     pub(crate) access_log: Option<AccessLog>,
     /// Whether spans leave the process.
     pub(crate) traces: bool,
@@ -61,6 +66,8 @@ pub(crate) struct ThreadOptions {
 pub(crate) struct Thread {
     pub(crate) limits: Arc<Limits>,
     pub(crate) edge: Arc<Edge>,
+    pub(crate) clients: Option<Arc<Clients>>,
+    pub(crate) pressure: Pressure,
     pub(crate) pool: Rc<Pool>,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) access_log: Option<AccessLog>,
@@ -139,6 +146,8 @@ impl Thread {
             pool: Pool::new(options.limits.clone()),
             limits: options.limits,
             edge: options.edge,
+            clients: options.clients,
+            pressure: options.pressure,
             metrics,
             access_log: options.access_log,
             traces: options.traces,

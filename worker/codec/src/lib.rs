@@ -2,6 +2,7 @@
 
 pub mod http1;
 pub mod path;
+pub mod proxy_protocol;
 mod refusal;
 
 pub use refusal::Refusal;

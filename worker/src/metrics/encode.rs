@@ -11,6 +11,7 @@ use prometheus_client::registry::Unit;
 use tidegate_ir::PartName;
 
 use super::{BUCKETS, PerThread, Series, SeriesKey, WorkerMetrics, lock};
+use crate::listen::ended::Ended;
 
 /// Metrics whose names a convention gives.
 #[derive(Debug)]
@@ -182,7 +183,6 @@ impl Own {
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let shared = &self.0.shared;
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let handshakes = self.0.sum(|thread| read(&thread.handshake_errors));
         for (name, help, value) in [
             (
                 "snapshots_applied",
@@ -204,14 +204,20 @@ impl Own {
                 "Lines dropped, queue full",
                 read(&shared.log_lines_dropped),
             ),
-            (
-                "tls_handshake_errors",
-                "TLS handshakes that failed",
-                handshakes,
-            ),
         ] {
             let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        let name = "connections_ended";
+        let help = "Client connections that ended before their time";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ended in Ended::ALL {
+            let count = self
+                .0
+                .sum(|thread| read(&thread.connections_ended[ended as usize]));
+            family
+                .encode_family(&[("reason", ended.reason())])?
+                .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod vectors;
 
 mod auth;
 mod client_certificates;
+mod connections;
 mod cors;
 mod drain;
 mod ejection;
@@ -27,3 +28,4 @@ mod retries;
 mod secured;
 mod serving;
 mod sessions;
+mod tls;

@@ -6,6 +6,7 @@ pub mod client;
 pub mod configd;
 pub mod parts;
 pub mod scripted;
+pub mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -13,6 +13,7 @@ use tidegate_codec::http1::{self, Framed};
 
 use super::{Asked, Broken, Client};
 use crate::http::body::{BodyError, ResponseBody};
+use crate::pressure::Level;
 
 impl Client {
     /// Writes the answer; returns whether the connection may serve another request.
@@ -40,8 +41,10 @@ impl Client {
             .wire
             .borrow_mut()
             .start_answer(framed == Framed::Switched);
-        let is_closing =
-            self.stopped.is_some() || self.connection.closing.get() || self.stop_is_wanted();
+        let is_closing = self.thread.pressure.level() == Level::Hard
+            || self.stopped.is_some()
+            || self.connection.closing.get()
+            || self.stop_is_wanted();
         let persists = asked.keep_alive && can_continue && framed != Framed::Close && !is_closing;
         let connection = match framed {
             Framed::Switched => Some("upgrade"),

@@ -1,0 +1,165 @@
+//! From an accepted connection to its protocol: PROXY header, TLS, HTTP/1 or HTTP/2.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tidegate_codec::proxy_protocol::{self, Origin, Parsed};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::ended::Ended;
+use super::h2;
+use crate::http::stack::Connection;
+use crate::http1::{self, Io};
+use crate::thread::Thread;
+
+/// How an HTTP/2 client starts (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client gets that speaks plain text to a port for HTTPS.
+const PLAIN_TEXT: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+    content-length: 55\r\nconnection: close\r\n\r\n\
+    this port speaks HTTPS: write https:// before the host\n";
+
+/// A port on one thread.
+pub(super) struct Port {
+    pub(super) thread: Rc<Thread>,
+    pub(super) bind_port: u16,
+    pub(super) stop: CancellationToken,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(port: Rc<Port>, mut stream: TcpStream, peer: SocketAddr) {
+    // A socket that refuses this still works, only slower.
+    let _ = stream.set_nodelay(true);
+    let mut client = peer;
+    if port.thread.edge.proxy_protocol {
+        match Box::pin(origin(&port, &mut stream)).await {
+            Some(Origin::Client { source, .. }) => client = source,
+            Some(Origin::Peer) => {}
+            None => {
+                tracing::debug!(%peer, "a connection does not begin with a PROXY header");
+                return port.thread.metrics.connection_ended(Ended::NoProxyHeader);
+            }
+        }
+    }
+    let tls = port.thread.serving().serving.tls(port.bind_port).cloned();
+    match tls {
+        Some(config) => Box::pin(serve_tls(&port, stream, client, config)).await,
+        None => serve_plain(&port, stream, client).await,
+    }
+}
+
+/// Reads the PROXY header and not a byte more; `None` where there is none in time.
+async fn origin(port: &Port, stream: &mut TcpStream) -> Option<Origin> {
+    let reading = async {
+        let mut header = Vec::with_capacity(proxy_protocol::V1_BYTES_MAX);
+        loop {
+            match proxy_protocol::parse(&header).ok()? {
+                Parsed::Whole(_, origin) => return Some(origin),
+                Parsed::Partial(wanted) => {
+                    let start = header.len();
+                    header.resize(wanted, 0);
+                    stream.read_exact(&mut header[start..]).await.ok()?;
+                }
+            }
+        }
+    };
+    timeout(port.thread.limits.header_timeout, reading)
+        .await
+        .ok()?
+}
+
+async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr) {
+    let limits = &port.thread.limits;
+    let Ok(Ok(h2)) = timeout(limits.header_timeout, starts_with_preface(&stream)).await else {
+        return;
+    };
+    let connection = port.connection(client, false, None);
+    if h2 {
+        Box::pin(h2::serve(port, &connection, stream)).await;
+    } else {
+        port.serve_h1(connection, Io::Left(stream)).await;
+    }
+}
+
+async fn serve_tls(
+    port: &Rc<Port>,
+    stream: TcpStream,
+    client: SocketAddr,
+    config: Arc<ServerConfig>,
+) {
+    let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
+    let stream = match timeout(port.thread.limits.handshake_timeout, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((error, stream))) => return refuse_handshake(port, client, &error, stream).await,
+        Err(_) => return port.thread.metrics.connection_ended(Ended::TlsTimeout),
+    };
+    let (_, session) = stream.get_ref();
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    let name = session.server_name().map(str::to_ascii_lowercase);
+    let connection = port.connection(client, true, name);
+    if h2 {
+        h2::serve(port, &connection, stream).await;
+    } else {
+        port.serve_h1(connection, Io::Right(Box::new(stream))).await;
+    }
+}
+
+async fn refuse_handshake(
+    port: &Port,
+    client: SocketAddr,
+    error: &io::Error,
+    mut stream: TcpStream,
+) {
+    tracing::debug!(%client, %error, "a TLS handshake failed");
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
+    let no_tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+    if tls != Some(&no_tls) {
+        return port.thread.metrics.connection_ended(Ended::TlsHandshake);
+    }
+    port.thread.metrics.connection_ended(Ended::PlainText);
+    // Whatever becomes of the answer, the connection is over.
+    let _ = stream.write_all(PLAIN_TEXT).await;
+    let _ = stream.shutdown().await;
+    // What is left unread would reset the connection before the answer is read.
+    let mut rest = [0; 1024];
+    let rest = timeout(port.thread.limits.handshake_timeout, stream.read(&mut rest));
+    let _ = rest.await;
+}
+
+impl Port {
+    fn connection(
+        &self,
+        client: SocketAddr,
+        tls: bool,
+        server_name: Option<String>,
+    ) -> Rc<Connection> {
+        let stop = self.thread.shut_down.clone();
+        Connection::new(client, self.bind_port, tls, server_name, stop)
+    }
+
+    /// HTTP/1.1 or HTTP/1.0.
+    async fn serve_h1(&self, connection: Rc<Connection>, io: Io) {
+        http1::serve(self.thread.clone(), connection, io, self.stop.clone()).await;
+    }
+}
+
+/// Whether the client speaks HTTP/2 from the first byte; nothing is consumed.
+async fn starts_with_preface(stream: &TcpStream) -> io::Result<bool> {
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let len = stream.peek(&mut start).await?;
+        if len == PREFACE.len() || start[..len] != PREFACE[..len] || len == 0 {
+            return Ok(start == *PREFACE);
+        }
+        // The rest of the preface is on its way; a peek is always ready, so it must not spin.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
