@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::ended::Ended;
@@ -95,11 +96,29 @@ async fn serve_tls(
     client: SocketAddr,
     config: Arc<ServerConfig>,
 ) {
-    let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
+    let handshake = async {
+        // A handshake begins with the byte 22; what begins with a method is for another port.
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+            return Ok(Either::Left(stream));
+        }
+        TlsAcceptor::from(config)
+            .accept(stream)
+            .await
+            .map(Either::Right)
+    };
+    let metrics = &port.thread.metrics;
     let stream = match timeout(port.thread.limits.handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err((error, stream))) => return refuse_handshake(port, client, &error, stream).await,
-        Err(_) => return port.thread.metrics.connection_ended(Ended::TlsTimeout),
+        Ok(Ok(Either::Right(stream))) => stream,
+        Ok(Ok(Either::Left(stream))) => {
+            metrics.connection_ended(Ended::PlainText);
+            return refuse_plain_text(port, stream).await;
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%client, %error, "a TLS handshake failed");
+            return metrics.connection_ended(Ended::TlsHandshake);
+        }
+        Err(_) => return metrics.connection_ended(Ended::TlsTimeout),
     };
     let (_, session) = stream.get_ref();
     let h2 = session.alpn_protocol() == Some(b"h2");
@@ -112,19 +131,7 @@ async fn serve_tls(
     }
 }
 
-async fn refuse_handshake(
-    port: &Port,
-    client: SocketAddr,
-    error: &io::Error,
-    mut stream: TcpStream,
-) {
-    tracing::debug!(%client, %error, "a TLS handshake failed");
-    let tls = error.get_ref().and_then(|error| error.downcast_ref());
-    let no_tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-    if tls != Some(&no_tls) {
-        return port.thread.metrics.connection_ended(Ended::TlsHandshake);
-    }
-    port.thread.metrics.connection_ended(Ended::PlainText);
+async fn refuse_plain_text(port: &Port, mut stream: TcpStream) {
     // Whatever becomes of the answer, the connection is over.
     let _ = stream.write_all(PLAIN_TEXT).await;
     let _ = stream.shutdown().await;
