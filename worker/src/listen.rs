@@ -5,7 +5,7 @@ mod bind;
 pub(crate) mod clients;
 mod connection;
 pub(crate) mod ended;
-mod h2;
+mod multiplexed;
 mod serve;
 pub(crate) mod tls;
 

@@ -15,7 +15,7 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::ended::Ended;
-use super::h2;
+use super::multiplexed;
 use crate::http::stack::Connection;
 use crate::http1::{self, Io};
 use crate::thread::Thread;
@@ -84,7 +84,7 @@ async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr) {
     };
     let connection = port.connection(client, false, None);
     if h2 {
-        Box::pin(h2::serve(port, &connection, stream)).await;
+        Box::pin(multiplexed::serve(port, &connection, stream)).await;
     } else {
         port.serve_h1(connection, Io::Left(stream)).await;
     }
@@ -125,7 +125,7 @@ async fn serve_tls(
     let name = session.server_name().map(str::to_ascii_lowercase);
     let connection = port.connection(client, true, name);
     if h2 {
-        h2::serve(port, &connection, stream).await;
+        multiplexed::serve(port, &connection, stream).await;
     } else {
         port.serve_h1(connection, Io::Right(Box::new(stream))).await;
     }
