@@ -23,7 +23,7 @@ use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
-use tidegate_worker::{BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tidegate_worker::{BindPolicy, PortPolicy, Worker, WorkerHandle, WorkerOptions};
 use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
@@ -151,7 +151,7 @@ fn worker_options(
         last_good: Some(folder.path().join("last-good.snapshot")),
         access_log: args.access_log,
         traces: telemetry.exports_traces(),
-        limits: Limits::default(),
+        limits: args.limits.limits(),
         edge: args.edge.clone().into(),
         drain_delay: Duration::ZERO,
     }

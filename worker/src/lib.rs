@@ -27,6 +27,6 @@ mod upstream;
 pub use app::{Worker, WorkerHandle, WorkerOptions};
 pub use apply::BoundListener;
 pub use edge::{Edge, EdgeArgs, Trust};
-pub use limits::Limits;
+pub use limits::{LIMITS, LimitArgs, Limits, Named};
 pub use listen::{BindError, BindPolicy, PortPolicy};
 pub use process::WorkerArgs;

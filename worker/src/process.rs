@@ -13,7 +13,7 @@ use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use tonic::transport::Endpoint;
 
-use crate::{BindPolicy, EdgeArgs, Limits, PortPolicy, Worker, WorkerOptions};
+use crate::{BindPolicy, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions};
 
 /// Run a worker: serves the traffic of one pool by the snapshots that configd streams.
 #[derive(Debug, Args)]
@@ -59,6 +59,8 @@ pub struct WorkerArgs {
     drain_deadline_s: u64,
     #[command(flatten)]
     edge: EdgeArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -138,7 +140,7 @@ fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result
             .map(|folder| folder.join("last-good.snapshot")),
         access_log: !options.no_access_log,
         traces: telemetry.exports_traces(),
-        limits: Limits::default(),
+        limits: options.limits.limits(),
         edge: options.edge.clone().into(),
         drain_delay: Duration::from_secs(options.drain_delay_s),
     })

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use thiserror::Error;
-use tidegate_worker::EdgeArgs;
+use tidegate_worker::{EdgeArgs, LimitArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +53,8 @@ pub(crate) struct UpArgs {
     pub(super) threads: Option<usize>,
     #[command(flatten)]
     pub(super) edge: EdgeArgs,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
 }
 
 /// `shop/cart:80=127.0.0.1:3000`.
