@@ -93,6 +93,7 @@ fn recode(path: &[u8]) -> Result<String, Refusal> {
                 coded.push(char::from(*byte));
                 continue;
             }
+            0 => return Err(Refusal::Path),
             byte => *byte,
         };
         push_code(&mut coded, value);
@@ -172,7 +173,9 @@ mod tests {
         ] {
             assert_eq!(normal(path).as_deref(), Some(wanted), "{path}");
         }
-        for path in ["", "a", "*", "/%", "/%1", "/%zz", "/%0", "/a%00b", "/%+1"] {
+        for path in [
+            "", "a", "*", "/%", "/%1", "/%zz", "/%0", "/a%00b", "/%+1", "/a\0b",
+        ] {
             assert_eq!(normal(path), None, "{path}");
         }
     }

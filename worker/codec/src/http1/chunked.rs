@@ -136,7 +136,9 @@ impl Chunks {
         loop {
             let start = self.trailers.scanned;
             let Some(len) = memchr(b'\n', &input[start..]) else {
-                return if input.len() > self.trailer_bytes_max {
+                // The empty line at the end does not count.
+                let is_end = input[start..] == *b"\r";
+                return if !is_end && input.len() > self.trailer_bytes_max {
                     Err(Refusal::Trailer)
                 } else {
                     Ok(Decoded::Partial)

@@ -90,10 +90,16 @@ impl HeadScan {
 
     /// Looks at a line that is not complete: what can be told now is told now.
     fn check_rest(&self, bytes: &[u8], bounds: &HeadBounds) -> Result<(), Refusal> {
-        if self.fields_start > 0 {
-            return self.check_fields(bytes.len(), bounds);
-        }
         let line = &bytes[self.line_start..];
+        if self.fields_start > 0 {
+            // The empty line at the end does not count.
+            let is_end = line == b"\r";
+            return if is_end {
+                Ok(())
+            } else {
+                self.check_fields(bytes.len(), bounds)
+            };
+        }
         // Garbage, such as a TLS handshake, has no line end to wait for.
         if line
             .first()
@@ -143,6 +149,20 @@ mod tests {
         );
         let fields = format!("GET / HTTP/1.1\r\n{}", "x".repeat(41));
         assert_eq!(end(&fields), Err(Refusal::HeadersTooLarge));
+        let most = format!("GET / HTTP/1.1\r\n{}:\r\n\r\n", "x".repeat(37));
+        for end in 0..most.len() {
+            let mut scan = HeadScan::default();
+            assert_eq!(
+                scan.end(&most.as_bytes()[..end], &BOUNDS),
+                Ok(None),
+                "{end}"
+            );
+            assert_eq!(
+                scan.end(most.as_bytes(), &BOUNDS),
+                Ok(Some(most.len())),
+                "{end}"
+            );
+        }
         let many = "GET / HTTP/1.1\r\na:\r\nb:\r\nc:\r\nd:\r\n";
         assert_eq!(end(many), Err(Refusal::HeadersTooLarge));
     }
