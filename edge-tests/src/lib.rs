@@ -2,7 +2,9 @@
 //! bytes as they are, and a configd and a worker in this process to stand between them.
 
 pub mod backend;
+pub mod frames;
 pub mod message;
 pub mod octets;
+pub mod stream;
 pub mod wire;
 pub mod world;

@@ -153,17 +153,22 @@ impl Vector {
         }
         let answers = vector.answers.iter_mut().flatten();
         for expected in vector.forwarded.iter_mut().chain(answers) {
-            expected.line.iter_mut().for_each(put);
-            expected.body.iter_mut().for_each(put);
-            expected
-                .headers
-                .values_mut()
-                .for_each(|values| match values {
-                    Values::One(value) => put(value),
-                    Values::Many(values) => values.iter_mut().for_each(put),
-                });
+            expected.put(insert);
         }
         vector
+    }
+}
+
+impl Expected {
+    /// Puts a text in the place of each `{}`.
+    pub(crate) fn put(&mut self, insert: &str) {
+        let put = |text: &mut String| *text = text.replace("{}", insert);
+        self.line.iter_mut().for_each(put);
+        self.body.iter_mut().for_each(put);
+        self.headers.values_mut().for_each(|values| match values {
+            Values::One(value) => put(value),
+            Values::Many(values) => values.iter_mut().for_each(put),
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 //! of them by the RFCs, at the client and at the backend. They run over real sockets.
 
 mod case;
+mod multiplexed;
 mod play;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ const LANES: usize = 8;
 /// Vectors that the files must have at least: a file that is not read would be missed by nobody.
 const VECTORS_MIN: usize = 300;
 
+/// The same of HTTP/2.
+const HTTP2_VECTORS_MIN: usize = 40;
+
 fn main() -> anyhow::Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(LANES);
@@ -42,6 +46,28 @@ fn main() -> anyhow::Result<ExitCode> {
     for (name, vector) in vectors {
         let lanes = lanes.as_ref().map(|(_, lanes)| lanes.clone());
         trials.push(Trial::test(name, move || run(&vector, lanes.as_deref())));
+    }
+    let http2 = multiplexed::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/http2"))?;
+    let http2_count = http2.len();
+    trials.push(Trial::test(
+        "there_are_enough_vectors_of_http2",
+        move || {
+            if http2_count < HTTP2_VECTORS_MIN {
+                return Err(Failed::from(format!(
+                    "{http2_count} vectors, wanted {HTTP2_VECTORS_MIN}"
+                )));
+            }
+            Ok(())
+        },
+    ));
+    for (name, vector) in http2 {
+        let lanes = lanes.as_ref().map(|(_, lanes)| lanes.clone());
+        trials.push(Trial::test(name, move || {
+            let lanes = lanes.as_deref().ok_or("there is no gateway")?;
+            let played = lanes.hold(|lane| multiplexed::play(&vector, lane));
+            let rfc = vector.rfc.as_deref().unwrap_or_default();
+            played.map_err(|error| Failed::from(format!("{rfc}: {error:#}")))
+        }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // It lives until here.

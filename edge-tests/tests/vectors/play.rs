@@ -18,7 +18,7 @@ pub(crate) struct Lanes {
     freed: Condvar,
 }
 
-type Lane = (SocketAddr, Backend);
+pub(crate) type Lane = (SocketAddr, Backend);
 
 impl Lanes {
     pub(crate) fn new(lanes: Vec<Lane>) -> Self {
@@ -30,11 +30,16 @@ impl Lanes {
 
     /// Plays a vector on the next free lane.
     pub(crate) fn play(&self, vector: &Vector) -> anyhow::Result<()> {
+        self.hold(|lane| play(vector, lane))
+    }
+
+    /// Does something with the next free lane.
+    pub(crate) fn hold<T>(&self, work: impl FnOnce(&Lane) -> T) -> T {
         let lane = self.take();
-        let played = play(vector, &lane);
+        let done = work(&lane);
         self.lock().push(lane);
         self.freed.notify_one();
-        played
+        done
     }
 
     fn take(&self) -> Lane {
@@ -181,6 +186,15 @@ fn probe(wire: &mut Wire) -> anyhow::Result<()> {
 }
 
 fn compare_seen(vector: &Vector, seen: &[Seen]) -> anyhow::Result<()> {
+    compare_requests(&vector.forwarded, vector.may_begin, seen)
+}
+
+/// Compares what the backend saw, but for probes, with what it must see.
+pub(crate) fn compare_requests(
+    forwarded: &[Expected],
+    may_begin: bool,
+    seen: &[Seen],
+) -> anyhow::Result<()> {
     let mut requests = Vec::new();
     for seen in seen {
         match seen {
@@ -189,16 +203,16 @@ fn compare_seen(vector: &Vector, seen: &[Seen]) -> anyhow::Result<()> {
             Seen::Invalid(reason) => bail!("the backend got what is no request: {reason}"),
         }
     }
-    if vector.may_begin {
+    if may_begin {
         requests.retain(|request| request.is_complete);
     }
     ensure!(
-        requests.len() == vector.forwarded.len(),
+        requests.len() == forwarded.len(),
         "the backend got {} requests, not {}",
         requests.len(),
-        vector.forwarded.len()
+        forwarded.len()
     );
-    for (index, (expected, request)) in vector.forwarded.iter().zip(requests).enumerate() {
+    for (index, (expected, request)) in forwarded.iter().zip(requests).enumerate() {
         compare(expected, request).with_context(|| format!("request {index} at the backend"))?;
     }
     Ok(())

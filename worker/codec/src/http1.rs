@@ -14,3 +14,4 @@ pub use fields::is_forbidden_trailer;
 pub use framing::{Framing, names_token};
 pub use lines::{HeadBounds, HeadScan};
 pub use request::{RequestHead, parse};
+pub use target::is_host;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
+use tidegate_codec::http1::is_host;
 use tidegate_codec::{Refusal, path};
 use tidegate_router::{Chosen, CompiledAction, ListenerTable, RequestHead, host_of};
 use tokio_util::sync::CancellationToken;
@@ -173,6 +174,7 @@ async fn handle(
         return Err(ProxyError::Connect);
     }
     let authority = authority(&request)?;
+    check_lengths(&request)?;
     let host = host_of(authority.to_str().map_err(|_| ProxyError::BadHost)?);
     let (mut request, mut client) = request.into_parts();
     client.check_length()?;
@@ -346,17 +348,45 @@ async fn ask_first(
 }
 
 /// The request's host with port: from the target, else from the one `Host` header (RFC 9112, section 3.2).
+///
+/// Where both are there, HTTP/1's target counts alone; HTTP/2's must say the same (RFC 9113, section 8.3.1).
 fn authority(request: &Request<ClientBody>) -> Result<HeaderValue, ProxyError> {
-    if let Some(authority) = request.uri().authority() {
-        let without_user = authority.as_str().rsplit('@').next().unwrap_or_default();
-        return HeaderValue::from_str(without_user).map_err(|_| ProxyError::BadHost);
-    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Ok(host.clone()),
-        (None, _) if request.version() < Version::HTTP_11 => Ok(HeaderValue::from_static("")),
-        _ => Err(ProxyError::BadHost),
+    let (first, second) = (hosts.next(), hosts.next());
+    let host = match request.uri().authority() {
+        Some(authority) => {
+            let is_same = |host: &HeaderValue| {
+                host.as_bytes()
+                    .eq_ignore_ascii_case(authority.as_str().as_bytes())
+            };
+            let agrees = first.is_none_or(is_same) && second.is_none();
+            if request.version() == Version::HTTP_2 && !agrees {
+                return Err(ProxyError::BadHost);
+            }
+            HeaderValue::from_str(authority.as_str()).map_err(|_| ProxyError::BadHost)?
+        }
+        None => match (first, second) {
+            (Some(host), None) => host.clone(),
+            (None, _) if request.version() < Version::HTTP_11 => {
+                return Ok(HeaderValue::from_static(""));
+            }
+            _ => return Err(ProxyError::BadHost),
+        },
+    };
+    if is_host(host.as_bytes()) {
+        Ok(host)
+    } else {
+        Err(ProxyError::BadHost)
     }
+}
+
+/// What HTTP/2 leaves to its users: two lengths would reach an HTTP/1 backend as such.
+fn check_lengths(request: &Request<ClientBody>) -> Result<(), ProxyError> {
+    let mut lengths = request.headers().get_all(header::CONTENT_LENGTH).iter();
+    if lengths.nth(1).is_some() {
+        return Err(ProxyError::Refused(Refusal::ContentLength));
+    }
+    Ok(())
 }
 
 /// A TLS connection serves the listener that its server name selected, and no other (RFC 9110, section 7.4).

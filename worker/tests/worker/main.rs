@@ -6,7 +6,6 @@
 )]
 
 mod support;
-mod vectors;
 
 mod auth;
 mod client_certificates;

@@ -38,7 +38,8 @@ pub(super) fn check_host(version: Version, uri: &Uri, headers: &HeaderMap) -> Re
 /// Whether this is a host with an optional port: a name of letters, digits and `-._~`, or an address.
 ///
 /// What RFC 3986 allows beyond that in a name is no host that anybody serves, and splits up lists.
-pub(super) fn is_host(host: &[u8]) -> bool {
+#[must_use]
+pub fn is_host(host: &[u8]) -> bool {
     let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
     if let Some(literal) = host.strip_prefix(b"[") {
         let Some(len) = literal.iter().position(|byte| *byte == b']') else {
