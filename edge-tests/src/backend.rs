@@ -44,6 +44,8 @@ pub struct Backend {
 struct Shared {
     seen: Vec<Seen>,
     answer: Option<Answer>,
+    /// Counts resets: what began before one is nobody's business after it.
+    resets: u64,
 }
 
 impl Backend {
@@ -69,9 +71,11 @@ impl Backend {
 
     /// Forgets what it saw, and answers from now on so; `None` is a plain 200.
     pub fn reset(&self, answer: Option<Answer>) {
-        *self.shared() = Shared {
+        let mut shared = self.shared();
+        *shared = Shared {
             seen: Vec::new(),
             answer,
+            resets: shared.resets + 1,
         };
     }
 
@@ -101,13 +105,19 @@ impl Backend {
             Err(NoMessage::Invalid(reason)) => return self.invalid(reason),
             Err(_) => return false,
         };
+        let resets = self.shared().resets;
         let answer = self.answer(&request);
         if answer.is_early && wire.write(&answer.bytes).is_err() {
             return false;
         }
         let read = wire.request_body(&mut request);
         let is_complete = request.is_complete;
-        self.shared().seen.push(Seen::Request(request));
+        let mut shared = self.shared();
+        if shared.resets != resets {
+            return false;
+        }
+        shared.seen.push(Seen::Request(request));
+        drop(shared);
         if let Err(NoMessage::Invalid(reason)) = read {
             return self.invalid(reason);
         }

@@ -71,6 +71,10 @@ fn play(vector: &Vector, (address, backend): &Lane) -> anyhow::Result<()> {
     backend.reset(answer.transpose()?);
     let mut wire = Wire::connect(*address)?;
     let compared = exchange(vector, &mut wire);
+    if vector.may_begin {
+        // What has begun may be on its way to the backend still, where the next vector must not find it.
+        pause(Duration::from_millis(20));
+    }
     // What the backend saw says more than what is missing at the client.
     let seen = backend.seen();
     compared.with_context(|| format!("the backend saw {seen:#?}"))?;
