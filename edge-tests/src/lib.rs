@@ -2,9 +2,13 @@
 //! bytes as they are, and a configd and a worker in this process to stand between them.
 
 pub mod backend;
+pub mod floods;
 pub mod frames;
 pub mod message;
 pub mod octets;
+pub mod process;
+pub mod smuggling;
 pub mod stream;
+pub mod tidegate;
 pub mod wire;
 pub mod world;

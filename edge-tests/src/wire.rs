@@ -68,6 +68,25 @@ impl Wire {
         self.stream.set_read_timeout(Some(patience))
     }
 
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// Some bytes, whatever they are.
+    ///
+    /// # Errors
+    /// When none come.
+    pub fn some(&mut self) -> Result<Vec<u8>, NoMessage> {
+        if self.input.is_empty() {
+            self.fill()?;
+        }
+        Ok(std::mem::take(&mut self.input))
+    }
+
     /// Writes bytes.
     ///
     /// # Errors

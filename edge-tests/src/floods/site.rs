@@ -1,0 +1,58 @@
+//! nginx with a small and a large answer, and the gateway before it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::process::{Process, free_address, wait_for};
+use crate::tidegate::Tidegate;
+
+/// A running site.
+#[derive(Debug)]
+pub struct Site {
+    /// The gateway.
+    pub gateway: Tidegate,
+    _backend: Process,
+}
+
+impl Site {
+    /// Starts both with their files below `dir`.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub fn start(tidegate: &Path, dir: &Path) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let backend = nginx(dir, address)?;
+        let gateway = Tidegate::start(tidegate, dir, &[address], &[], 2)?;
+        Ok(Self {
+            gateway,
+            _backend: backend,
+        })
+    }
+
+    /// Where clients find it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.gateway.ports[0]
+    }
+}
+
+fn nginx(dir: &Path, listen: SocketAddr) -> anyhow::Result<Process> {
+    std::fs::write(dir.join("large"), vec![b'x'; 1 << 20])?;
+    let (file, path) = (dir.join("nginx.conf"), dir.display());
+    let text = format!(
+        "user root; daemon off; master_process off; worker_processes 1; pid {path}/pid; error_log stderr crit;\n\
+         worker_rlimit_nofile 16384; events {{ worker_connections 16384; }}\n\
+         http {{ access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
+         fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
+         keepalive_requests 100000000; large_client_header_buffers 8 128k;\n\
+         server {{ listen {listen} backlog=4096; root {path};\n\
+         location = / {{ return 200 'good'; }} }} }}\n"
+    );
+    std::fs::write(&file, text)?;
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(&file).arg("-p").arg(dir);
+    let process = Process::start(&mut command, &dir.join("nginx.log"))?;
+    wait_for(listen, "nginx")?;
+    Ok(process)
+}

@@ -1,0 +1,94 @@
+//! Runs every kind of flood in every strength, and prints what good clients noticed.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use crate::floods::attacker::{Strength, flood};
+use crate::floods::good::{Served, during};
+use crate::floods::kinds::{KINDS, Kind};
+use crate::floods::site::Site;
+use crate::wire::pause;
+
+/// How long each flood lasts, and the quiet time before it.
+const TIME: Duration = Duration::from_secs(4);
+
+const STRENGTHS: [Strength; 3] = [
+    Strength {
+        connections: 2,
+        units_per_s: 500,
+    },
+    Strength {
+        connections: 10,
+        units_per_s: 2_500,
+    },
+    Strength {
+        connections: 50,
+        units_per_s: 10_000,
+    },
+];
+
+/// Runs all floods, or those whose names contain a text.
+///
+/// # Errors
+/// When a good client was not served.
+pub fn print(tidegate: &Path, only: &str) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let site = Site::start(tidegate, dir.path())?;
+    println!(
+        "| flood | connections | units | connections ended | memory before → most | good requests | failed | p50 | p99 quiet → flooded |"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+    let mut failed = 0;
+    for kind in KINDS.iter().filter(|kind| kind.name.contains(only)) {
+        for strength in STRENGTHS {
+            failed += row(&site, *kind, strength);
+        }
+    }
+    ensure!(failed == 0, "{failed} requests of good clients failed");
+    Ok(())
+}
+
+fn row(site: &Site, kind: Kind, strength: Strength) -> usize {
+    let front = site.address();
+    let (quiet, ()) = during(front, || pause(TIME));
+    let before = site.gateway.process.rss_kib();
+    let (over, most) = (AtomicBool::new(false), AtomicU64::new(before));
+    let (served, flooded) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                most.fetch_max(site.gateway.process.rss_kib(), Ordering::Relaxed);
+                pause(Duration::from_millis(20));
+            }
+        });
+        let result = during(front, || flood(kind, strength, front, TIME));
+        over.store(true, Ordering::Relaxed);
+        result
+    });
+    println!(
+        "| {} | {} | {} | {} | {} → {} MiB | {} | {} | {} | {} → {} |",
+        kind.name,
+        strength.connections,
+        flooded.units.load(Ordering::Relaxed),
+        flooded.ended.load(Ordering::Relaxed),
+        before / 1024,
+        most.load(Ordering::Relaxed) / 1024,
+        served.times.len() + served.failed,
+        served.failed + quiet.failed,
+        shown(served.quantile(0.5)),
+        p99(&quiet),
+        p99(&served),
+    );
+    served.failed + quiet.failed
+}
+
+fn p99(served: &Served) -> String {
+    shown(served.quantile(0.99))
+}
+
+fn shown(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
