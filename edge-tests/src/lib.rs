@@ -7,6 +7,7 @@ pub mod frames;
 pub mod message;
 pub mod octets;
 pub mod process;
+pub mod slow;
 pub mod smuggling;
 pub mod stream;
 pub mod tidegate;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use tidegate_edge_tests::{floods, smuggling};
+use tidegate_edge_tests::{floods, slow, smuggling};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
@@ -16,6 +16,7 @@ fn main() -> anyhow::Result<()> {
     let tidegate = PathBuf::from(tidegate);
     match name.to_str() {
         Some("smuggling") => smuggling::table::print(&tidegate),
+        Some("slow-clients") => slow::print(&tidegate),
         Some("floods") => {
             let only = arguments.next().unwrap_or_default();
             floods::table::print(&tidegate, &only.to_string_lossy())

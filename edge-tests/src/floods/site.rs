@@ -42,8 +42,8 @@ fn nginx(dir: &Path, listen: SocketAddr) -> anyhow::Result<Process> {
     let (file, path) = (dir.join("nginx.conf"), dir.display());
     let text = format!(
         "user root; daemon off; master_process off; worker_processes 1; pid {path}/pid; error_log stderr crit;\n\
-         worker_rlimit_nofile 16384; events {{ worker_connections 16384; }}\n\
-         http {{ access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
+         worker_rlimit_nofile 20000; events {{ worker_connections 16384; }}\n\
+         http {{ access_log off; open_file_cache max=16 inactive=600s; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
          fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
          keepalive_requests 100000000; large_client_header_buffers 8 128k;\n\
          server {{ listen {listen} backlog=4096; root {path};\n\

@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::octets;
+use crate::smuggling::downgrades;
 use crate::smuggling::front::Naive;
 use crate::smuggling::judge::{Counts, Verdict, judge};
 use crate::smuggling::mutations::{self, Mutation};
-use crate::smuggling::mutations_h2;
 use crate::smuggling::run::{Run, run};
 use crate::smuggling::servers;
 use crate::tidegate::Tidegate;
@@ -33,7 +33,7 @@ const PRINTED: usize = 20;
 /// When there is a desync behind Tidegate, or none behind the bad front.
 pub fn print(tidegate: &Path) -> anyhow::Result<()> {
     let mut mutations = mutations::all();
-    mutations.extend(mutations_h2::all());
+    mutations.extend(downgrades::all());
     ensure!(
         mutations.len() >= MUTATIONS_MIN,
         "only {} mutations",

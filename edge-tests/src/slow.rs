@@ -1,0 +1,121 @@
+//! Slow clients: slowhttptest opens thousands of connections and does nearly nothing on them, while good clients
+//! want their answers.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use crate::floods::good::during;
+use crate::floods::site::Site;
+use crate::floods::table::shown;
+use crate::process::Process;
+use crate::wire::pause;
+
+/// How long each mode lasts, and the quiet time before the first.
+const TIME: Duration = Duration::from_secs(40);
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Connections that are opened in a second.
+const RATE: &str = "2000";
+
+/// The four modes: what each does, and its options. Two of them hold a connection to the backend for each of
+/// theirs: with 9,500 the gateway stays below 20,000 descriptors.
+const MODES: [(&str, &[&str]); 4] = [
+    (
+        "-H: heads, a header every 5 s",
+        &["-H", "-c", "10000", "-i", "5", "-x", "24"],
+    ),
+    (
+        "-B: bodies, a few bytes every 5 s",
+        &["-B", "-c", "9500", "-i", "5", "-s", "8192", "-x", "10"],
+    ),
+    (
+        "-X: reads 32 bytes every 5 s",
+        &[
+            "-X", "-c", "9500", "-n", "5", "-z", "32", "-w", "512", "-y", "1024", "-k", "3",
+        ],
+    ),
+    (
+        "-R: many ranges of one answer",
+        &["-R", "-c", "10000", "-a", "5", "-b", "2000"],
+    ),
+];
+
+/// Runs all modes and prints what good clients noticed.
+///
+/// # Errors
+/// When a good client was not served.
+pub fn print(tidegate: &Path) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let site = Site::start(tidegate, dir.path())?;
+    let (quiet, ()) = during(site.address(), || pause(QUIET));
+    println!(
+        "quiet: {} requests, p50 {}, p99 {}",
+        quiet.times.len(),
+        shown(quiet.quantile(0.5)),
+        shown(quiet.quantile(0.99))
+    );
+    println!(
+        "| mode | most connections open | memory before → most | good requests | failed | p50 | p99 |"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|");
+    let mut failed = quiet.failed;
+    for (name, options) in MODES {
+        failed += row(&site, dir.path(), name, options)?;
+    }
+    ensure!(failed == 0, "{failed} requests of good clients failed");
+    Ok(())
+}
+
+fn row(site: &Site, dir: &Path, name: &str, options: &[&str]) -> anyhow::Result<usize> {
+    let log = dir.join("slowhttptest.log");
+    let mut command = Command::new("slowhttptest");
+    let seconds = TIME.as_secs().to_string();
+    let url = format!("http://{}/large", site.address());
+    command.args(options).args([
+        "-r", RATE, "-l", &seconds, "-u", &url, "-p", "10", "-v", "1",
+    ]);
+    let before = site.gateway.process.rss_kib();
+    let (over, most) = (AtomicBool::new(false), AtomicU64::new(before));
+    let (served, slow) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                most.fetch_max(site.gateway.process.rss_kib(), Ordering::Relaxed);
+                pause(Duration::from_millis(50));
+            }
+        });
+        let result = during(site.address(), || {
+            let slow = Process::start(&mut command, &log);
+            pause(TIME);
+            slow.map(drop)
+        });
+        over.store(true, Ordering::Relaxed);
+        result
+    });
+    slow?;
+    println!(
+        "| {name} | {} | {} → {} MiB | {} | {} | {} | {} |",
+        most_connected(&std::fs::read_to_string(&log)?),
+        before / 1024,
+        most.load(Ordering::Relaxed) / 1024,
+        served.times.len() + served.failed,
+        served.failed,
+        shown(served.quantile(0.5)),
+        shown(served.quantile(0.99)),
+    );
+    Ok(served.failed)
+}
+
+/// The largest number that slowhttptest reported as connected.
+fn most_connected(log: &str) -> u64 {
+    let numbers = log.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("connected:")?;
+        let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    });
+    numbers.max().unwrap_or_default()
+}
