@@ -6,6 +6,7 @@ mod dns;
 mod endpoint;
 mod gate;
 mod members;
+mod metered;
 mod pool;
 mod ring;
 mod tls;

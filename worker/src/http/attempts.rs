@@ -8,6 +8,7 @@ use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tidegate_codec::Refusal;
+use tidegate_codec::http1::has_other_coding;
 use tidegate_ir::SessionPersistence;
 use tracing::Instrument as _;
 
@@ -300,12 +301,21 @@ impl Attempts<'_> {
         exchange.record.upstream = Some(started.elapsed());
         // A request whose client broke it off says nothing about the endpoint.
         let failed = match &sent {
-            Ok(Sent::Answered(response)) => response.status().is_server_error(),
+            Ok(Sent::Answered(response)) => {
+                response.status().is_server_error() || has_other_coding(response.headers())
+            }
             Ok(Sent::Failed(error, unsent)) => unsent.is_none() && !error.is_user(),
             Err(_) => true,
         };
         self.report(&endpoint, failed);
         match sent {
+            // A body that hyper has taken for another one.
+            Ok(Sent::Answered(response)) if has_other_coding(response.headers()) => Err(Failure {
+                error: ProxyError::UpstreamInvalid,
+                unseen: false,
+                unsent: None,
+                closed: false,
+            }),
             Ok(Sent::Answered(response)) => Ok(Answer { response, lease }),
             Ok(Sent::Failed(error, unsent)) => {
                 tracing::debug!(address = %endpoint.address, %error, "an attempt at an endpoint failed");

@@ -18,6 +18,7 @@ use tokio_util::either::Either;
 
 use super::balance::{Ticket, Transport};
 use super::gate::{Gate, Opened};
+use super::metered::{Meter, Metered};
 use super::tls::TlsClient;
 use crate::error::ProxyError;
 use crate::http::body::RequestBody;
@@ -37,8 +38,11 @@ const H2_CONNECTION_WINDOW: u32 = 16 << 20;
 /// Credit for one HTTP/2 stream, in bytes.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 
+/// Bytes that are read at a time at most, by hyper: what comes with an answer's head.
+const READ_BYTES_MAX: u64 = 512 << 10;
+
 /// A connection in plain text, or over TLS.
-type Io = TokioIo<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
+type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// An endpoint and the TLS that is spoken to it: the id of a [`TlsClient`], 0 for plain text.
 type Place = (SocketAddr, u64);
@@ -63,6 +67,8 @@ struct Exclusive {
     sender: http1::SendRequest<RequestBody>,
     /// Whether it lies in the pool.
     unused: Rc<Cell<bool>>,
+    meter: Meter,
+    head_bytes_max: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -281,16 +287,23 @@ impl Pool {
         opened: Option<Opened>,
     ) -> Result<Exclusive, ProxyError> {
         let stream = self.dial(place.0, transport.tls).await?;
+        let meter = Meter::new();
         let (sender, connection) = http1::Builder::new()
             .max_header_size(self.limits.header_bytes_max)
-            .handshake(stream)
+            .handshake(TokioIo::new(Metered::new(stream, meter.clone())))
             .await
             .map_err(|_| ProxyError::ConnectFailed)?;
         let unused = Rc::new(Cell::new(false));
         let is_unused = unused.clone();
         let running = run(opened, connection.with_upgrades(), move || is_unused.get());
         tokio::task::spawn_local(note_end(place, running));
-        Ok(Exclusive { sender, unused })
+        let head_bytes_max = self.limits.header_bytes_max as u64 + READ_BYTES_MAX;
+        Ok(Exclusive {
+            sender,
+            unused,
+            meter,
+            head_bytes_max,
+        })
     }
 
     async fn open_h2(
@@ -306,7 +319,7 @@ impl Pool {
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(self.limits.header_bytes_max).unwrap_or(u32::MAX))
             .max_send_buf_size(128 << 10)
-            .handshake(stream)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| ProxyError::ConnectFailed)?;
         let usage = Rc::new(Usage {
@@ -341,10 +354,10 @@ impl Pool {
             // A socket that refuses this still works, only slower.
             let _ = stream.set_nodelay(true);
             let Some(tls) = tls else {
-                return Ok(TokioIo::new(Either::Left(stream)));
+                return Ok(Either::Left(stream));
             };
             match tls.connect(stream).await {
-                Ok(stream) => Ok(TokioIo::new(Either::Right(Box::new(stream)))),
+                Ok(stream) => Ok(Either::Right(Box::new(stream))),
                 Err(error) => {
                     tracing::debug!(%address, %error, "TLS to an endpoint was not set up");
                     Err(ProxyError::UpstreamTls)
@@ -393,7 +406,12 @@ impl Lease {
     /// Sends a request and waits for the response's head.
     pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Sent {
         let sent = match &mut self.kind {
-            Kind::H1 { connection, .. } => connection.sender.try_send_request(request).await,
+            Kind::H1 { connection, .. } => {
+                connection.meter.bound(connection.head_bytes_max);
+                let sent = connection.sender.try_send_request(request).await;
+                connection.meter.lift();
+                sent
+            }
             Kind::H2(stream) => stream.0.sender.try_send_request(request).await,
         };
         match sent {

@@ -528,3 +528,64 @@ async fn a_tunnel_ends_a_while_after_its_client_has_ended() {
     client.0.shutdown().await.unwrap();
     assert_eq!(client.read_to_end().await, "");
 }
+
+#[tokio::test]
+async fn interim_answers_without_an_end_are_given_up() {
+    let address = backend_after("\r\n\r\n", |mut stream, _| async move {
+        let interim = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
+        while stream.write_all(&interim).await.is_ok() {}
+    })
+    .await;
+    let running = serving(address, Limits::default()).await;
+    let asks = b"POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let answer = send_raw(running.address("http"), asks).await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_after_the_timeout_reaches_nobody_else() {
+    let address = backend_after("\r\n\r\n", |stream, _| async move {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await;
+    })
+    .await;
+    let limits = Limits {
+        request_timeout: Some(Duration::from_millis(100)),
+        ..Limits::default()
+    };
+    let running = serving(address, limits).await;
+    let mut client = Client::open(&running).await;
+    client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert!(
+        client
+            .read_until("timeout passed\n")
+            .await
+            .starts_with("HTTP/1.1 504")
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    client
+        .write("GET /again HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        .await;
+    let answer = client.read_to_end().await;
+    assert!(!answer.contains("late"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_large_answer_passes_whole() {
+    let address = backend_after("\r\n\r\n", |mut stream, _| async move {
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 50000000\r\n\r\n")
+            .await
+            .unwrap();
+        let block = vec![b'x'; 1_000_000];
+        for _ in 0..50 {
+            stream.write_all(&block).await.unwrap();
+        }
+    })
+    .await;
+    let running = serving(address, Limits::default()).await;
+    let asks = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let answer = send_raw(running.address("http"), asks).await;
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body.len(), 50_000_000);
+}

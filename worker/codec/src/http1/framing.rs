@@ -43,6 +43,13 @@ impl Framing {
     }
 }
 
+/// Whether the body of a message has a coding other than `chunked`, once: what such a body means, nobody asked
+/// for and nobody here can tell.
+#[must_use]
+pub fn has_other_coding(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING) && check_coding(headers).is_err()
+}
+
 /// Whether a list header names a token, in any case (RFC 9110, section 5.6.1).
 #[must_use]
 pub fn names_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
