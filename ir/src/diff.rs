@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    Action, Backend, Digest, EncodedPart, Filter, HostClaim, Match, Part, PartKey, PathMatch,
-    Route, Rule, Snapshot, StringMatch, Target, WeightedBackend,
+    Action, Backend, Digest, EncodedPart, Filter, HostClaim, Listener, Match, Part, PartKey,
+    PathMatch, Route, Rule, Snapshot, StringMatch, Target, WeightedBackend,
 };
 
 /// What differs in one part.
@@ -92,23 +92,7 @@ fn change(before: Option<&EncodedPart>, after: Option<&EncodedPart>, part: PartK
 /// A part as named values, as people would write them down. Nothing secret is among them.
 pub fn fields(part: &Part) -> BTreeMap<String, String> {
     match part {
-        Part::Listener(listener) => [
-            ("hostname", listener.hostname.to_string()),
-            ("port", listener.port.to_string()),
-            ("bind port", listener.bind_port.to_string()),
-            ("protocol", format!("{:?}", listener.protocol)),
-            ("filters", list(listener.filters.iter().map(filter_text))),
-            (
-                "backend client certificate",
-                listener
-                    .backend_client_certificate
-                    .as_deref()
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into(),
+        Part::Listener(listener) => listener_fields(listener),
         Part::Route(route) => route_fields(route),
         Part::Backend(backend) => backend_fields(backend),
         Part::EndpointSet(set) => {
@@ -141,6 +125,25 @@ pub fn fields(part: &Part) -> BTreeMap<String, String> {
         )]),
         Part::PrivateKey(_) => BTreeMap::new(),
     }
+}
+
+fn listener_fields(listener: &Listener) -> BTreeMap<String, String> {
+    let certificate = listener.backend_client_certificate.as_deref();
+    let fields = [
+        ("hostname", listener.hostname.to_string()),
+        ("port", listener.port.to_string()),
+        ("bind port", listener.bind_port.to_string()),
+        ("protocol", format!("{:?}", listener.protocol)),
+        ("filters", list(listener.filters.iter().map(filter_text))),
+        (
+            "backend client certificate",
+            certificate.unwrap_or_default().to_owned(),
+        ),
+    ];
+    let fields = fields.into_iter().chain(listener.edge.fields());
+    fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// What was left at its default says nothing.

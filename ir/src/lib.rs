@@ -7,6 +7,7 @@ mod balancing;
 mod cors;
 mod diff;
 mod digest;
+mod edge;
 mod external_auth;
 mod filter;
 mod hostname;
@@ -29,6 +30,7 @@ pub use balancing::{Balancing, ConnectionLimits, Ejection, HashKey, RetryBudget}
 pub use cors::Cors;
 pub use diff::{ChangeType, FieldChange, PartChange, diff, fields};
 pub use digest::{Digest, InvalidDigest};
+pub use edge::{Cap, ClientTrust, Edge, EdgeBounds, Pace};
 pub use external_auth::{AuthProtocol, ExternalAuth};
 pub use filter::{Filter, HeaderEdits, Mirror, PathEdit, Redirect, Rewrite};
 pub use hostname::{Hostname, InvalidHostname};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Filter, Hostname, ObjectName, PartKey, PartKind, PartName};
+use crate::{Edge, Filter, Hostname, ObjectName, PartKey, PartKind, PartName};
 
 /// One listener that a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +30,8 @@ pub struct Listener {
     pub filters: Vec<Filter>,
     /// Name of the [`crate::Certificate`] part that is shown to TLS backends (GEP-3155).
     pub backend_client_certificate: Option<PartName>,
+    /// How clients are met; the same for all listeners of `bind_port`.
+    pub edge: Box<Edge>,
 }
 
 /// How bytes on a listener's port are read.

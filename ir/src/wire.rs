@@ -2,9 +2,11 @@
 
 mod decode;
 mod decode_backend;
+mod decode_edge;
 mod decode_filter;
 mod encode;
 mod encode_backend;
+mod encode_edge;
 mod encode_filter;
 
 use prost::Message;

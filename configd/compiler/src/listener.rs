@@ -417,6 +417,7 @@ impl ListenerPlan {
             },
             filters: self.filters.clone(),
             backend_client_certificate,
+            edge: Box::default(),
         }
     }
 

@@ -100,6 +100,7 @@ impl TryFrom<proto::Listener> for Listener {
             protocol,
             filters: each("filters", wire.filters)?,
             backend_client_certificate: optional(wire.backend_client_certificate),
+            edge: Box::new(wire.edge.unwrap_or_default().try_into()?),
         })
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tidegate_proto::ir::v1 as proto;
 
 use crate::{
-    Action, Attachment, Certificate, ClientValidation, GrpcMethod, HostClaim, Hostname, Listener,
-    ListenerProtocol, Match, PartName, PathMatch, PrivateKey, Retry, Route, RouteKind, Rule,
-    SessionCarrier, SessionPersistence, StringMatch, Target, TrustBundle, ValueMatch,
+    Action, Attachment, Certificate, ClientValidation, Edge, GrpcMethod, HostClaim, Hostname,
+    Listener, ListenerProtocol, Match, PartName, PathMatch, PrivateKey, Retry, Route, RouteKind,
+    Rule, SessionCarrier, SessionPersistence, StringMatch, Target, TrustBundle, ValueMatch,
     WeightedBackend,
 };
 
@@ -59,6 +59,7 @@ impl From<&Listener> for proto::Listener {
             backend_client_certificate: optional(listener.backend_client_certificate.as_ref()),
             listener_set_namespace: optional(set.map(|set| &set.namespace)),
             listener_set_name: optional(set.map(|set| &set.name)),
+            edge: (*listener.edge != Edge::default()).then(|| (&*listener.edge).into()),
         }
     }
 }

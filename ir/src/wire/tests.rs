@@ -1,5 +1,7 @@
 //! Every kind of part survives the wire, and what is no part is refused with its field.
 
+use std::num::{NonZeroU8, NonZeroU64};
+
 use bytes::Bytes;
 
 use super::*;
@@ -184,6 +186,37 @@ fn route() -> Route {
     }
 }
 
+/// Every field set, and each to something of its own.
+fn edge() -> Edge {
+    let number = NonZeroU64::new;
+    Edge {
+        trust: Some(ClientTrust::Networks(vec![
+            "10.0.0.0/8".parse().expect("a network"),
+            "fd00::/8".parse().expect("a network"),
+        ])),
+        proxy_protocol: Some(true),
+        send_via: Some(false),
+        merge_slashes: Some(false),
+        bounds: EdgeBounds {
+            request_line_bytes_max: number(1),
+            header_bytes_max: number(2),
+            header_count_max: number(3),
+            request_body_bytes_max: Some(Cap::Off),
+            body_pace: Some(Pace {
+                bytes_min: 0,
+                period_ms: NonZeroU64::MIN,
+            }),
+            header_timeout_ms: number(4),
+            idle_timeout_ms: number(5),
+            request_timeout_ms: Some(Cap::from(6)),
+            handshake_timeout_ms: number(7),
+            write_stall_timeout_ms: number(8),
+            connections_max: number(9),
+            connections_per_client_max: Some(Cap::from(10)),
+        },
+    }
+}
+
 fn parts() -> Vec<Part> {
     vec![
         Part::Listener(Listener {
@@ -203,6 +236,7 @@ fn parts() -> Vec<Part> {
             },
             filters: vec![Filter::RequestHeaders(HeaderEdits::default())],
             backend_client_certificate: Some("files/infra/client".into()),
+            edge: Box::new(edge()),
         }),
         Part::Route(route()),
         Part::Route(grpc_route()),
@@ -276,4 +310,27 @@ fn weights_that_sum_to_zero_are_refused() {
 fn truncated_bytes_are_refused() {
     let bytes = encode(&Part::Route(route()));
     assert!(decode(PartKind::Route, &bytes[..bytes.len() - 1]).is_err());
+}
+
+#[test]
+fn whom_a_listener_trusts_survives_the_wire() {
+    for trust in [ClientTrust::Nobody, ClientTrust::Hops(NonZeroU8::MIN)] {
+        let wire = proto::ClientTrust::from(&trust);
+        assert_eq!(ClientTrust::try_from(wire), Ok(trust));
+    }
+    let wire = |hops, networks: &[&str]| proto::ClientTrust {
+        hops,
+        networks: networks.iter().map(ToString::to_string).collect(),
+    };
+    for wrong in [wire(256, &[]), wire(1, &["10.0.0.0/8"]), wire(0, &["ten"])] {
+        assert!(ClientTrust::try_from(wrong).is_err());
+    }
+}
+
+#[test]
+fn bounds_that_let_nothing_pass_are_refused() {
+    let mut wire = proto::Edge::from(&edge());
+    wire.bounds.get_or_insert_default().header_bytes_max = Some(0);
+    let refused = Edge::try_from(wire).expect_err("no header fits");
+    assert_eq!(refused.field, "edge.bounds.header_bytes_max");
 }

@@ -17,6 +17,7 @@ fn listener(name: &str, port: u16, host: &str) -> Part {
         listener_set: None,
         filters: vec![],
         backend_client_certificate: None,
+        edge: Box::default(),
     })
 }
 

@@ -139,6 +139,7 @@ fn listener(index: usize, host: &str) -> Listener {
         listener_set: None,
         filters: vec![],
         backend_client_certificate: None,
+        edge: Box::default(),
     }
 }
 

@@ -21,6 +21,7 @@ fn listener() -> Part {
         listener_set: None,
         filters: vec![],
         backend_client_certificate: None,
+        edge: Box::default(),
     })
 }
 

@@ -22,6 +22,7 @@ pub fn listener_at(section: &str, port: u16, host: &str) -> Listener {
         listener_set: None,
         filters: vec![],
         backend_client_certificate: None,
+        edge: Box::default(),
     }
 }
 
