@@ -13,8 +13,8 @@ use crate::{
 /// One port of a Service, ServiceImport or XBackend, with the policies on it settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Backend {
-    /// Name of the part: source, kind unless that is Service, namespace, name, port, and `grpc`
-    /// where only gRPC calls make it HTTP/2, joined by `/`.
+    /// Name of the part: source, kind unless that is Service, namespace, name, port, and `grpc`, `tcp` or
+    /// `udp` where only such routes make it speak that protocol, joined by `/`.
     pub name: PartName,
     /// Kind of the object.
     pub kind: BackendKind,
@@ -22,7 +22,7 @@ pub struct Backend {
     pub object: ObjectName,
     /// Port of the object, not of the endpoints.
     pub port: u16,
-    /// Which HTTP it speaks.
+    /// What it is sent.
     pub protocol: BackendProtocol,
     /// What protects the connections to it.
     pub security: Security,
@@ -51,13 +51,17 @@ pub enum BackendKind {
     XBackend,
 }
 
-/// Which HTTP a backend speaks.
+/// What a backend is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum BackendProtocol {
     /// HTTP/1.1; over TLS with ALPN `http/1.1`.
     Http1,
     /// HTTP/2: with prior knowledge in plain, with ALPN `h2` over TLS.
     Http2,
+    /// Bytes of TCP connections; over TLS without ALPN.
+    Tcp,
+    /// UDP datagrams.
+    Udp,
 }
 
 /// What protects the connections to a backend.

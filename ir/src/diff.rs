@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    Action, Backend, Digest, EncodedPart, Filter, HostClaim, Listener, Match, Part, PartKey,
-    PathMatch, Route, Rule, Snapshot, StringMatch, Target, WeightedBackend,
+    Action, Attachment, Backend, Digest, EncodedPart, Filter, HostClaim, L4Choice, L4Route,
+    Listener, Match, Part, PartKey, PathMatch, Route, Rule, Snapshot, StringMatch, Target,
+    WeightedBackend,
 };
 
 /// What differs in one part.
@@ -94,6 +95,7 @@ pub fn fields(part: &Part) -> BTreeMap<String, String> {
     match part {
         Part::Listener(listener) => listener_fields(listener),
         Part::Route(route) => route_fields(route),
+        Part::L4Route(route) => l4_route_fields(route),
         Part::Backend(backend) => backend_fields(backend),
         Part::EndpointSet(set) => {
             let address = |endpoint: &crate::Endpoint| match endpoint.draining {
@@ -173,14 +175,7 @@ fn backend_fields(backend: &Backend) -> BTreeMap<String, String> {
 }
 
 fn route_fields(route: &Route) -> BTreeMap<String, String> {
-    let mut fields = BTreeMap::new();
-    for attachment in &route.attachments {
-        let hosts = attachment
-            .hosts
-            .iter()
-            .map(|claim: &HostClaim| claim.host.to_string());
-        fields.insert(format!("hosts on {}", attachment.listener), list(hosts));
-    }
+    let mut fields = attachment_fields(&route.attachments);
     for (index, rule) in route.rules.iter().enumerate() {
         let at = if route.rules.len() == 1 {
             String::new()
@@ -192,6 +187,33 @@ fn route_fields(route: &Route) -> BTreeMap<String, String> {
         }
     }
     fields
+}
+
+fn l4_route_fields(route: &L4Route) -> BTreeMap<String, String> {
+    let mut fields = attachment_fields(&route.attachments);
+    let target = |choice: &L4Choice| match &choice.target {
+        Target::Backend(name) => name.to_string(),
+        Target::Fault(reason) => format!("refused ({reason})"),
+    };
+    let backends = list(route.choices.iter().map(target));
+    let weights = weights(route.choices.iter().map(|choice| choice.weight));
+    fields.insert("backends".to_owned(), backends);
+    fields.insert("weight".to_owned(), weights);
+    fields
+}
+
+fn attachment_fields(attachments: &[Attachment]) -> BTreeMap<String, String> {
+    let fields = attachments.iter().map(|attachment| {
+        let hosts = attachment.hosts.iter();
+        let hosts = hosts.map(|claim: &HostClaim| claim.host.to_string());
+        (format!("hosts on {}", attachment.listener), list(hosts))
+    });
+    fields.collect()
+}
+
+fn weights(weights: impl Iterator<Item = u32>) -> String {
+    let weights = weights.map(|weight| weight.to_string());
+    weights.collect::<Vec<_>>().join("/")
 }
 
 fn rule_fields(rule: &Rule) -> Vec<(&'static str, String)> {
@@ -206,8 +228,8 @@ fn rule_fields(rule: &Rule) -> Vec<(&'static str, String)> {
     match &rule.action {
         Action::Forward(choices) => {
             fields.push(("backends", list(choices.iter().map(target_text))));
-            let weights = choices.iter().map(|choice| choice.weight.to_string());
-            fields.push(("weight", weights.collect::<Vec<_>>().join("/")));
+            let weights = weights(choices.iter().map(|choice| choice.weight));
+            fields.push(("weight", weights));
         }
         Action::Redirect(redirect) => fields.push(("redirect", format!("{redirect:?}"))),
         Action::Fault(reason) => fields.push(("fault", reason.to_string())),

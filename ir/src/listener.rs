@@ -47,6 +47,26 @@ pub enum ListenerProtocol {
         /// What is asked of clients' certificates.
         client_validation: Option<ClientValidation>,
     },
+    /// Whatever is inside of TLS, chosen by the server name in the ClientHello.
+    Tls(TlsMode),
+    /// Bytes of TCP connections.
+    Tcp,
+    /// Datagrams; the port is bound apart from a TCP port of the same number.
+    Udp,
+}
+
+/// Where the TLS of a [`ListenerProtocol::Tls`] ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum TlsMode {
+    /// At the backend.
+    Passthrough,
+    /// At the worker; the bytes inside go on.
+    Terminate {
+        /// As for [`ListenerProtocol::Https`].
+        certificates: Vec<PartName>,
+        /// What is asked of clients' certificates.
+        client_validation: Option<ClientValidation>,
+    },
 }
 
 /// What is asked of clients' certificates (GEP-91).
@@ -58,15 +78,32 @@ pub struct ClientValidation {
     pub insecure_fallback: bool,
 }
 
-impl Listener {
-    pub(crate) fn references(&self) -> Vec<PartKey> {
-        let (certificates, trust) = match &self.protocol {
-            ListenerProtocol::Http => (&[][..], None),
-            ListenerProtocol::Https {
+impl ListenerProtocol {
+    /// Names of the certificates, and what is asked of clients' ones; `None` where no TLS ends at the
+    /// worker.
+    pub fn ends_tls_with(&self) -> Option<(&[PartName], Option<&ClientValidation>)> {
+        match self {
+            Self::Https {
                 certificates,
                 client_validation,
-            } => (&certificates[..], client_validation.as_ref()),
-        };
+            }
+            | Self::Tls(TlsMode::Terminate {
+                certificates,
+                client_validation,
+            }) => Some((certificates, client_validation.as_ref())),
+            Self::Http | Self::Tls(TlsMode::Passthrough) | Self::Tcp | Self::Udp => None,
+        }
+    }
+
+    /// Whether HTTP requests are what it serves.
+    pub fn is_http(&self) -> bool {
+        matches!(self, Self::Http | Self::Https { .. })
+    }
+}
+
+impl Listener {
+    pub(crate) fn references(&self) -> Vec<PartKey> {
+        let (certificates, trust) = self.protocol.ends_tls_with().unwrap_or_default();
         let certificates = certificates
             .iter()
             .chain(&self.backend_client_certificate)

@@ -62,6 +62,8 @@ pub enum PartKind {
     PrivateKey = 6,
     /// A [`crate::TrustBundle`].
     TrustBundle = 7,
+    /// A [`crate::L4Route`].
+    L4Route = 8,
 }
 
 impl PartKind {
@@ -80,6 +82,7 @@ impl PartKind {
             Self::Certificate,
             Self::PrivateKey,
             Self::TrustBundle,
+            Self::L4Route,
         ]
         .into_iter()
         .find(|kind| kind.number() == number)

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::wire::{self, InvalidPart};
 use crate::{
-    Backend, Certificate, Digest, EndpointSet, Listener, PartKey, PartKind, PartName, PrivateKey,
-    Route, TrustBundle,
+    Backend, Certificate, Digest, EndpointSet, L4Route, Listener, PartKey, PartKind, PartName,
+    PrivateKey, Route, TrustBundle,
 };
 
 /// One part.
@@ -28,6 +28,8 @@ pub enum Part {
     PrivateKey(PrivateKey),
     /// Certificates of authorities that are trusted.
     TrustBundle(TrustBundle),
+    /// A route of connections or datagrams.
+    L4Route(L4Route),
 }
 
 /// A part together with its only encoding. Whoever has one knows that value, bytes and digest agree.
@@ -50,6 +52,7 @@ impl Part {
             Self::Certificate(_) => PartKind::Certificate,
             Self::PrivateKey(_) => PartKind::PrivateKey,
             Self::TrustBundle(_) => PartKind::TrustBundle,
+            Self::L4Route(_) => PartKind::L4Route,
         }
     }
 
@@ -63,6 +66,7 @@ impl Part {
             Self::Certificate(certificate) => certificate.name.clone(),
             Self::PrivateKey(key) => key.name.clone(),
             Self::TrustBundle(bundle) => bundle.name.clone(),
+            Self::L4Route(route) => route.part_name(),
         }
     }
 
@@ -86,6 +90,7 @@ impl Part {
                     certificate.private_key.clone(),
                 )]
             }
+            Self::L4Route(route) => route.references(),
             Self::EndpointSet(_) | Self::PrivateKey(_) | Self::TrustBundle(_) => vec![],
         }
     }

@@ -38,7 +38,8 @@ pub enum RouteKind {
 pub struct RouteOrder {
     created_at_unix_s: i64,
     object: ObjectName,
-    kind: RouteKind,
+    /// `None` for layer 4, where the routes of a listener are of one kind.
+    kind: Option<RouteKind>,
 }
 
 /// Says that a listener serves a route, and for which hosts.
@@ -129,7 +130,17 @@ impl Route {
         RouteOrder {
             created_at_unix_s: self.created_at_unix_s,
             object: self.object.clone(),
-            kind: self.kind,
+            kind: Some(self.kind),
+        }
+    }
+}
+
+impl RouteOrder {
+    pub(crate) fn of_l4(created_at_unix_s: i64, object: ObjectName) -> Self {
+        Self {
+            created_at_unix_s,
+            object,
+            kind: None,
         }
     }
 }

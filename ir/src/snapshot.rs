@@ -157,6 +157,8 @@ typed! {
     private_key, private_keys, PrivateKey;
     /// The trust bundle with that name.
     trust_bundle, trust_bundles, TrustBundle;
+    /// The route of layer 4 with that part name.
+    l4_route, l4_routes, L4Route;
 }
 
 #[cfg(test)]

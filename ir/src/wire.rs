@@ -4,10 +4,12 @@ mod decode;
 mod decode_backend;
 mod decode_edge;
 mod decode_filter;
+mod decode_l4;
 mod encode;
 mod encode_backend;
 mod encode_edge;
 mod encode_filter;
+mod encode_l4;
 
 use prost::Message;
 use tidegate_proto::ir::v1 as proto;
@@ -52,6 +54,7 @@ pub(crate) fn encode(part: &Part) -> Vec<u8> {
         Part::Certificate(certificate) => proto::Certificate::from(certificate).encode_to_vec(),
         Part::PrivateKey(key) => proto::PrivateKey::from(key).encode_to_vec(),
         Part::TrustBundle(bundle) => proto::TrustBundle::from(bundle).encode_to_vec(),
+        Part::L4Route(route) => proto::L4Route::from(route).encode_to_vec(),
     }
 }
 
@@ -74,6 +77,7 @@ pub(crate) fn decode(kind: PartKind, bytes: &[u8]) -> Result<Part, InvalidPart> 
         PartKind::TrustBundle => {
             Part::TrustBundle(message::<proto::TrustBundle>(bytes)?.try_into()?)
         }
+        PartKind::L4Route => Part::L4Route(message::<proto::L4Route>(bytes)?.try_into()?),
     })
 }
 

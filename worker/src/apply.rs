@@ -264,7 +264,7 @@ impl Applier {
                 listener: listener.name.clone(),
                 port: listener.port,
                 address,
-                tls: listener.protocol != tidegate_ir::ListenerProtocol::Http,
+                tls: listener.protocol.ends_tls_with().is_some(),
             })
         });
         bound.collect()

@@ -36,6 +36,7 @@ impl Serving {
     ) -> Result<Self, Vec<Problem>> {
         let table = Table::build(&snapshot, previous.map(|serving| &serving.table));
         let mut problems = table.problems().to_vec();
+        problems.extend(not_served_yet(&snapshot));
         let configs = tls.build(
             &snapshot,
             previous.map(|serving| &serving.tls),
@@ -71,6 +72,16 @@ impl Serving {
     pub(crate) fn tls(&self, bind_port: u16) -> Option<&Arc<ServerConfig>> {
         self.tls.config(bind_port)
     }
+}
+
+/// The listeners of layer 4, which no thread accepts for yet.
+fn not_served_yet(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
+    let listeners = snapshot.listeners();
+    let listeners = listeners.filter(|listener| !listener.protocol.is_http());
+    listeners.map(|listener| Problem {
+        part: PartKey::new(PartKind::Listener, listener.name.clone()),
+        message: "this worker serves HTTP and HTTPS listeners only".to_owned(),
+    })
 }
 
 /// How TLS is spoken to backends, by all that it was made of: equal terms share their connections.

@@ -197,7 +197,9 @@ pub(crate) fn change_lines(change: &PartChange) -> Vec<String> {
 /// "HTTPRoute shop/cart" for a route, whose part is named by kind and object; else kind and name.
 fn part_title(kind: i32, name: &str) -> String {
     match tidegate_ir::PartKind::from_number(kind) {
-        Some(tidegate_ir::PartKind::Route) => name.replacen('/', " ", 1),
+        Some(tidegate_ir::PartKind::Route | tidegate_ir::PartKind::L4Route) => {
+            name.replacen('/', " ", 1)
+        }
         Some(kind) => tidegate_ir::PartKey::new(kind, name).to_string(),
         None => name.to_owned(),
     }

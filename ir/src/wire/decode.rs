@@ -8,8 +8,8 @@ use super::InvalidPart;
 use crate::{
     Action, Attachment, Certificate, ClientValidation, GrpcMethod, HostClaim, Hostname, Listener,
     ListenerProtocol, Match, ObjectName, PathMatch, PrivateKey, Retry, Route, RouteKind, Rule,
-    SecretBytes, SessionCarrier, SessionPersistence, StringMatch, Target, Timeouts, TrustBundle,
-    ValueMatch, WeightedBackend,
+    SecretBytes, SessionCarrier, SessionPersistence, StringMatch, Target, Timeouts, TlsMode,
+    TrustBundle, ValueMatch, WeightedBackend,
 };
 
 pub(super) type Decoded<T> = Result<T, InvalidPart>;
@@ -72,18 +72,7 @@ impl TryFrom<proto::Listener> for Listener {
     type Error = InvalidPart;
 
     fn try_from(wire: proto::Listener) -> Decoded<Self> {
-        let protocol = match wire.protocol() {
-            proto::ListenerProtocol::Http => ListenerProtocol::Http,
-            proto::ListenerProtocol::Https => {
-                let certificates = wire.certificates.into_iter().map(Arc::from).collect();
-                let validation = wire.client_validation.map(ClientValidation::try_from);
-                ListenerProtocol::Https {
-                    certificates,
-                    client_validation: validation.transpose()?,
-                }
-            }
-            proto::ListenerProtocol::Unspecified => return unknown("protocol", wire.protocol),
-        };
+        let protocol = protocol(&wire)?;
         let listener_set = optional(wire.listener_set_name)
             .map(|name| ObjectName::new(wire.listener_set_namespace.as_str(), name));
         Ok(Self {
@@ -103,6 +92,29 @@ impl TryFrom<proto::Listener> for Listener {
             edge: Box::new(wire.edge.unwrap_or_default().try_into()?),
         })
     }
+}
+
+fn protocol(wire: &proto::Listener) -> Decoded<ListenerProtocol> {
+    let certificates = || wire.certificates.iter().map(|name| name.as_str().into());
+    let client_validation = || wire.client_validation.clone();
+    let client_validation = || client_validation().map(TryInto::try_into).transpose();
+    Ok(match wire.protocol() {
+        proto::ListenerProtocol::Http => ListenerProtocol::Http,
+        proto::ListenerProtocol::Https => ListenerProtocol::Https {
+            certificates: certificates().collect(),
+            client_validation: client_validation()?,
+        },
+        proto::ListenerProtocol::Tls if wire.tls_passthrough => {
+            ListenerProtocol::Tls(TlsMode::Passthrough)
+        }
+        proto::ListenerProtocol::Tls => ListenerProtocol::Tls(TlsMode::Terminate {
+            certificates: certificates().collect(),
+            client_validation: client_validation()?,
+        }),
+        proto::ListenerProtocol::Tcp => ListenerProtocol::Tcp,
+        proto::ListenerProtocol::Udp => ListenerProtocol::Udp,
+        proto::ListenerProtocol::Unspecified => return unknown("protocol", wire.protocol),
+    })
 }
 
 impl TryFrom<proto::ClientValidation> for ClientValidation {
@@ -239,12 +251,6 @@ impl TryFrom<proto::WeightedBackend> for WeightedBackend {
     type Error = InvalidPart;
 
     fn try_from(wire: proto::WeightedBackend) -> Decoded<Self> {
-        if wire.weight > 1_000_000 {
-            return Err(InvalidPart::new(
-                "weight",
-                format!("{} is over 1,000,000", wire.weight),
-            ));
-        }
         let target = match set("target", wire.target)? {
             proto::weighted_backend::Target::Backend(name) => {
                 Target::Backend(text("backend", name)?)
@@ -252,11 +258,21 @@ impl TryFrom<proto::WeightedBackend> for WeightedBackend {
             proto::weighted_backend::Target::Fault(fault) => Target::Fault(fault.reason.into()),
         };
         Ok(Self {
-            weight: wire.weight,
+            weight: weight(wire.weight)?,
             target,
             filters: each("filters", wire.filters)?,
         })
     }
+}
+
+pub(super) fn weight(value: u32) -> Decoded<u32> {
+    if value > 1_000_000 {
+        return Err(InvalidPart::new(
+            "weight",
+            format!("{value} is over 1,000,000"),
+        ));
+    }
+    Ok(value)
 }
 
 impl TryFrom<proto::Match> for Match {

@@ -17,6 +17,8 @@ impl TryFrom<proto::Backend> for Backend {
         let protocol = match wire.protocol() {
             proto::BackendProtocol::Http1 => BackendProtocol::Http1,
             proto::BackendProtocol::Http2 => BackendProtocol::Http2,
+            proto::BackendProtocol::Tcp => BackendProtocol::Tcp,
+            proto::BackendProtocol::Udp => BackendProtocol::Udp,
             proto::BackendProtocol::Unspecified => return unknown("protocol", wire.protocol),
         };
         let kind = match wire.kind() {

@@ -7,8 +7,8 @@ use tidegate_proto::ir::v1 as proto;
 use crate::{
     Action, Attachment, Certificate, ClientValidation, Edge, GrpcMethod, HostClaim, Hostname,
     Listener, ListenerProtocol, Match, PartName, PathMatch, PrivateKey, Retry, Route, RouteKind,
-    Rule, SessionCarrier, SessionPersistence, StringMatch, Target, TrustBundle, ValueMatch,
-    WeightedBackend,
+    Rule, SessionCarrier, SessionPersistence, StringMatch, Target, TlsMode, TrustBundle,
+    ValueMatch, WeightedBackend,
 };
 
 fn host(hostname: &Hostname) -> String {
@@ -32,17 +32,15 @@ pub(super) fn each<'a, A: 'a, B: From<&'a A>>(items: &'a [A]) -> Vec<B> {
 
 impl From<&Listener> for proto::Listener {
     fn from(listener: &Listener) -> Self {
-        let (protocol, certificates, validation) = match &listener.protocol {
-            ListenerProtocol::Http => (proto::ListenerProtocol::Http, vec![], None),
-            ListenerProtocol::Https {
-                certificates,
-                client_validation,
-            } => (
-                proto::ListenerProtocol::Https,
-                names(certificates),
-                client_validation.as_ref(),
-            ),
+        let protocol = match &listener.protocol {
+            ListenerProtocol::Http => proto::ListenerProtocol::Http,
+            ListenerProtocol::Https { .. } => proto::ListenerProtocol::Https,
+            ListenerProtocol::Tls(_) => proto::ListenerProtocol::Tls,
+            ListenerProtocol::Tcp => proto::ListenerProtocol::Tcp,
+            ListenerProtocol::Udp => proto::ListenerProtocol::Udp,
         };
+        let tls_passthrough = listener.protocol == ListenerProtocol::Tls(TlsMode::Passthrough);
+        let (certificates, validation) = listener.protocol.ends_tls_with().unwrap_or_default();
         let set = listener.listener_set.as_ref();
         Self {
             name: listener.name.to_string(),
@@ -53,12 +51,13 @@ impl From<&Listener> for proto::Listener {
             bind_port: listener.bind_port.into(),
             protocol: protocol.into(),
             hostname: host(&listener.hostname),
-            certificates,
+            certificates: names(certificates),
             client_validation: validation.map(Into::into),
             filters: each(&listener.filters),
             backend_client_certificate: optional(listener.backend_client_certificate.as_ref()),
             listener_set_namespace: optional(set.map(|set| &set.namespace)),
             listener_set_name: optional(set.map(|set| &set.name)),
+            tls_passthrough,
             edge: (*listener.edge != Edge::default()).then(|| (&*listener.edge).into()),
         }
     }

@@ -46,6 +46,8 @@ impl From<BackendProtocol> for proto::BackendProtocol {
         match protocol {
             BackendProtocol::Http1 => Self::Http1,
             BackendProtocol::Http2 => Self::Http2,
+            BackendProtocol::Tcp => Self::Tcp,
+            BackendProtocol::Udp => Self::Udp,
         }
     }
 }

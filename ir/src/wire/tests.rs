@@ -217,27 +217,76 @@ fn edge() -> Edge {
     }
 }
 
+fn l4_route(kind: L4RouteKind) -> L4Route {
+    let choice = |weight, target| L4Choice { weight, target };
+    L4Route {
+        kind,
+        object: ObjectName::new("shop", "db"),
+        created_at_unix_s: 7,
+        attachments: route().attachments,
+        rule_name: Some("only".into()),
+        choices: vec![
+            choice(9, Target::Backend("files/shop/db/5432/tcp".into())),
+            choice(0, Target::Fault("Service shop/gone does not exist".into())),
+        ],
+    }
+}
+
+fn l4_parts() -> impl Iterator<Item = Part> {
+    let terminate = TlsMode::Terminate {
+        certificates: vec!["files/infra/cert".into()],
+        client_validation: None,
+    };
+    let listener = |protocol| {
+        Part::Listener(Listener {
+            protocol,
+            ..listener()
+        })
+    };
+    let listeners = [
+        ListenerProtocol::Tls(TlsMode::Passthrough),
+        ListenerProtocol::Tls(terminate),
+        ListenerProtocol::Tcp,
+        ListenerProtocol::Udp,
+    ];
+    let kinds = [L4RouteKind::Tls, L4RouteKind::Tcp, L4RouteKind::Udp];
+    let backend = |protocol| {
+        Part::Backend(Box::new(Backend {
+            protocol,
+            ..backend()
+        }))
+    };
+    let backends = [BackendProtocol::Tcp, BackendProtocol::Udp];
+    let routes = kinds.map(|kind| Part::L4Route(l4_route(kind)));
+    let parts = listeners.map(listener).into_iter().chain(routes);
+    parts.chain(backends.map(backend))
+}
+
+fn listener() -> Listener {
+    Listener {
+        name: "infra/web/https".into(),
+        gateway: ObjectName::new("infra", "web"),
+        listener_set: Some(ObjectName::new("shop", "extra")),
+        section_name: "https".into(),
+        port: 443,
+        bind_port: 8443,
+        hostname: Hostname::Any,
+        protocol: ListenerProtocol::Https {
+            certificates: vec!["files/infra/cert".into()],
+            client_validation: Some(ClientValidation {
+                trust: "ca".into(),
+                insecure_fallback: true,
+            }),
+        },
+        filters: vec![Filter::RequestHeaders(HeaderEdits::default())],
+        backend_client_certificate: Some("files/infra/client".into()),
+        edge: Box::new(edge()),
+    }
+}
+
 fn parts() -> Vec<Part> {
     vec![
-        Part::Listener(Listener {
-            name: "infra/web/https".into(),
-            gateway: ObjectName::new("infra", "web"),
-            listener_set: Some(ObjectName::new("shop", "extra")),
-            section_name: "https".into(),
-            port: 443,
-            bind_port: 8443,
-            hostname: Hostname::Any,
-            protocol: ListenerProtocol::Https {
-                certificates: vec!["files/infra/cert".into()],
-                client_validation: Some(ClientValidation {
-                    trust: "ca".into(),
-                    insecure_fallback: true,
-                }),
-            },
-            filters: vec![Filter::RequestHeaders(HeaderEdits::default())],
-            backend_client_certificate: Some("files/infra/client".into()),
-            edge: Box::new(edge()),
-        }),
+        Part::Listener(listener()),
         Part::Route(route()),
         Part::Route(grpc_route()),
         Part::Backend(Box::new(backend())),
@@ -273,7 +322,7 @@ fn parts() -> Vec<Part> {
 
 #[test]
 fn every_part_survives_the_wire() {
-    for part in parts() {
+    for part in parts().into_iter().chain(l4_parts()) {
         let encoded = EncodedPart::encode(part.clone());
         let decoded = EncodedPart::decode(part.kind(), encoded.bytes().clone());
         let decoded = decoded.expect("own encoding");
@@ -304,6 +353,31 @@ fn weights_that_sum_to_zero_are_refused() {
         refused.to_string(),
         "rules[0].forward.backends: the weights sum to 0"
     );
+}
+
+#[test]
+fn a_route_of_layer_4_needs_a_weight_above_zero() {
+    let mut wire = proto::L4Route::from(&l4_route(L4RouteKind::Tcp));
+    wire.choices.remove(0);
+    let refused = decode(PartKind::L4Route, &wire.encode_to_vec()).expect_err("no weight");
+    assert_eq!(refused.to_string(), "choices: the weights sum to 0");
+    wire.choices[0].weight = 1_000_001;
+    let refused = decode(PartKind::L4Route, &wire.encode_to_vec()).expect_err("too much weight");
+    assert_eq!(refused.field, "choices[0].weight");
+}
+
+#[test]
+fn a_route_of_layer_4_refers_to_its_listeners_and_backends() {
+    let part = Part::L4Route(l4_route(L4RouteKind::Tls));
+    assert_eq!(
+        part.key(),
+        PartKey::new(PartKind::L4Route, "TLSRoute/shop/db")
+    );
+    let references = [
+        PartKey::new(PartKind::Listener, "infra/web/http"),
+        PartKey::new(PartKind::Backend, "files/shop/db/5432/tcp"),
+    ];
+    assert_eq!(part.references(), references);
 }
 
 #[test]

@@ -163,7 +163,8 @@ impl Table {
                 .or_default()
                 .insert(host.clone(), table.clone());
         }
-        for listener in snapshot.listeners() {
+        let listeners = snapshot.listeners();
+        for listener in listeners.filter(|listener| listener.protocol.is_http()) {
             let hosts = hosts.remove(&listener.name).unwrap_or_default();
             let hosts = HostMap::new(hosts);
             let part = PartKey::new(PartKind::Listener, listener.name.clone());

@@ -147,6 +147,10 @@ impl Pool {
                 streams.set(streams.get() + 1);
                 Kind::H2(Stream(connection))
             }
+            BackendProtocol::Tcp | BackendProtocol::Udp => {
+                let reason = "the backend does not speak HTTP".into();
+                return Err(ProxyError::Fault(reason));
+            }
         };
         Ok(Lease { kind, ticket: None })
     }

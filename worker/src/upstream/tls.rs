@@ -51,10 +51,11 @@ impl TlsClient {
             Some(key) => builder.with_client_cert_resolver(Arc::new(Always(key))),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![match protocol {
-            BackendProtocol::Http1 => b"http/1.1".to_vec(),
-            BackendProtocol::Http2 => b"h2".to_vec(),
-        }];
+        config.alpn_protocols = match protocol {
+            BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
+            BackendProtocol::Http2 => vec![b"h2".to_vec()],
+            BackendProtocol::Tcp | BackendProtocol::Udp => vec![],
+        };
         static IDS: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),

@@ -41,6 +41,7 @@ async fn behind_tls(
     config.alpn_protocols = match protocol {
         BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
         BackendProtocol::Http2 => vec![b"h2".to_vec()],
+        BackendProtocol::Tcp | BackendProtocol::Udp => vec![],
     };
     let address = relay(config, plain).await;
     let mut parts = backend_of(name, &[address], protocol);

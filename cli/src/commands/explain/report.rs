@@ -177,10 +177,10 @@ impl Report<'_> {
     }
 }
 
-/// How the backend is spoken to, unless that is HTTP/1.1 in plain.
+/// How the backend is spoken to, unless in plain, by HTTP/1.1 or as bytes.
 fn connection_text(backend: &Backend) -> String {
     let http = match backend.protocol {
-        BackendProtocol::Http1 => "",
+        BackendProtocol::Http1 | BackendProtocol::Tcp | BackendProtocol::Udp => "",
         BackendProtocol::Http2 => ", HTTP/2",
     };
     match &backend.security {
