@@ -33,7 +33,12 @@ fn decode(body: &[u8], step: usize) -> Outcome {
     let mut chunks = Chunks::new(512, 8);
     let mut input = BytesMut::new();
     let mut pieces = body.chunks(step);
-    let mut outcome = Outcome { content: Vec::new(), ended: false, refused: false, rest: Vec::new() };
+    let mut outcome = Outcome {
+        content: Vec::new(),
+        ended: false,
+        refused: false,
+        rest: Vec::new(),
+    };
     loop {
         match chunks.decode(&mut input) {
             Ok(Decoded::Data(data)) => {

@@ -11,13 +11,19 @@ fuzz_target!(|data: &[u8]| {
     let Ok(path) = std::str::from_utf8(path) else {
         return;
     };
-    let rules = PathRules { merge_slashes: first & 1 == 1 };
+    let rules = PathRules {
+        merge_slashes: first & 1 == 1,
+    };
     let Ok(once) = normalize(path, rules) else {
         return;
     };
     assert!(once.starts_with('/') && once.len() <= 3 * path.len());
     assert!(once.is_ascii() && !once.contains(['?', '#', ' ']));
-    assert!(!once.split('/').any(|segment| segment == "." || segment == ".."));
+    assert!(
+        !once
+            .split('/')
+            .any(|segment| segment == "." || segment == "..")
+    );
     assert!(!rules.merge_slashes || !once.contains("//"));
     assert_eq!(normalize(&once, rules).as_deref(), Ok(&*once));
 });

@@ -25,16 +25,16 @@ fuzz_target!(|data: &[u8]| {
     }
     // What is refused may be refused for its beginning, before its end is there; accepted is the same.
     let (whole, stepwise) = (accepted(data, whole), accepted(data, stepwise));
-    assert_eq!(whole.as_ref().map(|(len, _)| *len), stepwise.map(|(len, _)| len));
+    assert_eq!(
+        whole.as_ref().map(|(len, _)| *len),
+        stepwise.map(|(len, _)| len)
+    );
     if let Some((_, head)) = whole {
         check(&head);
     }
 });
 
-fn accepted(
-    data: &[u8],
-    scanned: Result<Option<usize>, Refusal>,
-) -> Option<(usize, RequestHead)> {
+fn accepted(data: &[u8], scanned: Result<Option<usize>, Refusal>) -> Option<(usize, RequestHead)> {
     let len = scanned.ok()??;
     assert!(data[..len].ends_with(b"\r\n\r\n"));
     Some((len, read(&data[..len]).ok()?))
@@ -52,7 +52,12 @@ fn check(head: &RequestHead) {
         text = format!("{} {} HTTP/1.0\r\n", request.method(), request.uri()).into_bytes();
     }
     for (name, value) in request.headers() {
-        assert!(!value.as_bytes().iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')));
+        assert!(
+            !value
+                .as_bytes()
+                .iter()
+                .any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+        );
         text.extend_from_slice(name.as_str().as_bytes());
         text.extend_from_slice(b": ");
         text.extend_from_slice(value.as_bytes());
