@@ -95,6 +95,17 @@ impl ListenerProtocol {
         }
     }
 
+    /// Its name, as a Gateway states it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Https { .. } => "HTTPS",
+            Self::Tls(_) => "TLS",
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+
     /// Whether HTTP requests are what it serves.
     pub fn is_http(&self) -> bool {
         matches!(self, Self::Http | Self::Https { .. })

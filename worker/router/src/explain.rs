@@ -26,6 +26,11 @@ pub enum ListenerVerdict {
         /// Its port.
         port: u16,
     },
+    /// It serves another protocol on that port.
+    OtherProtocol {
+        /// Its protocol, as a Gateway names it.
+        protocol: &'static str,
+    },
     /// Its hostname does not match.
     OtherHost {
         /// Its hostname.
@@ -84,13 +89,17 @@ impl Explanation {
 /// Explains [`Table::decide`]; its cost grows with the number of the host's rules.
 pub fn explain(table: &Table, bind_port: u16, head: &RequestHead<'_>) -> Explanation {
     let chosen = table.listener(bind_port, head.host);
-    let verdict = |listener: &crate::ListenerTable| {
-        let hostname = listener.listener.hostname.clone();
-        if chosen.is_some_and(|chosen| std::ptr::eq(&raw const **chosen, listener)) {
+    let verdict = |listener: &tidegate_ir::Listener| {
+        let hostname = listener.hostname.clone();
+        if chosen.is_some_and(|chosen| chosen.listener.name == listener.name) {
             ListenerVerdict::Chosen
-        } else if listener.listener.bind_port != bind_port {
+        } else if listener.bind_port != bind_port {
             ListenerVerdict::OtherPort {
-                port: listener.listener.bind_port,
+                port: listener.bind_port,
+            }
+        } else if !listener.protocol.is_http() {
+            ListenerVerdict::OtherProtocol {
+                protocol: listener.protocol.name(),
             }
         } else if hostname.matches(head.host) {
             ListenerVerdict::LessSpecific { hostname }
@@ -98,12 +107,10 @@ pub fn explain(table: &Table, bind_port: u16, head: &RequestHead<'_>) -> Explana
             ListenerVerdict::OtherHost { hostname }
         }
     };
-    let listeners = table.listeners();
+    let listeners = table.all_listeners();
     Explanation {
         version: table.version,
-        listeners: listeners
-            .map(|l| (l.listener.name.clone(), verdict(l)))
-            .collect(),
+        listeners: listeners.map(|l| (l.name.clone(), verdict(l))).collect(),
         candidates: candidates(table, bind_port, head),
     }
 }

@@ -84,6 +84,11 @@ pub fn host_of(authority: &str) -> Cow<'_, str> {
         _ => authority,
     };
     let host = without_port.strip_suffix('.').unwrap_or(without_port);
+    lower_case(host)
+}
+
+/// A host in lower case, as patterns are.
+pub(crate) fn lower_case(host: &str) -> Cow<'_, str> {
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Cow::Owned(host.to_ascii_lowercase());
     }

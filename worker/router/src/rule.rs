@@ -1,7 +1,6 @@
 //! A rule of a route, ready to be carried out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_ir::{
     Action, ObjectName, Redirect, Retry, Route, RouteKind, RouteOrder, Rule, SessionPersistence,
@@ -10,6 +9,7 @@ use tidegate_ir::{
 
 use crate::filter::CompiledFilters;
 use crate::matcher::CompiledMatch;
+use crate::turns::Turns;
 
 /// A route whose rules are compiled.
 #[derive(Debug)]
@@ -60,11 +60,7 @@ pub enum CompiledAction {
 #[derive(Debug)]
 pub struct Forward {
     choices: Box<[CompiledChoice]>,
-    /// Sum of the weights up to and with each choice, divided by their greatest common divisor.
-    sums: Box<[u64]>,
-    /// Coprime to the last sum, near its golden section: consecutive turns land far apart.
-    stride: u64,
-    turns: AtomicU64,
+    turns: Turns,
 }
 
 /// One choice of a forward.
@@ -124,49 +120,23 @@ impl CompiledRule {
 
 impl Forward {
     fn new(choices: &[WeightedBackend]) -> Result<Self, String> {
-        let divisor = choices
-            .iter()
-            .fold(0, |divisor, c| common_divisor(divisor, c.weight.into()));
-        let mut sum = 0;
-        let mut sums = Vec::with_capacity(choices.len());
-        for choice in choices {
-            sum += u64::from(choice.weight) / divisor.max(1);
-            sums.push(sum);
-        }
-        if sum == 0 {
-            return Err("the weights of its backends add up to 0".to_owned());
-        }
+        let turns = Turns::new(choices.iter().map(|choice| choice.weight))?;
         let choices = choices
             .iter()
             .map(CompiledChoice::new)
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            choices,
-            sums: sums.into(),
-            stride: stride(sum),
-            turns: AtomicU64::new(0),
-        })
+        Ok(Self { choices, turns })
     }
 
     /// The choice of the next request. Of as many consecutive requests as the weights add up to, each
     /// choice gets exactly its weight, spread evenly.
     pub fn next(&self) -> &CompiledChoice {
-        if self.choices.len() == 1 {
-            return &self.choices[0];
-        }
-        self.at_turn(self.turns.fetch_add(1, Ordering::Relaxed))
+        &self.choices[self.turns.next()]
     }
 
     /// All choices, in the order of the rule.
     pub fn choices(&self) -> &[CompiledChoice] {
         &self.choices
-    }
-
-    fn at_turn(&self, turn: u64) -> &CompiledChoice {
-        let total = self.sums.last().copied().expect("a forward has a choice");
-        // Both factors are below 2^32: at most 2^12 choices of at most 10^6.
-        let slot = (turn % total) * self.stride % total;
-        &self.choices[self.sums.partition_point(|sum| *sum <= slot)]
     }
 }
 
@@ -178,72 +148,5 @@ impl CompiledChoice {
             weight: choice.weight,
             filters,
         })
-    }
-}
-
-fn common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { common_divisor(b, a % b) }
-}
-
-fn stride(total: u64) -> u64 {
-    let golden = (total as f64 * 0.618_033_988_749_895) as u64;
-    (golden.max(1)..=total)
-        .find(|stride| common_divisor(*stride, total) == 1)
-        .unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn forward(weights: &[u32]) -> Forward {
-        let backend = |weight: &u32| WeightedBackend {
-            weight: *weight,
-            target: Target::Backend(weight.to_string().into()),
-            filters: vec![],
-        };
-        Forward::new(&weights.iter().map(backend).collect::<Vec<_>>()).expect("valid weights")
-    }
-
-    fn share(forward: &Forward, requests: u32, weight: u32) -> usize {
-        (0..requests)
-            .filter(|_| forward.next().weight == weight)
-            .count()
-    }
-
-    #[test]
-    fn each_round_gives_every_choice_exactly_its_weight() {
-        for weights in [&[90, 10][..], &[1, 2, 3], &[7, 0, 5], &[999_983, 17]] {
-            let forward = forward(weights);
-            let round = forward.sums.last().copied().expect("not empty");
-            let round = u32::try_from(round).expect("small");
-            for weight in weights {
-                let expected = u64::from(*weight) * u64::from(round)
-                    / weights.iter().map(|w| u64::from(*w)).sum::<u64>();
-                assert_eq!(
-                    share(&forward, round, *weight) as u64,
-                    expected,
-                    "{weights:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn shares_are_spread_evenly_inside_a_round() {
-        let tenth = self::forward(&[90, 10]);
-        for window in 0..5 {
-            assert_eq!(share(&tenth, 10, 10), 1, "window {window}");
-        }
-    }
-
-    #[test]
-    fn weights_without_a_sum_are_refused() {
-        let choice = WeightedBackend {
-            weight: 0,
-            target: Target::Fault("x".into()),
-            filters: vec![],
-        };
-        assert!(Forward::new(&[choice]).is_err());
     }
 }

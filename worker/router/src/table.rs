@@ -10,6 +10,7 @@ use tidegate_ir::{
 
 use crate::filter::CompiledFilters;
 use crate::host::HostMap;
+use crate::l4::L4Table;
 use crate::matcher::CompiledMatch;
 use crate::path::PathIndex;
 use crate::rule::{CompiledRoute, CompiledRule};
@@ -20,10 +21,11 @@ pub struct Table {
     /// Version of the snapshot that it was built from.
     pub version: u64,
     ports: HashMap<u16, HostMap<Arc<ListenerTable>>>,
-    /// Ordered by name.
+    /// The HTTP and HTTPS ones, ordered by name.
     listeners: Vec<Arc<ListenerTable>>,
     routes: BTreeMap<PartName, (Digest, Arc<CompiledRoute>)>,
     hosts: BTreeMap<(PartName, Hostname), Arc<HostTable>>,
+    l4: L4Table,
     problems: Vec<Problem>,
 }
 
@@ -81,11 +83,14 @@ impl Table {
             listeners: Vec::new(),
             routes: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            l4: L4Table::default(),
             problems: Vec::new(),
         };
         table.compile_routes(snapshot, previous);
         table.build_hosts(snapshot, previous);
         table.build_listeners(snapshot);
+        let previous = previous.map(|table| &table.l4);
+        table.l4 = L4Table::build(snapshot, previous, &mut table.problems);
         table
     }
 
@@ -94,12 +99,26 @@ impl Table {
         &self.problems
     }
 
-    /// The listeners of all ports, ordered by name.
+    /// The HTTP and HTTPS listeners of all ports, ordered by name.
     pub fn listeners(&self) -> impl Iterator<Item = &ListenerTable> {
         self.listeners.iter().map(|listener| &**listener)
     }
 
-    /// The most specific listener of a port for a host (as [`crate::host_of`] returns it).
+    /// Where connections and datagrams of layer 4 go.
+    pub fn l4(&self) -> &L4Table {
+        &self.l4
+    }
+
+    /// Every listener of the snapshot, ordered by name.
+    pub(crate) fn all_listeners(&self) -> impl Iterator<Item = &Listener> {
+        let http = self.listeners().map(|listener| &listener.listener);
+        let l4 = self.l4.listeners().map(|listener| &listener.listener);
+        let mut all: Vec<_> = http.chain(l4).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.into_iter()
+    }
+
+    /// The most specific HTTP or HTTPS listener of a port for a host (as [`crate::host_of`] returns it).
     pub fn listener(&self, bind_port: u16, host: &str) -> Option<&Arc<ListenerTable>> {
         self.ports.get(&bind_port)?.matching(host).next()
     }

@@ -26,6 +26,7 @@ impl Report<'_> {
             let (mark, why) = match verdict {
                 ListenerVerdict::Chosen => ("→", "chosen".to_owned()),
                 ListenerVerdict::OtherPort { port } => (" ", format!("listens on port {port}")),
+                ListenerVerdict::OtherProtocol { protocol } => (" ", format!("is for {protocol}")),
                 ListenerVerdict::OtherHost { hostname } => (" ", format!("is for {hostname}")),
                 ListenerVerdict::LessSpecific { hostname } => {
                     (" ", format!("{hostname} is less specific"))
