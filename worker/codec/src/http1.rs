@@ -6,12 +6,14 @@ mod fields;
 mod framing;
 mod lines;
 mod request;
+mod response;
 mod target;
 
 pub use chunked::{Chunks, Decoded};
-pub use encode::{Framed, chunk_head, response_head, trailers};
+pub use encode::{Framed, chunk_head, request_head, response_head, trailers};
 pub use fields::is_forbidden_trailer;
 pub use framing::{Framing, has_other_coding, names_token};
 pub use lines::{HeadBounds, HeadScan};
 pub use request::{RequestHead, parse};
+pub use response::{ResponseHead, parse_response};
 pub use target::is_host;

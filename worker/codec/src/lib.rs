@@ -1,9 +1,11 @@
-//! The bytes of clients in, heads, chunks and addresses out: strict, bounded, without I/O.
+//! The bytes of clients and backends in, heads, chunks and addresses out: strict, bounded, without I/O.
 
 pub mod client_hello;
+mod fault;
 pub mod http1;
 pub mod path;
 pub mod proxy_protocol;
 mod refusal;
 
+pub use fault::Fault;
 pub use refusal::Refusal;

@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     let wire = Wire::new(io, &thread.limits);
     let limits = &thread.limits;
     let bounds = HeadBounds {
-        request_line_bytes_max: limits.request_line_bytes_max,
+        first_line_bytes_max: limits.request_line_bytes_max,
         header_bytes_max: limits.header_bytes_max,
         header_count_max: limits.header_count_max,
     };

@@ -8,7 +8,7 @@ use tidegate_codec::Refusal;
 use tidegate_codec::http1::{HeadBounds, HeadScan, RequestHead, parse};
 
 const BOUNDS: HeadBounds = HeadBounds {
-    request_line_bytes_max: 256,
+    first_line_bytes_max: 256,
     header_bytes_max: 1024,
     header_count_max: 16,
 };

@@ -1,10 +1,11 @@
-//! Where a request's body ends (RFC 9112, section 6): the one question that two parsers must never answer
+//! Where a message's body ends (RFC 9112, section 6): the one question that two parsers must never answer
 //! differently.
 
 use http::header::{self, HeaderMap};
-use http::{HeaderName, Version};
+use http::{HeaderName, StatusCode, Version};
 
-use crate::Refusal;
+use super::Framed;
+use crate::{Fault, Refusal};
 
 /// How the body after a head is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,46 @@ pub fn has_other_coding(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) && check_coding(headers).is_err()
 }
 
+/// The framing of an answer to a request, HEAD or another (RFC 9112, section 6.3); `headers` keep what frames the
+/// message and nothing that contradicts it.
+///
+/// # Errors
+/// Where there is no certain end.
+pub(super) fn of_answer(
+    status: StatusCode,
+    version: Version,
+    to_head: bool,
+    headers: &mut HeaderMap,
+) -> Result<Framed, Fault> {
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::TRANSFER_ENCODING);
+        return Ok(match status {
+            StatusCode::SWITCHING_PROTOCOLS => Framed::Switched,
+            _ => Framed::Bodiless,
+        });
+    }
+    let length = answer_length(headers)?;
+    let coded = headers.contains_key(header::TRANSFER_ENCODING);
+    if coded {
+        // What was sent by HTTP/1.0 has passed a relay that did not know what it was (RFC 9112, section 6.1).
+        if version < Version::HTTP_11 || check_coding(headers).is_err() {
+            return Err(Fault::TransferCoding);
+        }
+        headers.remove(header::CONTENT_LENGTH);
+    } else if let Some(length) = length
+        && !is_plain_length(headers)
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Ok(match length {
+        _ if to_head || status == StatusCode::NOT_MODIFIED => Framed::Bodiless,
+        _ if coded => Framed::Chunked,
+        Some(length) => Framed::Length(length),
+        None => Framed::Close,
+    })
+}
+
 /// Whether a list header names a token, in any case (RFC 9110, section 5.6.1).
 #[must_use]
 pub fn names_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
@@ -67,16 +108,46 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let digits = value.as_bytes();
-    if values.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if values.next().is_some() {
         return Err(Refusal::ContentLength);
+    }
+    let length = read_length(value.as_bytes());
+    length.map(Some).ok_or(Refusal::ContentLength)
+}
+
+/// The one length of an answer. That it is said again, in a list or in another line, does no harm; that it is
+/// said differently does (RFC 9112, section 6.3).
+fn answer_length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
+    let mut length = None;
+    let values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let elements = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    for element in elements {
+        let said = read_length(element.trim_ascii()).ok_or(Fault::ContentLength)?;
+        if length.is_some_and(|length| length != said) {
+            return Err(Fault::ContentLength);
+        }
+        length = Some(said);
+    }
+    Ok(length)
+}
+
+/// Whether the length is said just once.
+fn is_plain_length(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_number = |value: &http::HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
+    values.next().is_some_and(is_number) && values.next().is_none()
+}
+
+/// One decimal number.
+fn read_length(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
     }
     let length = digits.iter().try_fold(0u64, |length, digit| {
         length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
     });
     // Others count in signed numbers.
-    let length = length.filter(|length| *length <= i64::MAX as u64);
-    length.map(Some).ok_or(Refusal::ContentLength)
+    length.filter(|length| *length <= i64::MAX as u64)
 }
 
 fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {

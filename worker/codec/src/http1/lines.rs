@@ -7,8 +7,8 @@ use crate::Refusal;
 /// The bounds of a message's head.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadBounds {
-    /// Bytes of the request line, without its end.
-    pub request_line_bytes_max: usize,
+    /// Bytes of the request line or status line, without its end.
+    pub first_line_bytes_max: usize,
     /// Bytes of all header lines together, with their ends.
     pub header_bytes_max: usize,
     /// Header lines.
@@ -22,17 +22,26 @@ pub struct HeadScan {
     line_start: usize,
     /// Bytes that have no line end.
     scanned: usize,
-    /// Where the first header line begins; 0 while the request line is not complete.
+    /// Where the first header line begins; 0 while the first line is not complete.
     fields_start: usize,
     fields: usize,
     skipped_empty_line: bool,
 }
 
 impl HeadScan {
+    /// For an answer: no empty line may stand before it.
+    #[must_use]
+    pub fn of_answer() -> Self {
+        Self {
+            skipped_empty_line: true,
+            ..Self::default()
+        }
+    }
+
     /// The length of the head at the start of `bytes`, with the empty line that ends it; `None` while it is
     /// not complete. Call it again with more bytes behind the same ones.
     ///
-    /// One empty line before the request line belongs to the head (RFC 9112, section 2.2).
+    /// One empty line before a request line belongs to the head (RFC 9112, section 2.2).
     ///
     /// # Errors
     /// At the first line that is above a bound, or does not end with CR LF.
@@ -59,7 +68,7 @@ impl HeadScan {
         Ok(None)
     }
 
-    /// Whether nothing of a request has arrived.
+    /// Whether nothing of a head has arrived.
     #[must_use]
     pub fn is_at_start(&self) -> bool {
         self.fields_start == 0 && self.scanned == self.line_start
@@ -73,7 +82,7 @@ impl HeadScan {
                 Ok(())
             };
         }
-        if line.len() > bounds.request_line_bytes_max {
+        if line.len() > bounds.first_line_bytes_max {
             return Err(Refusal::RequestLineTooLong);
         }
         self.fields_start = self.scanned;
@@ -107,7 +116,7 @@ impl HeadScan {
         {
             return Err(Refusal::RequestLine);
         }
-        if line.len() > bounds.request_line_bytes_max + 1 {
+        if line.len() > bounds.first_line_bytes_max + 1 {
             return Err(Refusal::RequestLineTooLong);
         }
         Ok(())
@@ -119,7 +128,7 @@ mod tests {
     use super::*;
 
     const BOUNDS: HeadBounds = HeadBounds {
-        request_line_bytes_max: 20,
+        first_line_bytes_max: 20,
         header_bytes_max: 40,
         header_count_max: 3,
     };

@@ -75,7 +75,7 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Refusal> {
 }
 
 /// A higher minor version than 1 speaks 1.1 with us (RFC 9110, section 2.5).
-fn read_version(version: &[u8]) -> Result<Version, Refusal> {
+pub(super) fn read_version(version: &[u8]) -> Result<Version, Refusal> {
     let digits = version.strip_prefix(b"HTTP/").ok_or(Refusal::RequestLine)?;
     match digits {
         b"1.1" => Ok(Version::HTTP_11),
@@ -86,7 +86,7 @@ fn read_version(version: &[u8]) -> Result<Version, Refusal> {
     }
 }
 
-fn keep_alive(version: Version, headers: &HeaderMap) -> bool {
+pub(super) fn keep_alive(version: Version, headers: &HeaderMap) -> bool {
     if !headers.contains_key(header::CONNECTION) {
         return version == Version::HTTP_11;
     }
