@@ -2,6 +2,7 @@
 
 mod balance;
 mod budget;
+mod dial;
 mod dns;
 mod endpoint;
 mod gate;

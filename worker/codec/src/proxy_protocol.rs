@@ -1,7 +1,11 @@
 //! The header that a load balancer puts before a connection's bytes to tell whose they are: the PROXY
 //! protocol, versions 1 and 2, as HAProxy's specification of it says.
 
+mod write;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+pub use write::{Version, header};
 
 /// Bytes of a header of version 1 at most, with its line end.
 pub const V1_BYTES_MAX: usize = 107;

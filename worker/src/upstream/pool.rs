@@ -12,14 +12,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_ir::BackendProtocol;
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
-use tokio_util::either::Either;
 
 use super::balance::{Ticket, Transport};
+use super::dial::dial;
 use super::gate::{Gate, Opened};
 use super::metered::{Meter, Metered};
-use super::tls::TlsClient;
 use crate::error::ProxyError;
 use crate::http::body::RequestBody;
 use crate::limits::Limits;
@@ -40,9 +37,6 @@ const H2_STREAM_WINDOW: u32 = 1 << 20;
 
 /// Bytes that are read at a time at most, by hyper: what comes with an answer's head.
 const READ_BYTES_MAX: u64 = 512 << 10;
-
-/// A connection in plain text, or over TLS.
-type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// An endpoint and the TLS that is spoken to it: the id of a [`TlsClient`], 0 for plain text.
 type Place = (SocketAddr, u64);
@@ -290,7 +284,7 @@ impl Pool {
         transport: Transport<'_>,
         opened: Option<Opened>,
     ) -> Result<Exclusive, ProxyError> {
-        let stream = self.dial(place.0, transport.tls).await?;
+        let stream = dial(place.0, transport.tls, self.limits.connect_timeout).await?;
         let meter = Meter::new();
         let (sender, connection) = http1::Builder::new()
             .max_header_size(self.limits.header_bytes_max)
@@ -316,7 +310,7 @@ impl Pool {
         transport: Transport<'_>,
         opened: Option<Opened>,
     ) -> Result<Multiplexed, ProxyError> {
-        let stream = self.dial(place.0, transport.tls).await?;
+        let stream = dial(place.0, transport.tls, self.limits.connect_timeout).await?;
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .initial_stream_window_size(H2_STREAM_WINDOW)
@@ -341,35 +335,6 @@ impl Pool {
             connections.push(connection.clone());
         }
         Ok(connection)
-    }
-
-    /// Connects, and speaks TLS where it is asked for; both together within the bound.
-    async fn dial(
-        &self,
-        address: SocketAddr,
-        tls: Option<&Arc<TlsClient>>,
-    ) -> Result<Io, ProxyError> {
-        let dialling = async {
-            let stream = TcpStream::connect(address).await;
-            let stream = stream.map_err(|error| {
-                tracing::debug!(%address, %error, "an endpoint did not accept a connection");
-                ProxyError::ConnectFailed
-            })?;
-            // A socket that refuses this still works, only slower.
-            let _ = stream.set_nodelay(true);
-            let Some(tls) = tls else {
-                return Ok(Either::Left(stream));
-            };
-            match tls.connect(stream).await {
-                Ok(stream) => Ok(Either::Right(Box::new(stream))),
-                Err(error) => {
-                    tracing::debug!(%address, %error, "TLS to an endpoint was not set up");
-                    Err(ProxyError::UpstreamTls)
-                }
-            }
-        };
-        let dialled = tokio::time::timeout(self.limits.connect_timeout, dialling).await;
-        dialled.unwrap_or(Err(ProxyError::ConnectTimeout))
     }
 }
 
