@@ -9,4 +9,5 @@ mod wire;
 
 pub(crate) use body::Body;
 pub(crate) use connection::serve;
+pub(crate) use timer::Timer;
 pub(crate) use wire::Io;

@@ -11,6 +11,7 @@ mod edge;
 mod error;
 mod http;
 mod http1;
+mod l4;
 mod last_good;
 mod limits;
 mod listen;

@@ -8,13 +8,13 @@ use tokio::time::Sleep;
 
 /// A timer that is armed when somebody first waits.
 #[derive(Debug, Default)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
     /// Waits until `at`. A timer that is armed for an earlier time wakes once more than needed.
-    pub(super) fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let at = tokio::time::Instant::from_std(at);
         let sleep = self
             .sleep
