@@ -1,4 +1,4 @@
-//! The access log: one JSON object per exchange on stdout, written by a thread of its own.
+//! The access log: one JSON object per exchange or connection of layer 4 on stdout, written by a thread of its own.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -8,6 +8,7 @@ use http::Version;
 use serde::Serialize;
 
 use crate::http::exchange::Record;
+use crate::l4;
 use crate::metrics::WorkerMetrics;
 
 /// Where lines go; clones share the queue. A full queue drops lines and counts them.
@@ -46,6 +47,29 @@ struct Line<'r> {
     request_id: Option<&'r str>,
 }
 
+/// The line of a connection of layer 4.
+#[derive(Debug, Serialize)]
+struct FlowLine<'r> {
+    time_unix_ms: u128,
+    client: std::net::IpAddr,
+    peer: std::net::SocketAddr,
+    protocol: &'static str,
+    server_name: Option<&'r str>,
+    reason: Option<&'r str>,
+    gateway: Option<String>,
+    listener: Option<&'r str>,
+    route: Option<String>,
+    rule: Option<&'r str>,
+    backend: Option<&'r str>,
+    endpoint: Option<std::net::SocketAddr>,
+    retries: u32,
+    received_bytes: u64,
+    sent_bytes: u64,
+    duration_us: u128,
+    connect_us: Option<u128>,
+    snapshot_version: u64,
+}
+
 impl AccessLog {
     /// Starts the writer; it ends with the last clone.
     ///
@@ -61,7 +85,16 @@ impl AccessLog {
 
     /// Writes the line of an exchange.
     pub(crate) fn write(&self, record: &Record, duration: Duration) {
-        let Ok(mut line) = serde_json::to_vec(&Line::of(record, duration)) else {
+        self.write_line(&Line::of(record, duration));
+    }
+
+    /// Writes the line of a connection of layer 4 that ends now.
+    pub(crate) fn write_flow(&self, record: &l4::Record) {
+        self.write_line(&FlowLine::of(record));
+    }
+
+    fn write_line(&self, line: &impl Serialize) {
+        let Ok(mut line) = serde_json::to_vec(line) else {
             return;
         };
         line.push(b'\n');
@@ -75,12 +108,11 @@ impl AccessLog {
 
 impl<'r> Line<'r> {
     fn of(record: &'r Record, duration: Duration) -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let details = record.details.as_deref();
         let text = |value: &'r Option<http::HeaderValue>| value.as_ref()?.to_str().ok();
         let listener = record.listener.as_ref().map(|listener| &listener.listener);
         Self {
-            time_unix_ms: since_epoch.unwrap_or_default().as_millis(),
+            time_unix_ms: unix_ms(),
             client: record.client.ip().to_canonical(),
             peer: record.peer,
             method: record.method.as_str(),
@@ -106,6 +138,38 @@ impl<'r> Line<'r> {
             request_id: details.and_then(|details| text(&details.request_id)),
         }
     }
+}
+
+impl<'r> FlowLine<'r> {
+    fn of(record: &'r l4::Record) -> Self {
+        let listener = record.listener.as_ref().map(|listener| &listener.listener);
+        let target = record.target.as_ref();
+        Self {
+            time_unix_ms: unix_ms(),
+            client: record.client.ip().to_canonical(),
+            peer: record.client,
+            protocol: record.protocol.name(),
+            server_name: record.server_name.as_deref(),
+            reason: record.reason,
+            gateway: listener.map(|listener| listener.gateway.to_string()),
+            listener: listener.map(|listener| &*listener.section_name),
+            route: target.map(|target| target.route.to_string()),
+            rule: target.map(|target| &*target.rule),
+            backend: record.backend.as_deref(),
+            endpoint: record.endpoint,
+            retries: record.retries,
+            received_bytes: record.received_bytes,
+            sent_bytes: record.sent_bytes,
+            duration_us: record.started.elapsed().as_micros(),
+            connect_us: record.connect.map(|connect| connect.as_micros()),
+            snapshot_version: record.snapshot_version,
+        }
+    }
+}
+
+fn unix_ms() -> u128 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.unwrap_or_default().as_millis()
 }
 
 fn protocol(version: Version) -> &'static str {

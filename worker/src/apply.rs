@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tidegate_ir::{PartKey, PartKind, PartName, Snapshot};
+use tidegate_ir::{ListenerProtocol, PartKey, PartKind, PartName, Snapshot};
 use tidegate_proto::snapshots::v1::SnapshotId;
 use tidegate_runtime::tasks::Tasks;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -272,10 +272,9 @@ impl Applier {
 }
 
 fn ports(snapshot: &Snapshot) -> BTreeSet<u16> {
-    snapshot
-        .listeners()
-        .map(|listener| listener.bind_port)
-        .collect()
+    let listeners = snapshot.listeners();
+    let listeners = listeners.filter(|listener| listener.protocol != ListenerProtocol::Udp);
+    listeners.map(|listener| listener.bind_port).collect()
 }
 
 fn of_port(snapshot: &Snapshot, port: u16, message: &str) -> Vec<PartProblem> {

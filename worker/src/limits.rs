@@ -95,6 +95,14 @@ limits! {
     connect_timeout: Duration = Duration::from_secs(5),
     /// Endpoints that are tried for one request while none accepts a connection; then 502.
     connect_attempts_max: usize = 3,
+    /// Time that a connection of a TCPRoute or TLSRoute may pass no byte on; then it is reset.
+    tcp_idle_timeout: Duration = Duration::from_secs(3600),
+    /// The same once one side has said its last.
+    tcp_half_closed_timeout: Duration = Duration::from_secs(300),
+    /// Silence after which the peers of such a connection are probed; three probes without an answer end it.
+    tcp_keepalive: Option<Duration> = Some(Duration::from_secs(60)),
+    /// Pipes per thread for bytes that flow without being copied; above, bytes are copied.
+    splice_pipes_max: usize = 64,
     /// Unused connections kept per endpoint and thread; above, the oldest is closed.
     upstream_idle_max: usize = 256,
     /// Time that an unused connection to an endpoint is kept.

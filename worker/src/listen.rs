@@ -5,6 +5,7 @@ mod bind;
 pub(crate) mod clients;
 mod connection;
 pub(crate) mod ended;
+mod hello;
 mod multiplexed;
 mod serve;
 pub(crate) mod tls;

@@ -13,8 +13,12 @@ use crate::http::exchange::Record;
 use crate::listen::ended::Ended;
 
 use encode::{Conventional, Own};
+pub(crate) use flows::FlowSeries;
+use flows::{EndKey, FlowKey};
 
 mod encode;
+mod encode_flows;
+mod flows;
 
 /// Upper bounds of the duration buckets in seconds (OpenTelemetry, HTTP semantic conventions).
 const BUCKETS: [f64; 14] = [
@@ -57,6 +61,8 @@ struct PerThread {
     /// By the number of [`Ended`].
     connections_ended: [AtomicU64; Ended::ALL.len()],
     connections: Mutex<BTreeMap<u16, Arc<AtomicI64>>>,
+    flows: Mutex<HashMap<FlowKey, Arc<FlowSeries>>>,
+    flows_ended: Mutex<HashMap<EndKey, u64>>,
 }
 
 /// What a series is about; bounded by the configuration.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tidegate_ir::{
-    Backend, BackendTls, Destination, EncodedPart, PartKey, PartKind, PartName, Security, Snapshot,
-    Trust,
+    Backend, BackendTls, Destination, EncodedPart, ListenerProtocol, PartKey, PartKind, PartName,
+    Security, Snapshot, Trust,
 };
 use tidegate_router::{Problem, Table};
 
-use crate::listen::tls::{TlsBuilder, TlsPorts};
+use crate::listen::tls::{Inside, TlsBuilder, TlsPorts};
 use crate::upstream::{Dns, Source, TlsClient, TlsClients, Upstream};
 
 /// Everything that a request needs to know; immutable, shared by all threads.
@@ -68,19 +68,19 @@ impl Serving {
         self.backends.get(name)
     }
 
-    /// How TLS ends on a port, `None` where it is plain.
-    pub(crate) fn tls(&self, bind_port: u16) -> Option<&Arc<ServerConfig>> {
-        self.tls.config(bind_port)
+    /// How TLS ends on a port, `None` where it does not.
+    pub(crate) fn tls(&self, bind_port: u16, inside: Inside) -> Option<&Arc<ServerConfig>> {
+        self.tls.config(bind_port, inside)
     }
 }
 
-/// The listeners of layer 4, which no thread accepts for yet.
+/// The listeners of datagrams, which no thread reads yet.
 fn not_served_yet(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
     let listeners = snapshot.listeners();
-    let listeners = listeners.filter(|listener| !listener.protocol.is_http());
+    let listeners = listeners.filter(|listener| listener.protocol == ListenerProtocol::Udp);
     listeners.map(|listener| Problem {
         part: PartKey::new(PartKind::Listener, listener.name.clone()),
-        message: "this worker serves HTTP and HTTPS listeners only".to_owned(),
+        message: "this worker serves no UDP listeners".to_owned(),
     })
 }
 

@@ -17,6 +17,7 @@ use crate::access_log::AccessLog;
 use crate::date::Date;
 use crate::edge::Edge;
 use crate::http::exchange::Record;
+use crate::l4::relay::Pools;
 use crate::limits::Limits;
 use crate::listen::accept;
 use crate::listen::clients::Clients;
@@ -69,6 +70,8 @@ pub(crate) struct Thread {
     pub(crate) clients: Option<Arc<Clients>>,
     pub(crate) pressure: Pressure,
     pub(crate) pool: Rc<Pool>,
+    /// Shared by the connections of layer 4.
+    pub(crate) relays: Rc<Pools>,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) traces: bool,
@@ -144,6 +147,7 @@ impl Thread {
     fn new(options: ThreadOptions, metrics: ThreadMetrics, random: SplitMix64) -> Self {
         Self {
             pool: Pool::new(options.limits.clone()),
+            relays: Rc::new(Pools::new(options.limits.splice_pipes_max)),
             limits: options.limits,
             edge: options.edge,
             clients: options.clients,

@@ -3,6 +3,7 @@
 mod balance;
 mod budget;
 mod dial;
+mod direct;
 mod dns;
 mod endpoint;
 mod gate;
@@ -14,6 +15,7 @@ mod tls;
 mod verifier;
 
 pub(crate) use balance::{Source, TlsClients, Upstream};
+pub(crate) use direct::Direct;
 pub(crate) use dns::Dns;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use members::Wish;

@@ -27,7 +27,6 @@ pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// Bytes that were passed on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Passed {
-    /// From the client to the backend; what the worker itself put in front is not among them.
     pub(crate) to_backend: u64,
     pub(crate) to_client: u64,
 }
@@ -63,28 +62,18 @@ pub(crate) struct Relay {
     quiet: Quiet,
     timer: Timer,
     pools: Rc<Pools>,
-    /// Length of what the worker put in front of the client's bytes.
-    first_len: u64,
 }
 
 impl Relay {
-    /// The backend gets `first` before anything of the client; it has at most as many bytes as a buffer.
-    pub(crate) fn new(
-        client: Io,
-        backend: Io,
-        first: &[u8],
-        patience: Patience,
-        pools: Rc<Pools>,
-    ) -> Self {
+    pub(crate) fn new(client: Io, backend: Io, patience: Patience, pools: Rc<Pools>) -> Self {
         Self {
             client,
             backend,
-            up: Direction::beginning_with(first, &pools),
+            up: Direction::default(),
             down: Direction::default(),
             quiet: Quiet::new(patience, Instant::now()),
             timer: Timer::default(),
             pools,
-            first_len: first.len() as u64,
         }
     }
 
@@ -140,7 +129,7 @@ impl Relay {
 
     fn passed(&self) -> Passed {
         Passed {
-            to_backend: self.up.passed.saturating_sub(self.first_len),
+            to_backend: self.up.passed,
             to_client: self.down.passed,
         }
     }
@@ -155,12 +144,16 @@ impl Drop for Relay {
 
 /// Closing the side will tell its peer that something went wrong, by a reset.
 pub(crate) fn reset(side: &Io) {
-    let socket = match side {
+    // Without it the peer sees an ordinary end: the best that is left.
+    let _ = socket2::SockRef::from(socket(side)).set_linger(Some(Duration::ZERO));
+}
+
+/// The socket of a side.
+pub(crate) fn socket(side: &Io) -> &TcpStream {
+    match side {
         Either::Left(socket) => socket,
         Either::Right(tls) => tls.get_ref().0,
-    };
-    // Without it the peer sees an ordinary end: the best that is left.
-    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub(crate) enum Ended {
     TlsHandshake,
     /// A TLS handshake that took too long.
     TlsTimeout,
+    /// No valid ClientHello where a server name decides.
+    NoClientHello,
     /// HTTP in plain text on a port for HTTPS.
     PlainText,
     /// The client's address has as many connections as it may.
@@ -27,10 +29,11 @@ pub(crate) enum Ended {
 
 impl Ended {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::NoProxyHeader,
         Self::TlsHandshake,
         Self::TlsTimeout,
+        Self::NoClientHello,
         Self::PlainText,
         Self::TooManyOfClient,
         Self::ShortOfMemory,
@@ -46,6 +49,7 @@ impl Ended {
             Self::NoProxyHeader => "no_proxy_header",
             Self::TlsHandshake => "tls_handshake",
             Self::TlsTimeout => "tls_timeout",
+            Self::NoClientHello => "no_client_hello",
             Self::PlainText => "plain_text",
             Self::TooManyOfClient => "too_many_of_client",
             Self::ShortOfMemory => "short_of_memory",

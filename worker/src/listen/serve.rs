@@ -4,21 +4,26 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::ServerConfig;
 use tidegate_codec::proxy_protocol::{self, Origin, Parsed};
+use tidegate_router::SniDecision;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::ended::Ended;
-use super::multiplexed;
+use super::tls::Inside;
+use super::{hello, multiplexed};
+use crate::error::ProxyError;
 use crate::http::stack::Connection;
 use crate::http1::{self, Io};
-use crate::thread::Thread;
+use crate::l4::Arrival;
+use crate::thread::{Thread, ThreadServing};
 
 /// How an HTTP/2 client starts (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -50,10 +55,79 @@ pub(super) async fn serve(port: Rc<Port>, mut stream: TcpStream, peer: SocketAdd
             }
         }
     }
-    let tls = port.thread.serving().serving.tls(port.bind_port).cloned();
+    let configuration = port.thread.serving();
+    let serving = &configuration.serving;
+    let l4 = serving.table.l4();
+    if let Some(listener) = l4.tcp(port.bind_port).cloned() {
+        let arrival = port.arrival(stream, client, configuration);
+        return Box::pin(arrival.tcp(listener)).await;
+    }
+    if l4.tls(port.bind_port).is_some() {
+        return Box::pin(serve_named(&port, stream, client, configuration)).await;
+    }
+    let tls = serving.tls(port.bind_port, Inside::Http).cloned();
+    drop(configuration);
     match tls {
         Some(config) => Box::pin(serve_tls(&port, stream, client, config)).await,
         None => serve_plain(&port, stream, client).await,
+    }
+}
+
+/// Serves a connection of a port where the server name in the ClientHello decides.
+async fn serve_named(
+    port: &Rc<Port>,
+    stream: TcpStream,
+    client: SocketAddr,
+    configuration: Rc<ThreadServing>,
+) {
+    let deadline = Instant::now() + port.thread.limits.handshake_timeout;
+    let hello = match timeout_at(deadline.into(), hello::wait(&stream)).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(reason)) => {
+            tracing::debug!(%client, %reason, "no ClientHello was found");
+            return port.thread.metrics.connection_ended(Ended::NoClientHello);
+        }
+        Err(_) => return port.thread.metrics.connection_ended(Ended::TlsTimeout),
+    };
+    let name = hello.server_name;
+    let serving = configuration.serving.clone();
+    let names = serving.table.l4().tls(port.bind_port);
+    let decision = names.map_or(SniDecision::NoListener, |n| n.decide(name.as_deref()));
+    let tls = |inside| serving.tls(port.bind_port, inside).cloned();
+    // Nothing of the configuration is held for as long as the connection lives.
+    match decision {
+        SniDecision::Https => {
+            let config = tls(Inside::Http);
+            drop((serving, configuration));
+            if let Some(config) = config {
+                Box::pin(serve_tls(port, stream, client, config)).await;
+            }
+        }
+        SniDecision::Terminate(listener, target) => {
+            let (listener, target) = (listener.clone(), target.clone());
+            let config = tls(Inside::Bytes);
+            drop(serving);
+            if let Some(config) = config {
+                let arrival = port.arrival(stream, client, configuration);
+                let ending = arrival.terminate(name, listener, target, config, deadline);
+                Box::pin(ending).await;
+            }
+        }
+        SniDecision::Passthrough(listener, target) => {
+            let (listener, target) = (listener.clone(), target.clone());
+            drop(serving);
+            let arrival = port.arrival(stream, client, configuration);
+            arrival.passthrough(name, listener, target).await;
+        }
+        SniDecision::NoRoute(listener) => {
+            let listener = Some(listener.clone());
+            let arrival = port.arrival(stream, client, configuration);
+            arrival.refuse(name, listener, &ProxyError::NoRoute);
+        }
+        SniDecision::NoListener => {
+            let arrival = port.arrival(stream, client, configuration);
+            arrival.refuse(name, None, &ProxyError::NoListener);
+        }
     }
 }
 
@@ -150,6 +224,20 @@ impl Port {
     ) -> Rc<Connection> {
         let stop = self.thread.shut_down.clone();
         Connection::new(client, self.bind_port, tls, server_name, stop)
+    }
+
+    fn arrival(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        serving: Rc<ThreadServing>,
+    ) -> Arrival {
+        Arrival {
+            thread: self.thread.clone(),
+            serving,
+            stream,
+            client,
+        }
     }
 
     /// HTTP/1.1 or HTTP/1.0.

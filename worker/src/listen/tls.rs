@@ -30,12 +30,20 @@ pub(crate) struct TlsBuilder {
 /// The TLS side of a snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct TlsPorts {
-    configs: HashMap<u16, Arc<ServerConfig>>,
+    configs: HashMap<(u16, Inside), Arc<ServerConfig>>,
     keys: BTreeMap<PartName, UsableKey>,
     /// Authorities of bundles, with the digest of the bundle.
     roots: BTreeMap<PartName, (Digest, Arc<RootCertStore>)>,
     /// How clients are verified, by what is asked: sessions resume only under equal terms.
     clients: BTreeMap<Terms, ClientCheck>,
+}
+
+/// What a connection carries inside of its TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Inside {
+    Http,
+    /// Bytes that are passed on as they are.
+    Bytes,
 }
 
 /// What is asked of clients: digest of the bundle, and whether anything is let in.
@@ -48,7 +56,7 @@ struct ClientCheck {
     ticketer: Arc<dyn ProducesTickets>,
 }
 
-/// What the listeners of a port have in common.
+/// What the listeners of a port that carry the same have in common.
 #[derive(Debug, Default)]
 struct Port {
     listeners: BTreeMap<Hostname, ListenerCertificates>,
@@ -102,16 +110,17 @@ impl TlsBuilder {
         let keys = self.keys(snapshot, previous, problems);
         let roots = roots(snapshot, previous, problems);
         let mut clients = BTreeMap::new();
-        let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
+        let mut ports: BTreeMap<(u16, Inside), Port> = BTreeMap::new();
         for listener in snapshot.listeners() {
-            let ListenerProtocol::Https {
-                certificates,
-                client_validation,
-            } = &listener.protocol
-            else {
+            let Some((certificates, client_validation)) = listener.protocol.ends_tls_with() else {
                 continue;
             };
-            let terms = client_validation.as_ref().and_then(|asked| {
+            let inside = if listener.protocol.is_http() {
+                Inside::Http
+            } else {
+                Inside::Bytes
+            };
+            let terms = client_validation.and_then(|asked| {
                 let Some((digest, roots)) = roots.get(&asked.trust) else {
                     // Without it nobody would be asked for a certificate.
                     let message = format!("its trust bundle {} is missing", asked.trust);
@@ -127,7 +136,7 @@ impl TlsBuilder {
                 }
                 Some(terms)
             });
-            let port = ports.entry(listener.bind_port).or_default();
+            let port = ports.entry((listener.bind_port, inside)).or_default();
             if !port.listeners.is_empty() && port.terms != terms {
                 let message =
                     "other listeners of its port ask something else of clients' certificates";
@@ -140,14 +149,14 @@ impl TlsBuilder {
         }
         for listener in snapshot.listeners() {
             if listener.protocol == ListenerProtocol::Http
-                && ports.contains_key(&listener.bind_port)
+                && ports.contains_key(&(listener.bind_port, Inside::Http))
             {
                 problems.push(mixed(listener));
             }
         }
-        let configs = ports.into_iter().map(|(bind_port, port)| {
+        let configs = ports.into_iter().map(|(place, port)| {
             let check = port.terms.and_then(|terms| clients.get(&terms));
-            (bind_port, self.config(port.listeners, check))
+            (place, self.config(place.1, port.listeners, check))
         });
         TlsPorts {
             configs: configs.collect(),
@@ -202,6 +211,7 @@ impl TlsBuilder {
 
     fn config(
         &self,
+        inside: Inside,
         listeners: BTreeMap<Hostname, ListenerCertificates>,
         check: Option<&ClientCheck>,
     ) -> Arc<ServerConfig> {
@@ -216,7 +226,11 @@ impl TlsBuilder {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = match inside {
+            Inside::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            // Only the backend knows what it speaks, and it does not see the handshake.
+            Inside::Bytes => vec![],
+        };
         config.ticketer = check
             .map_or(&self.ticketer, |check| &check.ticketer)
             .clone();
@@ -274,9 +288,9 @@ impl TlsBuilder {
 }
 
 impl TlsPorts {
-    /// How TLS ends on a port, `None` where it is plain.
-    pub(crate) fn config(&self, bind_port: u16) -> Option<&Arc<ServerConfig>> {
-        self.configs.get(&bind_port)
+    /// How TLS ends on a port, `None` where it does not.
+    pub(crate) fn config(&self, bind_port: u16, inside: Inside) -> Option<&Arc<ServerConfig>> {
+        self.configs.get(&(bind_port, inside))
     }
 
     /// A certificate of the snapshot with its key, to show to backends.

@@ -119,6 +119,7 @@ impl Collector for Own {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_snapshot(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
+        self.0.encode_flows(&mut encoder)?;
         let (name, help) = (
             "connections",
             "Open client connections by the listeners' port",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
@@ -12,25 +13,29 @@ use super::tls::TlsClient;
 use crate::error::ProxyError;
 
 /// A connection in plain text, or over TLS.
-pub(super) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// Connects, and speaks TLS where it is asked for; both together within the bound.
+/// Connects, says `first` in plain, and speaks TLS where it is asked for; all together within the bound.
 ///
 /// # Errors
 /// When the endpoint does not accept a connection, or none that TLS allows, in time.
 pub(super) async fn dial(
     address: SocketAddr,
+    first: &[u8],
     tls: Option<&Arc<TlsClient>>,
     bound: Duration,
 ) -> Result<Io, ProxyError> {
     let dialling = async {
-        let stream = TcpStream::connect(address).await;
-        let stream = stream.map_err(|error| {
+        let refused = |error: std::io::Error| {
             tracing::debug!(%address, %error, "an endpoint did not accept a connection");
             ProxyError::ConnectFailed
-        })?;
+        };
+        let mut stream = TcpStream::connect(address).await.map_err(refused)?;
         // A socket that refuses this still works, only slower.
         let _ = stream.set_nodelay(true);
+        if !first.is_empty() {
+            stream.write_all(first).await.map_err(refused)?;
+        }
         let Some(tls) = tls else {
             return Ok(Either::Left(stream));
         };

@@ -284,7 +284,7 @@ impl Pool {
         transport: Transport<'_>,
         opened: Option<Opened>,
     ) -> Result<Exclusive, ProxyError> {
-        let stream = dial(place.0, transport.tls, self.limits.connect_timeout).await?;
+        let stream = dial(place.0, b"", transport.tls, self.limits.connect_timeout).await?;
         let meter = Meter::new();
         let (sender, connection) = http1::Builder::new()
             .max_header_size(self.limits.header_bytes_max)
@@ -310,7 +310,7 @@ impl Pool {
         transport: Transport<'_>,
         opened: Option<Opened>,
     ) -> Result<Multiplexed, ProxyError> {
-        let stream = dial(place.0, transport.tls, self.limits.connect_timeout).await?;
+        let stream = dial(place.0, b"", transport.tls, self.limits.connect_timeout).await?;
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .initial_stream_window_size(H2_STREAM_WINDOW)

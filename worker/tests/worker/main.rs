@@ -27,4 +27,6 @@ mod retries;
 mod secured;
 mod serving;
 mod sessions;
+mod tcp_routes;
 mod tls;
+mod tls_routes;

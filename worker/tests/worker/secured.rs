@@ -1,86 +1,18 @@
 //! Backends behind TLS: plain requests, gRPC, upgrades, mirrors and authorization servers.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use bytes::Bytes;
-use rustls::pki_types::PrivateKeyDer;
-use tidegate_ir::{
-    AuthProtocol, Backend, BackendProtocol, BackendTls, ExternalAuth, Filter, Mirror, ObjectName,
-    Part, Security, Target, Trust, TrustBundle,
-};
+use tidegate_ir::{AuthProtocol, BackendProtocol, ExternalAuth, Filter, Mirror, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::Running;
 use crate::support::backend::Echo;
 use crate::support::client::{Multiplexed, get};
-use crate::support::parts::{backend, backend_of, to};
+use crate::support::parts::{backend, to};
 use crate::support::scripted::{Reply, Scripted};
+use crate::support::tls::behind_tls;
 
 /// What a certificate of a backend is for.
 const NAME: &str = "inner.example";
-
-/// Ends TLS in front of a plain address; a backend that trusts it, by the name of `server_name`.
-async fn behind_tls(
-    name: &str,
-    plain: SocketAddr,
-    protocol: BackendProtocol,
-    server_name: &str,
-) -> Vec<Part> {
-    let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
-    config.alpn_protocols = match protocol {
-        BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
-        BackendProtocol::Http2 => vec![b"h2".to_vec()],
-        BackendProtocol::Tcp | BackendProtocol::Udp => vec![],
-    };
-    let address = relay(config, plain).await;
-    let mut parts = backend_of(name, &[address], protocol);
-    parts[0] = Part::Backend(Box::new(Backend {
-        protocol,
-        security: Security::Tls(BackendTls {
-            server_name: server_name.into(),
-            sans: vec![],
-            trust: Trust::Bundle(name.into()),
-            client_certificate: None,
-        }),
-        ..Backend::of_service(name, ObjectName::new("shop", name), 80)
-    }));
-    parts.push(Part::TrustBundle(TrustBundle {
-        name: name.into(),
-        certificates: vec![Bytes::copy_from_slice(&certificate)],
-    }));
-    parts
-}
-
-async fn relay(config: rustls::ServerConfig, plain: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    tokio::task::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::task::spawn(async move {
-                let Ok(mut outer) = acceptor.accept(stream).await else {
-                    return;
-                };
-                assert_eq!(outer.get_ref().1.server_name(), Some(NAME));
-                let mut inner = TcpStream::connect(plain).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
-            });
-        }
-    });
-    address
-}
 
 #[tokio::test]
 async fn requests_reach_a_backend_over_tls_and_nothing_goes_in_plain() {

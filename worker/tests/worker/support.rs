@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "nothing outside of the tests sees it")]
 
 pub mod backend;
+pub mod bytes;
 pub mod client;
 pub mod configd;
 pub mod parts;

@@ -85,21 +85,6 @@ enum Read {
 }
 
 impl Direction {
-    /// A direction that begins with bytes of our own.
-    pub(super) fn beginning_with(first: &[u8], pools: &Pools) -> Self {
-        let mut direction = Self::default();
-        if !first.is_empty() {
-            let mut buffer = pools.buffers.take();
-            buffer[..first.len()].copy_from_slice(first);
-            direction.held = Held::Buffer {
-                buffer,
-                start: 0,
-                end: first.len(),
-            };
-        }
-        direction
-    }
-
     /// Moves what can be moved. Ready when the source's end has been passed on.
     pub(super) fn poll(
         &mut self,
@@ -158,8 +143,7 @@ impl Direction {
             let written = match (&mut self.held, &mut *to) {
                 (Held::Nothing, _) => return Poll::Ready(Ok(())),
                 (Held::Buffer { buffer, start, end }, to) => {
-                    let written =
-                        ready!(Pin::new(&mut *to).poll_write(cx, &buffer[*start..*end]))?;
+                    let written = ready!(Pin::new(&mut *to).poll_write(cx, &buffer[*start..*end]))?;
                     *start += written;
                     self.unflushed = matches!(to, Either::Right(_));
                     written

@@ -61,6 +61,37 @@ pub fn route(name: &str, rules: Vec<Rule>) -> Route {
     }
 }
 
+pub fn l4_listener(section: &str, port: u16, host: &str, protocol: ListenerProtocol) -> Listener {
+    Listener {
+        protocol,
+        ..listener_at(section, port, host)
+    }
+}
+
+pub fn l4_route(
+    kind: L4RouteKind,
+    name: &str,
+    attachments: Vec<Attachment>,
+    choices: Vec<L4Choice>,
+) -> L4Route {
+    L4Route {
+        kind,
+        object: ObjectName::new("shop", name),
+        created_at_unix_s: 0,
+        attachments,
+        rule_name: None,
+        choices,
+    }
+}
+
+/// A share of a route of layer 4.
+pub fn share(backend: &str, weight: u32) -> L4Choice {
+    L4Choice {
+        weight,
+        target: Target::Backend(backend.into()),
+    }
+}
+
 pub fn attachment(listener: &str, hosts: &[&str]) -> Attachment {
     let claim = |host: &&str| HostClaim::own(Hostname::parse(host).unwrap());
     Attachment {

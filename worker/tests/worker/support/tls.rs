@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tidegate_ir::{
-    Certificate, Hostname, Listener, ListenerProtocol, Part, PrivateKey, SecretBytes,
+    Backend, BackendProtocol, BackendTls, Certificate, Hostname, Listener, ListenerProtocol,
+    ObjectName, Part, PrivateKey, SecretBytes, Security, Trust, TrustBundle,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::Running;
 use super::backend::Echo;
 use super::configd::snapshot;
-use super::parts::{attachment, backend, listener_at, route, to};
+use super::parts::{attachment, backend, backend_of, listener_at, route, to};
 
 /// A certificate for some names, as the parts of a snapshot and as what a client trusts.
 pub fn certificate(name: &str, dns: &[&str]) -> (Vec<Part>, CertificateDer<'static>) {
@@ -99,4 +100,72 @@ pub async fn tls_worker() -> (
         .apply(&snapshot(1, parts.chain(backend("a", &[echo.address]))))
         .await;
     (running, echo, a, b)
+}
+
+/// Ends TLS for a name in front of a plain address: where, and what its clients have to trust.
+pub async fn in_front(
+    plain: SocketAddr,
+    name: &str,
+    alpn: &[&[u8]],
+) -> (SocketAddr, CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let name = name.to_owned();
+    tokio::task::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, name) = (acceptor.clone(), name.clone());
+            tokio::task::spawn(async move {
+                let Ok(mut outer) = acceptor.accept(stream).await else {
+                    return;
+                };
+                assert_eq!(outer.get_ref().1.server_name(), Some(&*name));
+                let mut inner = TcpStream::connect(plain).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+            });
+        }
+    });
+    (address, certificate)
+}
+
+/// A backend that ends TLS for `inner.example` in front of a plain address, and is asked for `server_name`.
+pub async fn behind_tls(
+    name: &str,
+    plain: SocketAddr,
+    protocol: BackendProtocol,
+    server_name: &str,
+) -> Vec<Part> {
+    let alpn: &[&[u8]] = match protocol {
+        BackendProtocol::Http1 => &[b"http/1.1"],
+        BackendProtocol::Http2 => &[b"h2"],
+        BackendProtocol::Tcp | BackendProtocol::Udp => &[],
+    };
+    let (address, certificate) = in_front(plain, "inner.example", alpn).await;
+    let mut parts = backend_of(name, &[address], protocol);
+    parts[0] = Part::Backend(Box::new(Backend {
+        protocol,
+        security: Security::Tls(BackendTls {
+            server_name: server_name.into(),
+            sans: vec![],
+            trust: Trust::Bundle(name.into()),
+            client_certificate: None,
+        }),
+        ..Backend::of_service(name, ObjectName::new("shop", name), 80)
+    }));
+    parts.push(Part::TrustBundle(TrustBundle {
+        name: name.into(),
+        certificates: vec![Bytes::copy_from_slice(&certificate)],
+    }));
+    parts
 }
