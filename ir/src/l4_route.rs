@@ -60,14 +60,19 @@ impl L4Route {
             .attachments
             .iter()
             .map(|attachment| PartKey::new(PartKind::Listener, attachment.listener.clone()));
-        let backends = self
-            .choices
-            .iter()
-            .filter_map(|choice| match &choice.target {
-                Target::Backend(name) => Some(PartKey::new(PartKind::Backend, name.clone())),
-                Target::Fault(_) => None,
-            });
+        let backends = self.choices.iter().filter_map(L4Choice::backend);
+        let backends = backends.map(|name| PartKey::new(PartKind::Backend, name.clone()));
         listeners.chain(backends).collect()
+    }
+}
+
+impl L4Choice {
+    /// Name of the backend that the share goes to, if it goes to one.
+    pub fn backend(&self) -> Option<&PartName> {
+        match &self.target {
+            Target::Backend(name) => Some(name),
+            Target::Fault(_) => None,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod gateway;
 pub(crate) mod grpc_route;
 pub(crate) mod http_filter;
 pub(crate) mod http_route;
+pub(crate) mod l4_route;
 pub(crate) mod listener_set;
 pub(crate) mod meta;
 pub(crate) mod reference_grant;

@@ -1,7 +1,6 @@
 //! Objects that can be backends, and ports of them.
 
 use std::fmt;
-use std::sync::Arc;
 
 use tidegate_ir::{BackendKind, PartName};
 
@@ -21,8 +20,27 @@ pub(crate) struct BackendObject {
 pub(crate) struct BackendPort {
     pub(crate) object: BackendObject,
     pub(crate) port: u16,
-    /// Gets gRPC calls, which need HTTP/2 although the object does not say so.
-    pub(crate) grpc: bool,
+    pub(crate) traffic: Traffic,
+}
+
+/// What a backend gets, as far as that makes a part of its own; the first one sorts before all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Traffic {
+    /// Requests, in the version of HTTP that the object says.
+    Http,
+    /// gRPC calls, which need HTTP/2 although the object does not say so.
+    Grpc,
+    /// Bytes of TCP connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// What carries the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
 }
 
 impl BackendObject {
@@ -65,19 +83,56 @@ impl fmt::Display for BackendObject {
 impl BackendPort {
     /// Name of the backend part.
     pub(crate) fn part_name(&self) -> PartName {
-        match self.grpc {
-            true => format!("{}/grpc", self.endpoints_name()).into(),
-            false => self.endpoints_name(),
+        match self.traffic {
+            Traffic::Http | Traffic::Udp => self.endpoints_name(),
+            Traffic::Grpc => format!("{}/grpc", self.endpoints_name()).into(),
+            Traffic::Tcp => format!("{}/tcp", self.endpoints_name()).into(),
         }
     }
 
-    /// Name of the endpoint set, which is the same whatever is spoken.
+    /// Name of the endpoint set, which is the same whatever is spoken over TCP.
     pub(crate) fn endpoints_name(&self) -> PartName {
         let Place { source, object } = &self.object.place;
-        let name: Arc<str> = match self.object.kind {
-            BackendKind::Service => format!("{source}/{object}/{}", self.port).into(),
-            kind => format!("{source}/{}/{object}/{}", kind.object_kind(), self.port).into(),
+        let kind = match self.object.kind {
+            BackendKind::Service => String::new(),
+            kind => format!("{}/", kind.object_kind()),
         };
-        name
+        let transport = match self.traffic.transport() {
+            Transport::Tcp => "",
+            Transport::Udp => "/udp",
+        };
+        format!("{source}/{kind}{object}/{}{transport}", self.port).into()
+    }
+}
+
+impl Traffic {
+    pub(crate) fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Grpc)
+    }
+
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::Http | Self::Grpc | Self::Tcp => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+        }
+    }
+
+    /// What becomes of traffic that no backend gets; `status` is the answer to requests.
+    pub(crate) fn fate(self, status: u16) -> String {
+        match self {
+            Self::Http | Self::Grpc => format!("requests get {status}"),
+            Self::Tcp => "connections are reset".to_owned(),
+            Self::Udp => "datagrams are dropped".to_owned(),
+        }
+    }
+}
+
+impl Transport {
+    /// The `protocol` of a port in a Service or EndpointSlice.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
     }
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_ir::{
     Backend, BackendKind, BackendProtocol, Balancing, ConnectionLimits, Destination, Ejection,
-    EncodedPart, Endpoint, EndpointSet, Part, RetryBudget, Security, SessionPersistence,
+    EncodedPart, Endpoint, EndpointSet, HashKey, Part, RetryBudget, Security, SessionPersistence,
 };
 
-use crate::backend_object::{BackendObject, BackendPort};
+use crate::backend_object::{BackendObject, BackendPort, Traffic};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::endpoints;
-use crate::objects::Objects;
+use crate::objects::{ObjectKey, Objects};
 use crate::policy::tls::{self, Validated};
 use crate::policy::{PolicyKind, balancing, in_force, traffic};
 use crate::totals::Totals;
@@ -43,7 +43,7 @@ impl Backends {
         let from = BackendPort {
             object: object.clone(),
             port: 0,
-            grpc: false,
+            traffic: Traffic::Http,
         };
         let ports = self.parts.range(from..).map(|(port, _)| port);
         let ports: Vec<_> = ports
@@ -111,9 +111,12 @@ impl BackendParts {
             None => (Security::Plain, vec![]),
         };
         let session = match resolved.destination {
-            Destination::Endpoints(_) => resolved.session.or(policies.session),
-            Destination::Dns { .. } => None,
+            Destination::Endpoints(_) if port.traffic.is_http() => {
+                resolved.session.or(policies.session)
+            }
+            Destination::Endpoints(_) | Destination::Dns { .. } => None,
         };
+        let findings = resolved.findings.into_iter().chain(policies.findings);
         let endpoints = match &resolved.destination {
             Destination::Endpoints(name) => Some(Part::EndpointSet(EndpointSet {
                 name: name.clone(),
@@ -139,7 +142,7 @@ impl BackendParts {
             backend: EncodedPart::encode(Part::Backend(Box::new(backend))),
             endpoints: endpoints.map(EncodedPart::encode),
             others: tls_parts.into_iter().map(EncodedPart::encode).collect(),
-            findings: resolved.findings,
+            findings: findings.collect(),
         })
     }
 }
@@ -148,11 +151,13 @@ fn service_port(port: &BackendPort, objects: &Objects) -> Option<Resolved> {
     let object = &port.object;
     let key = object.key(objects)?;
     let ports = object.ports(objects)?;
-    let policy = in_force(objects, PolicyKind::Tls, object, port.port);
+    let policy = in_force(objects, PolicyKind::Tls, port);
     let policy = policy.and_then(|place| objects.backend_tls_policies.get(&place));
     let tls = policy.map(|policy| tls::of_policy(objects, &policy.key, &policy.spec));
-    let protocol = ports.protocol(port.port, port.grpc, tls.is_some()).ok()?;
-    let port_name = ports.port_name(port.port)?;
+    let protocol = ports
+        .protocol(port.port, port.traffic, tls.is_some())
+        .ok()?;
+    let port_name = ports.port_name(port.port, port.traffic.transport())?;
     let endpoints = endpoints::of_slices(objects, port, port_name);
     let mut findings = vec![];
     if endpoints.is_empty() {
@@ -161,8 +166,9 @@ fn service_port(port: &BackendPort, objects: &Objects) -> Option<Resolved> {
             _ => "start a pod that the Service selects, or add an EndpointSlice",
         };
         let message = format!(
-            "port {} has no ready endpoint, so its requests get 503; {way_out}",
-            port.port
+            "port {} has no ready endpoint, so its {}; {way_out}",
+            port.port,
+            port.traffic.fate(503)
         );
         findings.push(Diagnostic::new(
             key,
@@ -195,15 +201,17 @@ fn service_port(port: &BackendPort, objects: &Objects) -> Option<Resolved> {
 fn x_backend_port(port: &BackendPort, objects: &Objects) -> Option<Resolved> {
     let backend = objects.x_backends.get(&port.object.place)?;
     let spec = &backend.spec;
-    let protocol = x_backend::protocol(spec, port.grpc)?;
+    let protocol = x_backend::protocol(spec, port.traffic)?;
     if port.port != spec.port.number {
         return None;
     }
     let endpoints = x_backend::selected(objects, backend);
     let mut findings = vec![];
     if endpoints.is_empty() && spec.endpoint_selector.is_some() {
-        let message =
-            "no ready Pod has these labels, so requests get 503; start one or correct matchLabels";
+        let message = format!(
+            "no ready Pod has these labels, so {}; start one or correct matchLabels",
+            port.traffic.fate(503)
+        );
         let field = "spec.endpointSelector";
         let code = &codes::NO_ENDPOINTS;
         findings.push(Diagnostic::new(&backend.key, field, code, message));
@@ -226,6 +234,8 @@ struct Policies {
     ejection: Option<Ejection>,
     retry_budget: Option<RetryBudget>,
     session: Option<SessionPersistence>,
+    /// What has no meaning for the traffic.
+    findings: Vec<Diagnostic>,
 }
 
 impl Policies {
@@ -236,22 +246,48 @@ impl Policies {
             ejection: Some(balancing::DEFAULT_EJECTION),
             retry_budget: None,
             session: None,
+            findings: vec![],
         };
-        let BackendPort { object, port, .. } = port;
-        let policy = in_force(objects, PolicyKind::Balancing, object, *port);
+        let policy = in_force(objects, PolicyKind::Balancing, port);
         if let Some(policy) = policy.and_then(|place| objects.backend_policies.get(&place)) {
             policies.balancing = balancing::balancing(&policy.spec);
             policies.limits = balancing::limits(&policy.spec);
             policies.ejection = balancing::ejection(&policy.spec);
+            if !port.traffic.is_http() {
+                policies.keep_to_layer_4(port, &policy.key);
+            }
         }
-        let policy = in_force(objects, PolicyKind::Traffic, object, *port);
+        // It bounds retries and keeps sessions, and only requests have those.
+        let policy = in_force(objects, PolicyKind::Traffic, port);
+        let policy = policy.filter(|_| port.traffic.is_http());
         if let Some(policy) = policy.and_then(|place| objects.traffic_policies.get(&place)) {
             policies.retry_budget = traffic::retry_budget(&policy.spec);
             let session = policy.spec.session_persistence.as_ref();
             // Of the object, so that the cookie stays when another policy takes over.
             policies.session =
-                session.map(|session| session::compile(session, &object.to_string()));
+                session.map(|session| session::compile(session, &port.object.to_string()));
         }
         policies
+    }
+
+    /// Leaves out what only requests have.
+    fn keep_to_layer_4(&mut self, port: &BackendPort, policy: &ObjectKey) {
+        self.limits = ConnectionLimits {
+            connections: self.limits.connections,
+            ..ConnectionLimits::default()
+        };
+        if let Balancing::RingHash(HashKey::Header(_) | HashKey::Cookie(_)) = self.balancing {
+            self.balancing = Balancing::RingHash(HashKey::ClientIp);
+            let message = format!(
+                "what port {} of {} gets by {} has no headers, so there the client's address is hashed",
+                port.port,
+                port.object,
+                port.traffic.transport().name()
+            );
+            let code = &codes::POLICY_HASH;
+            let field = "spec.loadBalancing.hashOn";
+            self.findings
+                .push(Diagnostic::new(policy, field, code, message));
+        }
     }
 }

@@ -35,9 +35,9 @@ codes! {
     GATEWAY_FIELD = "TG1203" Error "A Gateway uses a field that is not supported yet; the listeners that it concerns are refused.";
     GATEWAY_CLASH = "TG1204" Error "Another source has a Gateway of the same namespace and name in the same pool; the older one is served.";
     CLIENT_CERTIFICATE = "TG1205" Error "tls.backend.clientCertificateRef does not lead to a usable kubernetes.io/tls Secret; backends see no certificate.";
-    LISTENER_PROTOCOL = "TG1301" Error "A listener has a protocol that is not supported; HTTP and HTTPS are.";
+    LISTENER_PROTOCOL = "TG1301" Error "A listener has a protocol that is not supported; HTTP, HTTPS, TLS, TCP and UDP are.";
     LISTENER_CONFLICT = "TG1302" Error "Two listeners of a Gateway cannot be told apart, or need different protocols on one port; give them different hostnames or ports.";
-    LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute and GRPCRoute.";
+    LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute and GRPCRoute, TLS listeners TLSRoute, TCP listeners TCPRoute and UDP listeners UDPRoute.";
     LISTENER_FIELD = "TG1304" Error "A listener uses a value that is not supported; it is refused.";
     CERTIFICATE_REF = "TG1305" Error "A certificateRef does not lead to a usable kubernetes.io/tls Secret.";
     CERTIFICATE_NOT_PERMITTED = "TG1306" Error "A certificateRef leads into another namespace without a ReferenceGrant there.";
@@ -60,13 +60,13 @@ codes! {
     INVALID_REGEX = "TG2203" Error "A regular expression does not compile; nothing can match it.";
     SHADOWED_MATCH = "TG2204" Warning "An earlier rule of the same route has an identical match, so this one never gets a request.";
     NO_BACKENDS = "TG2205" Warning "A rule neither forwards nor redirects, so its requests get 500; add backendRefs.";
-    ZERO_WEIGHTS = "TG2206" Warning "All backends of a rule have weight 0, so its requests get 500.";
+    ZERO_WEIGHTS = "TG2206" Warning "All backends of a rule have weight 0, so its requests get 500, its connections are reset and its datagrams dropped.";
     DUPLICATE_NAME = "TG2207" Warning "A match lists the same header or query parameter twice; only the first one counts.";
     BACKEND_KIND = "TG2301" Error "A backendRef names a kind that is not supported; use a Service, ServiceImport or XBackend.";
-    BACKEND_NOT_FOUND = "TG2302" Error "A backendRef names a Service, or a port of one, that does not exist; its share of requests gets 500.";
-    BACKEND_NOT_PERMITTED = "TG2303" Error "A backendRef leads into another namespace without a ReferenceGrant there; its share of requests gets 500.";
+    BACKEND_NOT_FOUND = "TG2302" Error "A backendRef names a Service, or a port of one, that does not exist; its share of requests gets 500, of connections is reset, of datagrams is dropped.";
+    BACKEND_NOT_PERMITTED = "TG2303" Error "A backendRef leads into another namespace without a ReferenceGrant there; its share of requests gets 500, of connections is reset, of datagrams is dropped.";
     BACKEND_PROTOCOL = "TG2304" Error "A Service port has a protocol or appProtocol that is not supported for this route.";
-    NO_ENDPOINTS = "TG2305" Info "A backend that a route uses has no ready endpoint, so its requests get 503.";
+    NO_ENDPOINTS = "TG2305" Info "A backend that a route uses has no ready endpoint, so its requests get 503, its connections are reset and its datagrams dropped.";
     ENDPOINT_NAMES = "TG2306" Warning "An EndpointSlice has names instead of addresses; it gets no requests.";
     BACKEND_PLAIN = "TG2307" Warning "An XBackend leads out of the cluster without TLS, so anyone on the way can read and change the requests.";
     POLICY_TARGET = "TG2401" Error "A policy names a target that does not exist, or is of a kind that it cannot be for; it has no effect there.";
@@ -75,6 +75,7 @@ codes! {
     POLICY_OPTION = "TG2404" Warning "A BackendTLSPolicy has an option of another implementation, which has no effect here.";
     POLICY_UNUSED = "TG2405" Info "No route that a Gateway of ours accepts leads to the targets of the policy, so it has no effect yet.";
     POLICY_ANCESTORS = "TG2406" Warning "More Gateways lead to the targets of a policy than its status can hold; it is in force for all of them.";
+    POLICY_HASH = "TG2407" Info "A BackendPolicy hashes a header or cookie, which connections of TCPRoutes and TLSRoutes and datagrams of UDPRoutes do not have; for those the address of the client is hashed.";
 }
 
 /// The code with that name.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tidegate_ir::{ObjectName, PartKey, PartKind, RouteKind};
+use tidegate_ir::{ObjectName, PartKey};
 
 use crate::backends::Backends;
 use crate::codes;
@@ -18,7 +18,7 @@ use crate::objects::{Object, ObjectKey, Objects, Place};
 use crate::output::{Fixed, Output, Parts};
 use crate::policy::outcome::Outcomes;
 use crate::read::{InvalidField, read};
-use crate::route::{self, Dependency, RouteObject, RouteOutcome};
+use crate::route::{self, Dependency, RouteKind, RouteObject, RouteOutcome, RouteView};
 use crate::status::ObjectStatus;
 use crate::totals::Totals;
 
@@ -294,7 +294,7 @@ impl Compiler {
             })
             .collect();
         claims.sort_by_key(|(created, key, ..)| (*created, *key));
-        let key = PartKey::new(PartKind::Route, format!("{}/{object}", kind.object_kind()));
+        let key = PartKey::new(kind.part_kind(), format!("{}/{object}", kind.object_kind()));
         let part = claims.first().map(|(.., part)| *part);
         self.output.set_route(pool, &key, part);
         let message = "another source has an older route of this namespace and name in the same pool; rename one of them";
@@ -384,16 +384,19 @@ fn count(sources: &mut BTreeMap<Arc<str>, usize>, source: &Arc<str>, was: bool, 
 }
 
 fn route_at<'a>(objects: &'a Objects, (kind, place): &RoutePlace) -> Option<RouteObject<'a>> {
-    match kind {
-        RouteKind::Http => objects
-            .http_routes
-            .get(place)
-            .map(|route| RouteObject::new(route)),
-        RouteKind::Grpc => objects
-            .grpc_routes
-            .get(place)
-            .map(|route| RouteObject::new(route)),
+    macro_rules! route {
+        ($table:ident, $view:expr) => {{
+            let route = objects.$table.get(place)?;
+            RouteObject::new(route, $view)
+        }};
     }
+    Some(match *kind {
+        RouteKind::HTTP => route!(http_routes, RouteView::from),
+        RouteKind::GRPC => route!(grpc_routes, RouteView::from),
+        RouteKind::TLS => route!(tls_routes, RouteView::from),
+        RouteKind::TCP => route!(tcp_routes, RouteView::of_tcp),
+        RouteKind::UDP => route!(udp_routes, RouteView::of_udp),
+    })
 }
 
 impl Pooling {

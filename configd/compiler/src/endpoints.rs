@@ -39,7 +39,7 @@ pub(crate) fn owners_of(
 /// The endpoints of a port of a Service or ServiceImport, IPv4 and IPv6 together.
 pub(crate) fn of_slices(objects: &Objects, port: &BackendPort, port_name: &str) -> Vec<Endpoint> {
     let slices = slices_of(objects, &port.object);
-    let endpoints = slices.flat_map(|slice| slice_endpoints(&slice.spec, port_name, port.port));
+    let endpoints = slices.flat_map(|slice| slice_endpoints(&slice.spec, port_name, port));
     distinct(endpoints.collect())
 }
 
@@ -106,18 +106,17 @@ fn distinct(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
     endpoints
 }
 
-fn slice_endpoints(slice: &EndpointSlice, port_name: &str, service_port: u16) -> Vec<Endpoint> {
+fn slice_endpoints(slice: &EndpointSlice, port_name: &str, of: &BackendPort) -> Vec<Endpoint> {
     if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6" | "") {
         return vec![];
     }
     let named = |name: &Option<String>| name.as_deref().unwrap_or_default() == port_name;
-    let tcp = |protocol: &Option<String>| protocol.as_deref().unwrap_or("TCP") == "TCP";
+    let wanted = of.traffic.transport().name();
+    let fits = |protocol: &Option<String>| protocol.as_deref().unwrap_or("TCP") == wanted;
     let ports = slice.ports.iter();
-    let ports = ports.filter(|port| named(&port.name) && tcp(&port.protocol));
+    let ports = ports.filter(|port| named(&port.name) && fits(&port.protocol));
     // A port without a number stands for any, so the one that is asked for.
-    let ports: Vec<u16> = ports
-        .map(|port| port.port.unwrap_or(service_port))
-        .collect();
+    let ports: Vec<u16> = ports.map(|port| port.port.unwrap_or(of.port)).collect();
     let usable = slice.endpoints.iter().filter_map(|endpoint| {
         let draining = draining(endpoint)?;
         Some((endpoint, draining))

@@ -1,24 +1,27 @@
 //! Listeners of a Gateway: what each may serve, and what is wrong with it.
 
 pub(crate) mod conflict;
+mod protocol;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_ir::{Filter, Hostname, Listener, ListenerProtocol, ObjectName, PartName, RouteKind};
+use tidegate_ir::{Filter, Hostname, Listener, ListenerProtocol, ObjectName, PartName, TlsMode};
 
 use crate::api::GATEWAY_GROUP;
 use crate::api::gateway::{self as api, GatewaySpec};
 use crate::api::meta::LabelSelector;
-use crate::backend_object::BackendPort;
+use crate::backend_object::{BackendPort, Transport};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::frontend::{Asked, Frontend};
 use crate::objects::{ObjectKey, Objects, Parsed};
-use crate::route;
+use crate::route::{self, RouteKind};
 use crate::status::{Condition, conditions};
 use crate::tls::{self, CertificateRefs};
+
+pub(crate) use protocol::Protocol;
 
 /// A listener with its conflicts, defaults and references settled.
 #[derive(Debug, Clone)]
@@ -40,8 +43,10 @@ pub(crate) struct ListenerPlan {
     /// The object that holds it, and its place there.
     key: ObjectKey,
     field: String,
-    protocol: String,
-    https: bool,
+    /// `None` for one that is not supported.
+    protocol: Option<Protocol>,
+    /// The same as the object states it.
+    protocol_name: String,
     refused: Option<Refusal>,
     unresolved: Option<(&'static str, String)>,
     unusable: bool,
@@ -125,7 +130,9 @@ struct Planning<'a> {
 impl Planning<'_> {
     fn plan(&mut self) -> ListenerPlan {
         let listener = self.listener;
-        let https = listener.protocol == "HTTPS";
+        let protocol = Protocol::of(listener);
+        let https = protocol == Some(Protocol::Https);
+        let ends_tls = protocol.is_some_and(Protocol::ends_tls);
         let mut backends = BTreeSet::new();
         let mut unresolved = None;
         let (filters, refused) = match self.refusal() {
@@ -135,12 +142,12 @@ impl Planning<'_> {
                 Err(refusal) => (vec![], Some(refusal)),
             },
         };
-        let speaks_http = https || listener.protocol == "HTTP";
-        let (supported_kinds, invalid_kinds) = self.kinds(speaks_http);
+        let able = protocol.map_or(&[][..], Protocol::route_kinds);
+        let (supported_kinds, invalid_kinds) = self.kinds(able);
         let CertificateRefs {
             certificates,
             problem,
-        } = if https && refused.is_none() {
+        } = if ends_tls && refused.is_none() {
             let (objects, key) = (self.held.objects, self.held.key);
             tls::resolve(objects, key, listener, &self.field, self.diagnostics)
         } else {
@@ -148,7 +155,7 @@ impl Planning<'_> {
         };
         let asked = self.held.frontend.on_port(listener.port).filter(|_| https);
         let refused = refused.or_else(|| asked.and_then(without_authority));
-        let unusable = (https && certificates.is_empty()) || supported_kinds.is_empty();
+        let unusable = (ends_tls && certificates.is_empty()) || supported_kinds.is_empty();
         let view = self.view(refused.is_none(), supported_kinds.clone());
         ListenerPlan {
             view,
@@ -160,8 +167,8 @@ impl Planning<'_> {
             backends,
             key: self.held.key.clone(),
             field: self.field.clone(),
-            protocol: listener.protocol.clone(),
-            https,
+            protocol,
+            protocol_name: listener.protocol.clone(),
             refused,
             unresolved: problem
                 .or(invalid_kinds)
@@ -227,9 +234,9 @@ impl Planning<'_> {
 
     fn refusal(&mut self) -> Option<Refusal> {
         let listener = self.listener;
-        if !matches!(listener.protocol.as_str(), "HTTP" | "HTTPS") {
+        if Protocol::of(listener).is_none() {
             let message = format!(
-                "protocol {} is not supported; HTTP and HTTPS are",
+                "protocol {} is not supported; HTTP, HTTPS, TLS, TCP and UDP are",
                 listener.protocol
             );
             let code = &codes::LISTENER_PROTOCOL;
@@ -275,11 +282,7 @@ impl Planning<'_> {
     }
 
     /// The kinds that may attach, and what is wrong with the list in the object.
-    fn kinds(&mut self, speaks_http: bool) -> (Vec<RouteKind>, Option<(&'static str, String)>) {
-        let able: &[RouteKind] = match speaks_http {
-            true => &[RouteKind::Http, RouteKind::Grpc],
-            false => &[],
-        };
+    fn kinds(&mut self, able: &[RouteKind]) -> (Vec<RouteKind>, Option<(&'static str, String)>) {
         let allowed = self.listener.allowed_routes.as_ref();
         let Some(kinds) = allowed.and_then(|allowed| allowed.kinds.as_ref()) else {
             return (able.to_vec(), None);
@@ -297,8 +300,13 @@ impl Planning<'_> {
                 Some(known) if supported.contains(known) => {}
                 Some(known) => supported.push(*known),
                 None => {
+                    let able: Vec<_> = able.iter().map(|able| able.object_kind()).collect();
+                    let can = match able.as_slice() {
+                        [] => "no route can".to_owned(),
+                        able => format!("{} can", able.join(" and ")),
+                    };
                     let message = format!(
-                        "{} of group {:?} cannot attach to a listener of protocol {}; HTTPRoute and GRPCRoute can, to HTTP and HTTPS",
+                        "{} of group {:?} cannot attach to a listener of protocol {}; {can}",
                         kind.kind, kind.group, self.listener.protocol
                     );
                     let field = format!("allowedRoutes.kinds[{index}]");
@@ -373,6 +381,11 @@ impl ListenerPlan {
         self.refused.is_none()
     }
 
+    /// What its port is a port of.
+    pub(crate) fn transport(&self) -> Transport {
+        self.protocol.map_or(Transport::Tcp, Protocol::transport)
+    }
+
     /// Whether requests can get through it.
     pub(crate) fn is_usable(&self) -> bool {
         self.refused.is_none() && !self.unusable
@@ -394,8 +407,6 @@ impl ListenerPlan {
         gateway: ObjectName,
         backend_client_certificate: Option<PartName>,
     ) -> Listener {
-        let certificates = self.certificates.iter();
-        let certificates = certificates.map(|used| used.part_name.clone()).collect();
         Listener {
             name: self.view.part_name.clone(),
             gateway,
@@ -407,17 +418,29 @@ impl ListenerPlan {
             port: self.view.port,
             bind_port: self.bind_port,
             hostname: self.view.hostname.clone(),
-            protocol: if self.https {
-                ListenerProtocol::Https {
-                    certificates,
-                    client_validation: self.asked.as_ref().and_then(Asked::validation),
-                }
-            } else {
-                ListenerProtocol::Http
-            },
+            protocol: self.served_protocol(),
             filters: self.filters.clone(),
             backend_client_certificate,
             edge: Box::default(),
+        }
+    }
+
+    fn served_protocol(&self) -> ListenerProtocol {
+        let certificates = self.certificates.iter();
+        let certificates = || certificates.map(|used| used.part_name.clone()).collect();
+        match self.protocol.expect("one without a protocol is refused") {
+            Protocol::Http => ListenerProtocol::Http,
+            Protocol::Https => ListenerProtocol::Https {
+                certificates: certificates(),
+                client_validation: self.asked.as_ref().and_then(Asked::validation),
+            },
+            Protocol::TlsTerminate => ListenerProtocol::Tls(TlsMode::Terminate {
+                certificates: certificates(),
+                client_validation: None,
+            }),
+            Protocol::TlsPassthrough => ListenerProtocol::Tls(TlsMode::Passthrough),
+            Protocol::Tcp => ListenerProtocol::Tcp,
+            Protocol::Udp => ListenerProtocol::Udp,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::api::core::{EndpointSlice, Namespace, Pod};
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
 use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
+use crate::api::l4_route::{PortRouteSpec, TlsRouteSpec};
 use crate::api::listener_set::ListenerSetSpec;
 use crate::api::reference_grant::ReferenceGrantSpec;
 use crate::api::traffic_policy::TrafficPolicySpec;
@@ -90,6 +91,9 @@ pub(crate) enum Known {
     ListenerSet(ListenerSetSpec),
     HttpRoute(HttpRouteSpec),
     GrpcRoute(GrpcRouteSpec),
+    TlsRoute(TlsRouteSpec),
+    TcpRoute(PortRouteSpec),
+    UdpRoute(PortRouteSpec),
     BackendTlsPolicy(BackendTlsPolicySpec),
     XBackend(XBackendSpec),
     TrafficPolicy(TrafficPolicySpec),
@@ -115,6 +119,9 @@ pub(crate) struct Objects {
     pub(crate) listener_sets: Table<ListenerSetSpec>,
     pub(crate) http_routes: Table<HttpRouteSpec>,
     pub(crate) grpc_routes: Table<GrpcRouteSpec>,
+    pub(crate) tls_routes: Table<TlsRouteSpec>,
+    pub(crate) tcp_routes: Table<PortRouteSpec>,
+    pub(crate) udp_routes: Table<PortRouteSpec>,
     pub(crate) backend_tls_policies: Table<BackendTlsPolicySpec>,
     pub(crate) x_backends: Table<XBackendSpec>,
     pub(crate) traffic_policies: Table<TrafficPolicySpec>,
@@ -190,6 +197,9 @@ pub fn is_known(group: &str, kind: &str) -> bool {
                 | "ListenerSet"
                 | "HTTPRoute"
                 | "GRPCRoute"
+                | "TLSRoute"
+                | "TCPRoute"
+                | "UDPRoute"
                 | "BackendTLSPolicy"
                 | "ReferenceGrant"
         ),
@@ -222,6 +232,9 @@ impl Objects {
             Known::ListenerSet(spec) => insert!(listener_sets, spec),
             Known::HttpRoute(spec) => insert!(http_routes, spec),
             Known::GrpcRoute(spec) => insert!(grpc_routes, spec),
+            Known::TlsRoute(spec) => insert!(tls_routes, spec),
+            Known::TcpRoute(spec) => insert!(tcp_routes, spec),
+            Known::UdpRoute(spec) => insert!(udp_routes, spec),
             Known::BackendTlsPolicy(spec) => insert!(backend_tls_policies, spec),
             Known::XBackend(spec) => insert!(x_backends, spec),
             Known::TrafficPolicy(spec) => insert!(traffic_policies, spec),
@@ -260,6 +273,9 @@ impl Objects {
             (GATEWAY_GROUP, "ListenerSet") => drop(self.listener_sets.remove(&place)),
             (GATEWAY_GROUP, "HTTPRoute") => drop(self.http_routes.remove(&place)),
             (GATEWAY_GROUP, "GRPCRoute") => drop(self.grpc_routes.remove(&place)),
+            (GATEWAY_GROUP, "TLSRoute") => drop(self.tls_routes.remove(&place)),
+            (GATEWAY_GROUP, "TCPRoute") => drop(self.tcp_routes.remove(&place)),
+            (GATEWAY_GROUP, "UDPRoute") => drop(self.udp_routes.remove(&place)),
             (GATEWAY_GROUP, "BackendTLSPolicy") => drop(self.backend_tls_policies.remove(&place)),
             (EXPERIMENTAL_GROUP, "XBackend") => drop(self.x_backends.remove(&place)),
             (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy") => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::api::meta::PolicyTargetReference;
 use crate::api::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, OWN_GROUP};
-use crate::backend_object::BackendObject;
+use crate::backend_object::{BackendObject, BackendPort};
 use crate::objects::{ObjectKey, Objects, Place};
 
 /// A kind of policy on backends.
@@ -102,11 +102,11 @@ pub(crate) fn winner<'a>(
 pub(crate) fn in_force<'a>(
     objects: &'a Objects,
     kind: PolicyKind,
-    object: &BackendObject,
-    port: u16,
+    port: &BackendPort,
 ) -> Option<Place> {
+    let object = &port.object;
     let ports = object.ports(objects);
-    let name = ports.and_then(|ports| ports.port_name(port));
+    let name = ports.and_then(|ports| ports.port_name(port.port, port.traffic.transport()));
     let name = name.filter(|name| !name.is_empty());
     let special = name.and_then(|name| winner(objects, kind, object, Some(name)));
     let head: PolicyHead<'a> = special.or_else(|| winner(objects, kind, object, None))?;

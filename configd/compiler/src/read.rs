@@ -11,6 +11,7 @@ use crate::api::core::{
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
 use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
+use crate::api::l4_route::{PortRouteSpec, TlsRouteSpec};
 use crate::api::listener_set::ListenerSetSpec;
 use crate::api::meta::Strict;
 use crate::api::reference_grant::ReferenceGrantSpec;
@@ -100,6 +101,19 @@ pub(crate) fn read(
             let object: Strict<GrpcRouteSpec> = typed(json)?;
             checked(&object, rules::grpc_route)?;
             Known::GrpcRoute(object.spec)
+        }
+        (GATEWAY_GROUP, "TLSRoute") => {
+            let object: Strict<TlsRouteSpec> = typed(json)?;
+            checked(&object, rules::tls_route)?;
+            Known::TlsRoute(object.spec)
+        }
+        (GATEWAY_GROUP, "TCPRoute" | "UDPRoute") => {
+            let object: Strict<PortRouteSpec> = typed(json)?;
+            checked(&object, rules::port_route)?;
+            match kind {
+                "TCPRoute" => Known::TcpRoute(object.spec),
+                _ => Known::UdpRoute(object.spec),
+            }
         }
         (GATEWAY_GROUP, "BackendTLSPolicy") => {
             let object: Strict<BackendTlsPolicySpec> = typed(json)?;

@@ -5,6 +5,8 @@ mod backend_ref;
 mod compile;
 mod filter;
 mod join;
+mod kind;
+mod l4;
 mod matcher;
 mod rules;
 mod view;
@@ -24,7 +26,8 @@ use crate::status::{Condition, ObjectStatus, conditions};
 pub(crate) use attach::namespace_labels;
 pub(crate) use compile::{Surroundings, compile};
 pub(crate) use filter::listener_auth;
-pub(crate) use view::RouteObject;
+pub(crate) use kind::RouteKind;
+pub(crate) use view::{RouteObject, RouteView};
 
 /// Something that the outcome of a route was computed from, besides the route itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

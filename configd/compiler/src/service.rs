@@ -4,6 +4,7 @@ use tidegate_ir::BackendProtocol;
 
 use crate::api::core::{Service, ServicePort};
 use crate::api::service_import::ServiceImport;
+use crate::backend_object::{Traffic, Transport};
 
 /// The part of a Service or ServiceImport that compiles.
 #[derive(Debug)]
@@ -17,11 +18,14 @@ pub(crate) struct ServicePorts {
 pub(crate) enum Unusable {
     ExternalName,
     NoSuchPort,
-    NotTcp,
+    /// The port is one of another transport protocol.
+    OtherTransport,
     /// Its `appProtocol` is not known, or not one for that traffic.
     AppProtocol,
     /// Its `appProtocol` asks for TLS, and no BackendTLSPolicy says whom to trust.
     NeedsTls,
+    /// A BackendTLSPolicy asks for TLS, which cannot protect datagrams.
+    NoTlsForDatagrams,
 }
 
 impl ServicePorts {
@@ -39,36 +43,30 @@ impl ServicePorts {
         }
     }
 
-    /// How the port is spoken to; `grpc` says that it gets gRPC calls, `with_tls` that a policy asks for TLS.
-    ///
-    /// The names are those of GEP-1911 and of the registry of IANA.
+    /// How the port is spoken to; `with_tls` says that a policy asks for TLS.
     pub(crate) fn protocol(
         &self,
         port: u16,
-        grpc: bool,
+        traffic: Traffic,
         with_tls: bool,
     ) -> Result<BackendProtocol, Unusable> {
-        use BackendProtocol::{Http1, Http2};
         if self.external_name {
             return Err(Unusable::ExternalName);
         }
-        let app_protocol = self.tcp_port(port)?.app_protocol.as_deref();
-        let needs_tls = matches!(app_protocol, Some("https" | "HTTPS" | "kubernetes.io/wss"));
-        if needs_tls && !with_tls {
-            return Err(Unusable::NeedsTls);
-        }
-        match (app_protocol, grpc) {
-            (Some("kubernetes.io/h2c" | "grpc"), _) => Ok(Http2),
-            (None | Some("http" | "HTTP" | "https" | "HTTPS"), true) => Ok(Http2),
-            (None | Some("http" | "HTTP" | "https" | "HTTPS"), false) => Ok(Http1),
-            (Some("kubernetes.io/ws" | "kubernetes.io/wss"), false) => Ok(Http1),
-            _ => Err(Unusable::AppProtocol),
+        let own = self.port(port, traffic.transport())?;
+        match traffic {
+            Traffic::Http => http_version(own, false, with_tls),
+            Traffic::Grpc => http_version(own, true, with_tls),
+            // Whatever the bytes are, they go through as they come.
+            Traffic::Tcp => Ok(BackendProtocol::Tcp),
+            Traffic::Udp if with_tls => Err(Unusable::NoTlsForDatagrams),
+            Traffic::Udp => Ok(BackendProtocol::Udp),
         }
     }
 
     /// The `appProtocol` of a port, for messages.
     pub(crate) fn app_protocol(&self, port: u16) -> &str {
-        let port = self.tcp_port(port).ok();
+        let port = self.port(port, Transport::Tcp).ok();
         let app_protocol = port.and_then(|port| port.app_protocol.as_deref());
         app_protocol.unwrap_or_default()
     }
@@ -89,18 +87,40 @@ impl ServicePorts {
     }
 
     /// The name of a port, empty if it has none; `None` if there is no such port.
-    pub(crate) fn port_name(&self, port: u16) -> Option<&str> {
-        let port = self.tcp_port(port).ok()?;
+    pub(crate) fn port_name(&self, port: u16, transport: Transport) -> Option<&str> {
+        let port = self.port(port, transport).ok()?;
         Some(port.name.as_deref().unwrap_or_default())
     }
 
-    fn tcp_port(&self, number: u16) -> Result<&ServicePort, Unusable> {
+    fn port(&self, number: u16, transport: Transport) -> Result<&ServicePort, Unusable> {
         let mut ports = self.ports.iter().filter(|port| port.port == number);
         if ports.clone().next().is_none() {
             return Err(Unusable::NoSuchPort);
         }
-        let is_tcp = |port: &&ServicePort| port.protocol.as_deref().unwrap_or("TCP") == "TCP";
-        ports.find(is_tcp).ok_or(Unusable::NotTcp)
+        let wanted = transport.name();
+        let fits = |port: &&ServicePort| port.protocol.as_deref().unwrap_or("TCP") == wanted;
+        ports.find(fits).ok_or(Unusable::OtherTransport)
+    }
+}
+
+/// The version of HTTP that a port speaks. The names are those of GEP-1911 and of the registry of IANA.
+fn http_version(
+    port: &ServicePort,
+    grpc: bool,
+    with_tls: bool,
+) -> Result<BackendProtocol, Unusable> {
+    use BackendProtocol::{Http1, Http2};
+    let app_protocol = port.app_protocol.as_deref();
+    let needs_tls = matches!(app_protocol, Some("https" | "HTTPS" | "kubernetes.io/wss"));
+    if needs_tls && !with_tls {
+        return Err(Unusable::NeedsTls);
+    }
+    match (app_protocol, grpc) {
+        (Some("kubernetes.io/h2c" | "grpc"), _) => Ok(Http2),
+        (None | Some("http" | "HTTP" | "https" | "HTTPS"), true) => Ok(Http2),
+        (None | Some("http" | "HTTP" | "https" | "HTTPS"), false) => Ok(Http1),
+        (Some("kubernetes.io/ws" | "kubernetes.io/wss"), false) => Ok(Http1),
+        _ => Err(Unusable::AppProtocol),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Certificates of HTTPS listeners.
+//! Certificates of HTTPS listeners, and of TLS listeners that end TLS.
 
 use std::sync::Arc;
 

@@ -3,13 +3,21 @@
 use tidegate_ir::{BackendProtocol, Destination, Endpoint, Part, PartName, Security};
 
 use crate::api::x_backend::{XBackendSpec, XBackendTls};
+use crate::backend_object::Traffic;
 use crate::endpoints;
 use crate::objects::{Objects, Parsed, Place};
 use crate::policy::tls::{self, Validated};
 use crate::tls::follow;
 
-/// How the backend is spoken to; `None` if it cannot carry that, gRPC calls or other requests.
-pub(crate) fn protocol(spec: &XBackendSpec, grpc: bool) -> Option<BackendProtocol> {
+/// How the backend is spoken to; `None` if it cannot carry that traffic.
+pub(crate) fn protocol(spec: &XBackendSpec, traffic: Traffic) -> Option<BackendProtocol> {
+    let grpc = match traffic {
+        Traffic::Http => false,
+        Traffic::Grpc => true,
+        // Whatever the bytes are, they go through as they come.
+        Traffic::Tcp => return Some(BackendProtocol::Tcp),
+        Traffic::Udp => return None,
+    };
     match (spec.protocol.as_deref(), grpc) {
         (Some("HTTP2" | "H2C" | "GRPC"), _) | (None | Some("HTTP"), true) => {
             Some(BackendProtocol::Http2)

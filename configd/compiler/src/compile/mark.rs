@@ -1,6 +1,6 @@
 //! What may depend on an object that changes.
 
-use tidegate_ir::{BackendKind, RouteKind};
+use tidegate_ir::BackendKind;
 
 use super::Compiler;
 use crate::api::CERTIFICATES_GROUP;
@@ -11,7 +11,7 @@ use crate::endpoints;
 use crate::objects::{ObjectKey, Parsed, Place};
 use crate::policy::outcome::Subject;
 use crate::policy::{PolicyKey, PolicyKind};
-use crate::route::Dependency;
+use crate::route::{Dependency, RouteKind};
 use crate::x_backend;
 
 impl Compiler {
@@ -27,9 +27,11 @@ impl Compiler {
             self.changed.insert(Dependency::Backend(backend));
             return;
         }
+        if let Some(kind) = RouteKind::named(&key.kind) {
+            self.changed_routes.insert((kind, place));
+            return;
+        }
         match &*key.kind {
-            "HTTPRoute" => drop(self.changed_routes.insert((RouteKind::Http, place))),
-            "GRPCRoute" => drop(self.changed_routes.insert((RouteKind::Grpc, place))),
             "Gateway" => drop(self.changed.insert(Dependency::Gateway(place))),
             "ListenerSet" => drop(self.changed.insert(Dependency::ListenerSet(place))),
             "EndpointSlice" => {

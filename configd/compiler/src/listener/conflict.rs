@@ -1,19 +1,9 @@
 //! Listeners of one Gateway, ListenerSets included, that get in each other's way.
 
-use super::{Holder, ListenerPlan, Refusal};
+use super::protocol::PortClass;
+use super::{Holder, ListenerPlan, Protocol, Refusal};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-
-/// Which listeners can share a port; those of different classes cannot.
-fn port_class(protocol: &str) -> Option<&'static str> {
-    match protocol {
-        "HTTP" => Some("HTTP"),
-        "HTTPS" | "TLS" => Some("TLS"),
-        "TCP" => Some("TCP"),
-        "UDP" => Some("UDP"),
-        _ => None,
-    }
-}
 
 /// Refuses listeners that get in each other's way. Of the first `own` ones, which the Gateway holds
 /// itself, none wins; of those of ListenerSets the first one does, after those of the Gateway.
@@ -47,12 +37,12 @@ pub(crate) fn refuse_conflicts(
 }
 
 fn conflict_of(own: &ListenerPlan, rivals: &[&ListenerPlan]) -> Option<Refusal> {
-    let class = port_class(&own.protocol)?;
+    let class = own.protocol?.port_class();
     let port = own.view.port;
     let rivals = rivals.iter().filter(|rival| rival.view.port == port);
-    let rivals = rivals.filter_map(|rival| Some((*rival, port_class(&rival.protocol)?)));
+    let rivals = rivals.filter_map(|rival| Some((*rival, rival.protocol?.port_class())));
     let rivals: Vec<_> = rivals
-        .filter(|(_, other)| (class == "UDP") == (*other == "UDP"))
+        .filter(|(rival, _)| rival.transport() == own.transport())
         .collect();
     let refusal = |reason, message| Refusal {
         reason,
@@ -63,8 +53,8 @@ fn conflict_of(own: &ListenerPlan, rivals: &[&ListenerPlan]) -> Option<Refusal> 
         let message = format!(
             "port {port} is also used by {} with protocol {}, which cannot share a port with {}; use another port",
             rival.described_to(own),
-            rival.protocol,
-            own.protocol
+            rival.protocol_name,
+            own.protocol_name
         );
         return Some(refusal("ProtocolConflict", message));
     }
@@ -72,14 +62,23 @@ fn conflict_of(own: &ListenerPlan, rivals: &[&ListenerPlan]) -> Option<Refusal> 
     let (rival, _) = rivals
         .iter()
         .find(|(rival, _)| rival.view.hostname == *hostname)?;
-    let message = format!(
-        "{} has the same port {port} and hostname {hostname}; give one of them another hostname or port",
-        rival.described_to(own)
-    );
+    let rival = rival.described_to(own);
+    let message = match class {
+        PortClass::Tcp | PortClass::Udp => {
+            format!("{rival} has the same port {port}; give one of them another one")
+        }
+        PortClass::Http | PortClass::Tls => format!(
+            "{rival} has the same port {port} and hostname {hostname}; give one of them another hostname or port"
+        ),
+    };
     Some(refusal("HostnameConflict", message))
 }
 
 impl ListenerPlan {
+    fn is_https(&self) -> bool {
+        self.protocol == Some(Protocol::Https)
+    }
+
     /// Names it for another one; what ListenerSets of others hold is not named.
     fn described_to(&self, other: &Self) -> String {
         match &self.view.holder {
@@ -96,12 +95,12 @@ impl ListenerPlan {
 pub(crate) fn note_overlaps(plans: &mut [ListenerPlan], diagnostics: &mut Vec<Diagnostic>) {
     for index in 0..plans.len() {
         let own = &plans[index];
-        if !own.https || !own.view.served {
+        if !own.is_https() || !own.view.served {
             continue;
         }
         let overlapping = plans.iter().enumerate().find(|(other, plan)| {
             *other != index
-                && plan.https
+                && plan.is_https()
                 && plan.view.served
                 && plan.view.port == own.view.port
                 && plan.view.hostname.intersect(&own.view.hostname).is_some()

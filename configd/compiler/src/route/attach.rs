@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_ir::{Attachment, HostClaim, Hostname, PartName, RouteKind};
+use tidegate_ir::{Attachment, HostClaim, Hostname, PartName};
 
+use super::RouteKind;
 use crate::api::meta::ParentReference;
 use crate::gateway::GatewayView;
 use crate::listener::{Holder, ListenerView};

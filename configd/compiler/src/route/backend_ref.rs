@@ -2,11 +2,11 @@
 
 use tidegate_ir::{BackendKind, BackendProtocol};
 
-use super::{Dependency, Findings};
+use super::{Dependency, Findings, RouteKind};
 use crate::api::GATEWAY_GROUP;
 use crate::api::meta::BackendObjectReference;
 use crate::api::x_backend::XBackendSpec;
-use crate::backend_object::{BackendObject, BackendPort};
+use crate::backend_object::{BackendObject, BackendPort, Traffic};
 use crate::codes::{self, Code};
 use crate::grants::Reference;
 use crate::objects::{ObjectKey, Objects, Place};
@@ -44,21 +44,20 @@ impl<'a> References<'a> {
 }
 
 impl References<'_> {
-    /// Whether the route's own calls are gRPC.
-    pub(super) fn speaks_grpc(&self) -> bool {
-        &*self.route.kind == "GRPCRoute"
+    /// What backends of the route get.
+    pub(super) fn traffic(&self) -> Traffic {
+        RouteKind::named(&self.route.kind).map_or(Traffic::Http, RouteKind::traffic)
     }
 
-    /// The backend, or one sentence why there is none, after it has been reported; `grpc` says that
-    /// it gets gRPC calls.
+    /// The backend for that traffic, or one sentence why there is none, after it has been reported.
     pub(super) fn resolve(
         &mut self,
         reference: &BackendObjectReference,
-        grpc: bool,
+        traffic: Traffic,
         field: &str,
         findings: &mut Findings<'_>,
     ) -> Result<BackendPort, String> {
-        match self.follow(reference, grpc) {
+        match self.follow(reference, traffic) {
             Ok(backend) => {
                 self.backends.insert(backend.clone());
                 Ok(backend)
@@ -76,7 +75,7 @@ impl References<'_> {
     fn follow(
         &mut self,
         reference: &BackendObjectReference,
-        grpc: bool,
+        traffic: Traffic,
     ) -> Result<BackendPort, Unfollowed> {
         let BackendObjectReference { group, kind, .. } = reference;
         let place = self.permitted_place(reference)?;
@@ -91,14 +90,14 @@ impl References<'_> {
         if let Some(backend) = self.objects.x_backends.get(&object.place)
             && object.kind == BackendKind::XBackend
         {
-            return x_backend_port(object, &backend.spec, reference.port, grpc);
+            return x_backend_port(object, &backend.spec, reference.port, traffic);
         }
         let Some(ports) = object.ports(self.objects) else {
             return Err(not_found(format!(
                 "{object} does not exist; create it or correct the name"
             )));
         };
-        self.service_port(object, ports, reference.port, grpc)
+        self.service_port(object, ports, reference.port, traffic)
     }
 
     /// Where the object is that a reference names, whether it is there or not.
@@ -138,21 +137,28 @@ impl References<'_> {
         object: BackendObject,
         ports: &ServicePorts,
         port: Option<u16>,
-        grpc: bool,
+        traffic: Traffic,
     ) -> Result<BackendPort, Unfollowed> {
         let Some(port) = port else {
             let message = format!("{object} needs a port; {}", ports.port_list());
             return Err(not_found(message));
         };
-        let with_tls = in_force(self.objects, PolicyKind::Tls, &object, port).is_some();
-        let protocol = |grpc| ports.protocol(port, grpc, with_tls);
-        match protocol(grpc) {
-            Ok(_) => Ok(BackendPort {
-                grpc: grpc && protocol(false) != Ok(BackendProtocol::Http2),
-                object,
-                port,
-            }),
-            Err(unusable) => Err(unusable_port(&object, ports, port, grpc, unusable)),
+        let mut own = BackendPort {
+            object,
+            port,
+            traffic,
+        };
+        let with_tls = in_force(self.objects, PolicyKind::Tls, &own).is_some();
+        let protocol = |traffic| ports.protocol(port, traffic, with_tls);
+        match protocol(traffic) {
+            Ok(_) => {
+                let says_http2 = || protocol(Traffic::Http) == Ok(BackendProtocol::Http2);
+                if traffic == Traffic::Grpc && says_http2() {
+                    own.traffic = Traffic::Http;
+                }
+                Ok(own)
+            }
+            Err(unusable) => Err(unusable_port(&own, ports, unusable)),
         }
     }
 }
@@ -161,15 +167,14 @@ fn not_found(message: String) -> Unfollowed {
     ("BackendNotFound", &codes::BACKEND_NOT_FOUND, message)
 }
 
-fn unusable_port(
-    object: &BackendObject,
-    ports: &ServicePorts,
-    port: u16,
-    grpc: bool,
-    unusable: Unusable,
-) -> Unfollowed {
+fn unusable_port(own: &BackendPort, ports: &ServicePorts, unusable: Unusable) -> Unfollowed {
+    let BackendPort {
+        object,
+        port,
+        traffic,
+    } = own;
     let unsupported = |message| ("UnsupportedProtocol", &codes::BACKEND_PROTOCOL, message);
-    let app_protocol = ports.app_protocol(port);
+    let app_protocol = ports.app_protocol(*port);
     match unusable {
         Unusable::NoSuchPort => not_found(format!(
             "{object} has no port {port}; {}",
@@ -181,12 +186,18 @@ fn unusable_port(
             );
             ("UnsupportedValue", &codes::BACKEND_KIND, message)
         }
-        Unusable::NotTcp => unsupported(format!(
-            "port {port} of {object} is not TCP; use a TCP port"
+        Unusable::OtherTransport => {
+            let transport = traffic.transport().name();
+            unsupported(format!(
+                "port {port} of {object} is not {transport}; use a {transport} port"
+            ))
+        }
+        Unusable::NoTlsForDatagrams => unsupported(format!(
+            "a BackendTLSPolicy asks for TLS on port {port} of {object}, which cannot protect datagrams; limit the policy to TCP ports by sectionName"
         )),
         Unusable::AppProtocol => unsupported(format!(
             "port {port} of {object} has appProtocol {app_protocol}, which is not supported for this route; use {}, http or none",
-            if grpc {
+            if *traffic == Traffic::Grpc {
                 "kubernetes.io/h2c, grpc"
             } else {
                 "kubernetes.io/h2c, kubernetes.io/ws"
@@ -203,23 +214,31 @@ fn x_backend_port(
     object: BackendObject,
     spec: &XBackendSpec,
     port: Option<u16>,
-    grpc: bool,
+    traffic: Traffic,
 ) -> Result<BackendPort, Unfollowed> {
     let own = spec.port.number;
     if let Some(port) = port.filter(|port| *port != own) {
         let message = format!("{object} has no port {port}; it has {own}, so leave the port out");
         return Err(not_found(message));
     }
-    if x_backend::protocol(spec, grpc).is_none() {
-        let message = format!(
-            "{object} has protocol {}, which cannot carry the requests of this route; use HTTP or HTTP2",
-            spec.protocol.as_deref().unwrap_or_default()
-        );
+    if x_backend::protocol(spec, traffic).is_none() {
+        let message = match traffic {
+            Traffic::Udp => format!("{object} gets TCP connections only; use a Service"),
+            _ => format!(
+                "{object} has protocol {}, which cannot carry the requests of this route; use HTTP or HTTP2",
+                spec.protocol.as_deref().unwrap_or_default()
+            ),
+        };
         return Err(("UnsupportedProtocol", &codes::BACKEND_PROTOCOL, message));
     }
-    let speaks_http2 = x_backend::protocol(spec, false) == Some(BackendProtocol::Http2);
+    let says_http2 = x_backend::protocol(spec, Traffic::Http) == Some(BackendProtocol::Http2);
+    let is_plain_http = traffic == Traffic::Grpc && says_http2;
     Ok(BackendPort {
-        grpc: grpc && !speaks_http2,
+        traffic: if is_plain_http {
+            Traffic::Http
+        } else {
+            traffic
+        },
         object,
         port: own,
     })

@@ -1,10 +1,10 @@
 //! One route: its parts, its status and what it depends on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_ir::{EncodedPart, ObjectName, Part, Route, Rule};
+use tidegate_ir::{EncodedPart, ObjectName};
 
 use super::backend_ref::References;
 use super::join::Joining;
@@ -54,13 +54,11 @@ pub(crate) fn compile(
         status: Arc::new(json!({ "parents": parents })),
     });
     let parts = attachments.into_iter().map(|(pool, attachments)| {
-        let part = Part::Route(Route {
-            kind: route.spec.kind,
-            object: ObjectName::new(route.key.namespace.clone(), route.key.name.clone()),
-            created_at_unix_s: route.created_at_unix_s,
-            attachments: attachments.into_values().collect(),
-            rules: rules.rules.clone(),
-        });
+        let object = ObjectName::new(route.key.namespace.clone(), route.key.name.clone());
+        let attachments = attachments.into_values().collect();
+        let part = rules
+            .content
+            .part(object, route.created_at_unix_s, attachments);
         let known = previous.and_then(|previous| previous.parts.get(&pool));
         let encoded = match known {
             Some(known) if **known.part() == part => known.clone(),
@@ -70,7 +68,7 @@ pub(crate) fn compile(
     });
     let mut diagnostics = findings.diagnostics;
     diagnostics.sort();
-    let used: BTreeSet<_> = rules.rules.iter().flat_map(Rule::backends).collect();
+    let used = rules.content.backends();
     let mut backends = references.backends;
     backends.retain(|backend| used.contains(&backend.part_name()));
     RouteOutcome {

@@ -15,7 +15,7 @@ use crate::api::http_filter::{
     HttpCorsFilter, HttpExternalAuthFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier,
     HttpRequestMirrorFilter, HttpRequestRedirectFilter,
 };
-use crate::backend_object::BackendPort;
+use crate::backend_object::{BackendPort, Traffic};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::objects::{ObjectKey, Objects};
@@ -118,7 +118,10 @@ fn external_auth(
     references: &mut References<'_>,
     findings: &mut Findings<'_>,
 ) -> Result<Filter, String> {
-    let grpc = object.protocol == "GRPC";
+    let traffic = match object.protocol.as_str() {
+        "GRPC" => Traffic::Grpc,
+        _ => Traffic::Http,
+    };
     let lower = |names: &[String]| -> Vec<Arc<str>> {
         let names = names.iter().map(|name| name.to_ascii_lowercase());
         names.map(Arc::from).collect()
@@ -151,7 +154,7 @@ fn external_auth(
         }
     };
     let backend = format!("{field}.backendRef");
-    let target = match references.resolve(&object.backend_ref, grpc, &backend, findings) {
+    let target = match references.resolve(&object.backend_ref, traffic, &backend, findings) {
         Ok(backend) => Target::Backend(backend.part_name()),
         Err(problem) => Target::Fault(problem.into()),
     };
@@ -266,12 +269,7 @@ fn mirror(
 ) -> Option<Filter> {
     let field = format!("{field}.requestMirror.backendRef");
     let backend = references
-        .resolve(
-            &object.backend_ref,
-            references.speaks_grpc(),
-            &field,
-            findings,
-        )
+        .resolve(&object.backend_ref, references.traffic(), &field, findings)
         .ok()?;
     let share = |number: i64| u32::try_from(number).expect("the rules of the kind bound it");
     let (numerator, denominator) = match (&object.percent, &object.fraction) {

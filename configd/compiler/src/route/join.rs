@@ -57,7 +57,7 @@ impl<'a> Joining<'a> {
         self.dependencies.insert(Dependency::Namespace(namespace));
         let hostnames = hostnames(self.route.spec.hostnames);
         let visitor = Visitor {
-            kind: self.route.spec.kind,
+            kind: self.route.spec.rules.kind(),
             namespace: &key.namespace,
             namespace_labels: &labels,
             hostnames: &hostnames,
@@ -185,7 +185,7 @@ impl<'a> Joining<'a> {
                 self.attached.insert((place.clone(), taken.listener));
             }
             // What a refused route asks for gets 500: a broader route must not serve it unfiltered.
-            if let Some(attachment) = taken.attachment.filter(|_| !self.rules.rules.is_empty()) {
+            if let Some(attachment) = taken.attachment.filter(|_| !self.rules.content.is_empty()) {
                 let attachments = self.attachments.entry(pool.clone()).or_default();
                 attachments.insert(attachment.listener.clone(), attachment);
             }

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tidegate_ir::{Action, Match, Retry, Rule, Target, Timeouts, WeightedBackend};
+use tidegate_ir::{
+    Action, Attachment, L4Choice, L4Route, L4RouteKind, Match, ObjectName, Part, PartName, Retry,
+    Route, RouteKind, Rule, Target, Timeouts, WeightedBackend,
+};
 
 use super::backend_ref::References;
-use super::view::{BackendView, RuleView};
-use super::{Findings, filter};
+use super::view::{BackendView, RuleView, RulesView};
+use super::{Findings, filter, l4};
 use crate::api::http_route::HttpRouteRetry;
 use crate::codes;
 use crate::duration;
@@ -15,14 +18,41 @@ use crate::session;
 
 /// The rules as the worker gets them, and what is wrong with them.
 pub(super) struct Rules {
-    pub(super) rules: Vec<Rule>,
+    pub(super) content: Content,
     /// Messages of rules that cannot be carried out.
     pub(super) unsupported: Vec<String>,
     /// Whether every rule is one of those.
     pub(super) none_left: bool,
 }
 
+/// The rules of a route as the worker gets them.
+pub(super) enum Content {
+    L7(RouteKind, Vec<Rule>),
+    L4(L4RouteKind, Option<Arc<str>>, Vec<L4Choice>),
+}
+
+/// Compiles the rules of a route of any kind.
 pub(super) fn compile(
+    objects: &RulesView<'_>,
+    references: &mut References<'_>,
+    findings: &mut Findings<'_>,
+) -> Rules {
+    match objects {
+        RulesView::L7(kind, rules) => of_requests(*kind, rules, references, findings),
+        RulesView::L4(kind, rule) => Rules {
+            content: Content::L4(
+                *kind,
+                rule.name.as_deref().map(Arc::from),
+                l4::choices(rule, references, findings),
+            ),
+            unsupported: vec![],
+            none_left: false,
+        },
+    }
+}
+
+fn of_requests(
+    kind: RouteKind,
     objects: &[RuleView<'_>],
     references: &mut References<'_>,
     findings: &mut Findings<'_>,
@@ -42,9 +72,53 @@ pub(super) fn compile(
     }
     report_shadowed(objects, &rules, findings);
     Rules {
-        rules,
+        content: Content::L7(kind, rules),
         none_left: sound == 0 && !unsupported.is_empty(),
         unsupported,
+    }
+}
+
+impl Content {
+    /// Whether nothing can get to the route.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::L7(_, rules) => rules.is_empty(),
+            Self::L4(..) => false,
+        }
+    }
+
+    /// The backends that something can go to.
+    pub(super) fn backends(&self) -> BTreeSet<&PartName> {
+        match self {
+            Self::L7(_, rules) => rules.iter().flat_map(Rule::backends).collect(),
+            Self::L4(.., choices) => choices.iter().filter_map(L4Choice::backend).collect(),
+        }
+    }
+
+    /// The part of the route with these attachments.
+    pub(super) fn part(
+        &self,
+        object: ObjectName,
+        created_at_unix_s: i64,
+        attachments: Vec<Attachment>,
+    ) -> Part {
+        match self {
+            Self::L7(kind, rules) => Part::Route(Route {
+                kind: *kind,
+                object,
+                created_at_unix_s,
+                attachments,
+                rules: rules.clone(),
+            }),
+            Self::L4(kind, rule_name, choices) => Part::L4Route(L4Route {
+                kind: *kind,
+                object,
+                created_at_unix_s,
+                attachments,
+                rule_name: rule_name.clone(),
+                choices: choices.clone(),
+            }),
+        }
     }
 }
 
@@ -126,7 +200,7 @@ fn forward(
             vec![]
         });
         let target =
-            match references.resolve(&object.target, references.speaks_grpc(), &field, findings) {
+            match references.resolve(&object.target, references.traffic(), &field, findings) {
                 Ok(backend) => Target::Backend(backend.part_name()),
                 Err(problem) => Target::Fault(problem.into()),
             };

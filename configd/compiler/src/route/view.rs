@@ -1,8 +1,8 @@
-//! HTTPRoutes and GRPCRoutes seen alike, so that one compiler serves both.
+//! Routes of all kinds seen alike, so that one compiler serves them.
 
-use tidegate_ir::{Match, RouteKind};
+use tidegate_ir::{L4RouteKind, Match, RouteKind as L7RouteKind};
 
-use super::{Findings, matcher};
+use super::{Findings, RouteKind, matcher};
 use crate::api::grpc_route::{GrpcBackendRef, GrpcRouteFilter, GrpcRouteRule, GrpcRouteSpec};
 use crate::api::http_filter::{
     HttpCorsFilter, HttpExternalAuthFilter, HttpHeaderFilter, HttpRequestMirrorFilter,
@@ -11,6 +11,7 @@ use crate::api::http_filter::{
 use crate::api::http_route::{
     HttpBackendRef, HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts,
 };
+use crate::api::l4_route::{L4RouteRule, PortRouteSpec, TlsRouteSpec};
 use crate::api::meta::{BackendObjectReference, ParentReference, SessionPersistence};
 use crate::objects::{ObjectKey, Parsed};
 
@@ -24,30 +25,33 @@ pub(crate) struct RouteObject<'a> {
 }
 
 impl<'a> RouteObject<'a> {
-    pub(crate) fn new<S>(object: &'a Parsed<S>) -> Self
-    where
-        RouteView<'a>: From<&'a S>,
-    {
+    pub(crate) fn new<S>(object: &'a Parsed<S>, view: fn(&'a S) -> RouteView<'a>) -> Self {
         Self {
             key: &object.key,
             uid: &object.uid,
             generation: object.generation,
             created_at_unix_s: object.created_at_unix_s,
-            spec: RouteView::from(&object.spec),
+            spec: view(&object.spec),
         }
     }
 }
 
 /// The specification of a route of any kind.
 pub(crate) struct RouteView<'a> {
-    pub(super) kind: RouteKind,
     pub(super) parent_refs: &'a [ParentReference],
     pub(super) use_default_gateways: bool,
+    /// Empty for every host.
     pub(super) hostnames: &'a [String],
-    pub(super) rules: Vec<RuleView<'a>>,
+    pub(super) rules: RulesView<'a>,
 }
 
-/// One rule of a route of any kind.
+/// The rules of a route of any kind.
+pub(super) enum RulesView<'a> {
+    L7(L7RouteKind, Vec<RuleView<'a>>),
+    L4(L4RouteKind, &'a L4RouteRule),
+}
+
+/// One rule of an HTTPRoute or GRPCRoute.
 pub(super) struct RuleView<'a> {
     pub(super) name: Option<&'a str>,
     pub(super) matches: MatchesView<'a>,
@@ -87,11 +91,13 @@ pub(super) struct BackendView<'a> {
 impl<'a> From<&'a HttpRouteSpec> for RouteView<'a> {
     fn from(spec: &'a HttpRouteSpec) -> Self {
         Self {
-            kind: RouteKind::Http,
             parent_refs: &spec.parent_refs,
             use_default_gateways: spec.use_default_gateways.is_some(),
             hostnames: &spec.hostnames,
-            rules: spec.rules.iter().map(RuleView::from).collect(),
+            rules: RulesView::L7(
+                L7RouteKind::Http,
+                spec.rules.iter().map(RuleView::from).collect(),
+            ),
         }
     }
 }
@@ -99,11 +105,59 @@ impl<'a> From<&'a HttpRouteSpec> for RouteView<'a> {
 impl<'a> From<&'a GrpcRouteSpec> for RouteView<'a> {
     fn from(spec: &'a GrpcRouteSpec) -> Self {
         Self {
-            kind: RouteKind::Grpc,
             parent_refs: &spec.parent_refs,
             use_default_gateways: spec.use_default_gateways.is_some(),
             hostnames: &spec.hostnames,
-            rules: spec.rules.iter().map(RuleView::from).collect(),
+            rules: RulesView::L7(
+                L7RouteKind::Grpc,
+                spec.rules.iter().map(RuleView::from).collect(),
+            ),
+        }
+    }
+}
+
+impl<'a> From<&'a TlsRouteSpec> for RouteView<'a> {
+    fn from(spec: &'a TlsRouteSpec) -> Self {
+        Self {
+            parent_refs: &spec.parent_refs,
+            use_default_gateways: spec.use_default_gateways.is_some(),
+            hostnames: &spec.hostnames,
+            rules: RulesView::l4(L4RouteKind::Tls, &spec.rules),
+        }
+    }
+}
+
+impl<'a> RouteView<'a> {
+    pub(crate) fn of_tcp(spec: &'a PortRouteSpec) -> Self {
+        Self::of_port(L4RouteKind::Tcp, spec)
+    }
+
+    pub(crate) fn of_udp(spec: &'a PortRouteSpec) -> Self {
+        Self::of_port(L4RouteKind::Udp, spec)
+    }
+
+    fn of_port(kind: L4RouteKind, spec: &'a PortRouteSpec) -> Self {
+        Self {
+            parent_refs: &spec.parent_refs,
+            use_default_gateways: spec.use_default_gateways.is_some(),
+            hostnames: &[],
+            rules: RulesView::l4(kind, &spec.rules),
+        }
+    }
+}
+
+impl<'a> RulesView<'a> {
+    fn l4(kind: L4RouteKind, rules: &'a [L4RouteRule]) -> Self {
+        Self::L4(
+            kind,
+            rules.first().expect("the rules of the kind ask for one"),
+        )
+    }
+
+    pub(super) fn kind(&self) -> RouteKind {
+        match self {
+            Self::L7(kind, _) => RouteKind::L7(*kind),
+            Self::L4(kind, _) => RouteKind::L4(*kind),
         }
     }
 }

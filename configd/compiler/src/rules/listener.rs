@@ -92,6 +92,9 @@ fn listener(violations: &mut Violations, field: &str, listener: &Listener) {
             );
         }
     }
+    let message = "a TLS listener needs tls; set its mode to Terminate or Passthrough";
+    let good = protocol != "TLS" || listener.tls.is_some();
+    violations.require(good, &format!("{field}.tls"), message);
     let allowed = listener.allowed_routes.as_ref();
     let from = allowed.and_then(|allowed| allowed.namespaces.as_ref()?.from.as_deref());
     namespaces_from(
