@@ -92,7 +92,7 @@ impl Arrival {
             }
             Ok(Err(error)) => {
                 tracing::debug!(client = %self.client, %error, "a TLS handshake failed");
-                Ended::TlsHandshake
+                Ended::of_handshake(&error)
             }
             Err(_) => Ended::TlsTimeout,
         };

@@ -1,12 +1,30 @@
 //! Why connections ended before their time, for logs and metrics.
 
+use std::io;
+
+use rustls::{Error, PeerIncompatible};
+
 /// A reason; none of them is about a request that a log line would tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// No PROXY header where one must be.
     NoProxyHeader,
-    /// A TLS handshake that failed.
+    /// A TLS handshake that failed in another way than those below.
     TlsHandshake,
+    /// A TLS client that knows neither TLS 1.2 nor 1.3.
+    TlsVersion,
+    /// A TLS client that shares no cipher suite, group or signature scheme with the worker.
+    TlsNothingInCommon,
+    /// A TLS client that speaks none of the protocols of the listener (ALPN).
+    TlsProtocol,
+    /// A TLS client that names a server that no listener of the port has a certificate for.
+    TlsNoCertificate,
+    /// A TLS client without a certificate that its listener asks for, or with one that is not trusted.
+    TlsClientCertificate,
+    /// A TLS client that gave the handshake up, most often because it does not trust the certificate.
+    TlsAlert,
+    /// A TLS client that went away during the handshake.
+    TlsClosed,
     /// A TLS handshake that took too long.
     TlsTimeout,
     /// No valid ClientHello where a server name decides.
@@ -29,9 +47,16 @@ pub(crate) enum Ended {
 
 impl Ended {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::NoProxyHeader,
         Self::TlsHandshake,
+        Self::TlsVersion,
+        Self::TlsNothingInCommon,
+        Self::TlsProtocol,
+        Self::TlsNoCertificate,
+        Self::TlsClientCertificate,
+        Self::TlsAlert,
+        Self::TlsClosed,
         Self::TlsTimeout,
         Self::NoClientHello,
         Self::PlainText,
@@ -48,6 +73,13 @@ impl Ended {
         match self {
             Self::NoProxyHeader => "no_proxy_header",
             Self::TlsHandshake => "tls_handshake",
+            Self::TlsVersion => "tls_version",
+            Self::TlsNothingInCommon => "tls_nothing_in_common",
+            Self::TlsProtocol => "tls_protocol",
+            Self::TlsNoCertificate => "tls_no_certificate",
+            Self::TlsClientCertificate => "tls_client_certificate",
+            Self::TlsAlert => "tls_alert",
+            Self::TlsClosed => "tls_closed",
             Self::TlsTimeout => "tls_timeout",
             Self::NoClientHello => "no_client_hello",
             Self::PlainText => "plain_text",
@@ -57,6 +89,28 @@ impl Ended {
             Self::H2State => "h2_state",
             Self::H2EnhanceYourCalm => "h2_enhance_your_calm",
             Self::H2Other => "h2_other",
+        }
+    }
+
+    /// The reason behind the error that ended a TLS handshake.
+    pub(crate) fn of_handshake(error: &io::Error) -> Self {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        let Some(cause) = cause else {
+            return Self::TlsClosed;
+        };
+        match cause {
+            Error::PeerIncompatible(
+                PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls12NotOfferedOrEnabled,
+            ) => Self::TlsVersion,
+            Error::PeerIncompatible(_) => Self::TlsNothingInCommon,
+            Error::NoApplicationProtocol => Self::TlsProtocol,
+            Error::NoCertificatesPresented | Error::InvalidCertificate(_) => {
+                Self::TlsClientCertificate
+            }
+            Error::AlertReceived(_) => Self::TlsAlert,
+            // What rustls says where its resolver has no certificate, and in no other place here.
+            Error::General(_) => Self::TlsNoCertificate,
+            _ => Self::TlsHandshake,
         }
     }
 

@@ -190,7 +190,7 @@ async fn serve_tls(
         }
         Ok(Err(error)) => {
             tracing::debug!(%client, %error, "a TLS handshake failed");
-            return metrics.connection_ended(Ended::TlsHandshake);
+            return metrics.connection_ended(Ended::of_handshake(&error));
         }
         Err(_) => return metrics.connection_ended(Ended::TlsTimeout),
     };

@@ -146,6 +146,10 @@ async fn only_certificates_of_the_trusted_authority_get_in() {
     assert!(guarded.lets_in("one", &friend).await);
     assert!(!guarded.lets_in("one", &nobody).await);
     assert!(!guarded.lets_in("one", &stranger).await);
+    guarded
+        .running
+        .wait_for_metric("connections_ended_total{reason=\"tls_client_certificate\"} 2")
+        .await;
     assert!(guarded.lets_in("other", &stranger).await);
     assert_eq!(guarded.echo.count(), 2);
 }

@@ -2,19 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::HandshakeKind;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tidegate_ir::{Certificate, Part};
+use rustls::{CertificateError, HandshakeKind};
+use tidegate_ir::Part;
+use tidegate_worker::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::Running;
 use crate::support::backend::Echo;
 use crate::support::client::send_raw;
 use crate::support::configd::snapshot;
 use crate::support::parts::{attachment, backend, route, to};
-use crate::support::tls::{certificate, connect_tls, https, tls_worker};
+use crate::support::tls::{certificate, certificate_of, connect_tls, https, tls_worker};
+use crate::support::{Running, Setup};
 
 type Stream = tokio_rustls::client::TlsStream<TcpStream>;
 
@@ -122,30 +124,136 @@ async fn a_certificate_changes_without_a_dropped_connection() {
     assert!(get(&mut fresh).await.starts_with("HTTP/1.1 200"));
 }
 
-#[tokio::test]
-async fn an_expired_certificate_is_served_and_told() {
-    let echo = Echo::start("a").await;
-    let (mut parts, _) = certificate("shop/a", &["a.example"]);
-    for part in &mut parts {
-        if let Part::Certificate(certificate) = part {
-            *certificate = Certificate {
-                not_after_unix_s: 1_000,
-                ..certificate.clone()
-            };
-        }
-    }
-    let mut route = route("r", vec![to("/", "a")]);
-    route.attachments = vec![attachment("infra/gw/a", &["a.example"])];
-    let listener = Part::Listener(https("a", "a.example", &["shop/a"]));
-    let all = [listener, Part::Route(route)].into_iter().chain(parts);
-    let running = Running::start().await;
+/// A worker whose only listener has this certificate.
+async fn serving_with(limits: Limits, certificate: Vec<Part>) -> Running {
+    let setup = Setup {
+        limits,
+        ..Setup::default()
+    };
+    let running = Running::start_with(setup).await;
     running
         .configd
-        .apply(&snapshot(1, all.chain(backend("a", &[echo.address]))))
+        .apply(&snapshot(1, listening(certificate)))
         .await;
     running
-        .wait_for_metric("certificate_expiry_timestamp_seconds{certificate=\"shop/a\"} 1000")
+}
+
+/// A listener that has this certificate.
+fn listening(certificate: Vec<Part>) -> impl Iterator<Item = Part> {
+    let listener = Part::Listener(https("a", "a.example", &["shop/a"]));
+    [listener].into_iter().chain(certificate)
+}
+
+/// Why a client that trusts `trusted` refuses the certificate that it is shown.
+async fn refusal(running: &Running, trusted: &CertificateDer<'static>) -> CertificateError {
+    let stream = connect_tls(running.address("a"), "a.example", trusted, &[]).await;
+    let error = stream.err().unwrap().into_inner().unwrap();
+    match *error.downcast::<rustls::Error>().unwrap() {
+        rustls::Error::InvalidCertificate(error) => error,
+        error => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn certificates_out_of_date_or_for_other_names_are_served_and_told() {
+    let (parts, expired) = certificate_of("shop/a", &["a.example"], 1990..2000);
+    let running = serving_with(Limits::default(), parts).await;
+    assert!(matches!(
+        refusal(&running, &expired).await,
+        CertificateError::ExpiredContext { .. }
+    ));
+    running
+        .wait_for_metric("certificate_expiry_timestamp_seconds{certificate=\"shop/a\"} 946684800")
         .await;
+    let (parts, early) = certificate_of("shop/a", &["a.example"], 3000..4000);
+    running.configd.apply(&snapshot(2, listening(parts))).await;
+    assert!(matches!(
+        refusal(&running, &early).await,
+        CertificateError::NotValidYetContext { .. }
+    ));
+    let (parts, other) = certificate("shop/a", &["b.example"]);
+    running.configd.apply(&snapshot(3, listening(parts))).await;
+    assert!(matches!(
+        refusal(&running, &other).await,
+        CertificateError::NotValidForNameContext { .. }
+    ));
+}
+
+/// Waits until a connection has ended for a reason as often as that.
+async fn ended(running: &Running, reason: &str, times: usize) {
+    let line = format!("connections_ended_total{{reason=\"{reason}\"}} {times}");
+    running.wait_for_metric(&line).await;
+}
+
+#[tokio::test]
+async fn failed_handshakes_are_counted_by_their_reason() {
+    let (parts, trusted) = certificate("shop/a", &["a.example"]);
+    let (_, stranger) = certificate("shop/b", &["a.example"]);
+    let running = serving_with(Limits::default(), parts).await;
+    let address = running.address("a");
+    assert!(
+        connect_tls(address, "b.example", &trusted, &[])
+            .await
+            .is_err()
+    );
+    ended(&running, "tls_no_certificate", 1).await;
+    assert!(
+        connect_tls(address, "a.example", &trusted, &[b"spdy/3"])
+            .await
+            .is_err()
+    );
+    ended(&running, "tls_protocol", 1).await;
+    assert!(
+        connect_tls(address, "a.example", &stranger, &[])
+            .await
+            .is_err()
+    );
+    ended(&running, "tls_alert", 1).await;
+    send_raw(address, &hello_of_2006(b"\x03\x02", b"\xc0\x2f")).await;
+    ended(&running, "tls_version", 1).await;
+    send_raw(address, &hello_of_2006(b"\x03\x03", b"\x00\x2f")).await;
+    ended(&running, "tls_nothing_in_common", 1).await;
+    send_raw(address, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00").await;
+    ended(&running, "tls_handshake", 1).await;
+    let mut gone = TcpStream::connect(address).await.unwrap();
+    gone.write_all(b"\x16\x03\x01").await.unwrap();
+    drop(gone);
+    ended(&running, "tls_closed", 1).await;
+}
+
+/// A hello of that version with one cipher suite, a name, a group and a signature scheme.
+fn hello_of_2006(version: &[u8; 2], suite: &[u8; 2]) -> Vec<u8> {
+    let name = b"\x00\x00\x00\x0e\x00\x0c\x00\x00\x09a.example";
+    let groups = b"\x00\x0a\x00\x04\x00\x02\x00\x17";
+    let schemes = b"\x00\x0d\x00\x04\x00\x02\x04\x03";
+    let extensions = [&name[..], groups, schemes].concat();
+    let extensions_len = u16::try_from(extensions.len()).unwrap().to_be_bytes();
+    let body = [
+        version,
+        &[7; 32][..],
+        b"\0\0\x02",
+        suite,
+        b"\x01\0",
+        &extensions_len,
+        &extensions,
+    ];
+    let body = body.concat();
+    let len = u16::try_from(body.len()).unwrap();
+    let (record, message) = ((len + 4).to_be_bytes(), len.to_be_bytes());
+    [b"\x16\x03\x01", &record[..], b"\x01\0", &message, &body].concat()
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_too_long_is_ended() {
+    let (parts, _) = certificate("shop/a", &["a.example"]);
+    let limits = Limits {
+        handshake_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let running = serving_with(limits, parts).await;
+    let answer = send_raw(running.address("a"), b"\x16").await;
+    assert_eq!(answer, "");
+    ended(&running, "tls_timeout", 1).await;
 }
 
 /// Passes bytes on to `to`, one at a time in that direction.

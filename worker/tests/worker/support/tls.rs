@@ -1,9 +1,11 @@
 //! Listeners with TLS, and clients for them.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tidegate_ir::{
     Backend, BackendProtocol, BackendTls, Certificate, Hostname, Listener, ListenerProtocol,
@@ -18,9 +20,21 @@ use super::parts::{attachment, backend, backend_of, listener_at, route, to};
 
 /// A certificate for some names, as the parts of a snapshot and as what a client trusts.
 pub fn certificate(name: &str, dns: &[&str]) -> (Vec<Part>, CertificateDer<'static>) {
+    certificate_of(name, dns, 2020..4000)
+}
+
+/// A certificate that is valid from the start of one year to the start of another.
+pub fn certificate_of(
+    name: &str,
+    dns: &[&str],
+    years: Range<i32>,
+) -> (Vec<Part>, CertificateDer<'static>) {
     let names: Vec<String> = dns.iter().map(|name| (*name).to_owned()).collect();
-    let made = rcgen::generate_simple_self_signed(names).unwrap();
-    let der = made.cert.der().clone();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let der = params.self_signed(&key).unwrap().der().clone();
     let parts = vec![
         Part::Certificate(Certificate {
             name: name.into(),
@@ -29,12 +43,12 @@ pub fn certificate(name: &str, dns: &[&str]) -> (Vec<Part>, CertificateDer<'stat
                 .iter()
                 .map(|name| Hostname::parse(name).unwrap())
                 .collect(),
-            not_after_unix_s: 4_000_000_000,
+            not_after_unix_s: params.not_after.unix_timestamp(),
             private_key: name.into(),
         }),
         Part::PrivateKey(PrivateKey {
             name: name.into(),
-            der: SecretBytes::new(made.signing_key.serialize_der()),
+            der: SecretBytes::new(key.serialize_der()),
         }),
     ];
     (parts, der)
