@@ -65,6 +65,8 @@ struct FlowLine<'r> {
     retries: u32,
     received_bytes: u64,
     sent_bytes: u64,
+    received_datagrams: Option<u64>,
+    sent_datagrams: Option<u64>,
     duration_us: u128,
     connect_us: Option<u128>,
     snapshot_version: u64,
@@ -160,6 +162,11 @@ impl<'r> FlowLine<'r> {
             retries: record.retries,
             received_bytes: record.received_bytes,
             sent_bytes: record.sent_bytes,
+            received_datagrams: record
+                .datagrams
+                .as_ref()
+                .map(|datagrams| datagrams.received),
+            sent_datagrams: record.datagrams.as_ref().map(|datagrams| datagrams.sent),
             duration_us: record.started.elapsed().as_micros(),
             connect_us: record.connect.map(|connect| connect.as_micros()),
             snapshot_version: record.snapshot_version,

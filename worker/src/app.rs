@@ -84,7 +84,9 @@ impl Worker {
         let condition = readiness.condition("snapshot", "no snapshot is applied yet");
         let worker_metrics = WorkerMetrics::default();
         worker_metrics.register(metrics);
-        let limits = Arc::new(options.limits.clone());
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let count = options.threads.unwrap_or_else(cores).max(1);
+        let limits = Arc::new(options.limits.clone().for_threads(count));
         let queue_max = limits.access_log_queue_max;
         let access_log = options
             .access_log
@@ -108,10 +110,9 @@ impl Worker {
             traces: options.traces,
             shut_down: CancellationToken::new(),
         };
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let mut threads = Vec::new();
         let mut ends = Vec::new();
-        for index in 0..options.threads.unwrap_or_else(cores).max(1) {
+        for index in 0..count {
             let metrics = worker_metrics.thread();
             let (commands, end) = thread::start(index, thread_options.clone(), metrics)
                 .context("starting a data thread")?;
@@ -212,7 +213,7 @@ impl Control {
             () = self.drain.shut_down() => {}
             () = tokio::time::sleep(self.drain_delay) => {}
         }
-        applier.accepting.cancel();
+        applier.stop_accepting();
         // Without commands, threads end as soon as their work is done.
         drop(applier);
         let ends = futures_util::future::join_all(&mut self.ends);

@@ -29,5 +29,5 @@ pub use app::{Worker, WorkerHandle, WorkerOptions};
 pub use apply::BoundListener;
 pub use edge::{Edge, EdgeArgs, Trust};
 pub use limits::{LIMITS, LimitArgs, Limits, Named};
-pub use listen::{BindError, BindPolicy, PortPolicy};
+pub use listen::{BindError, BindPolicy, PortPolicy, Transport};
 pub use process::WorkerArgs;

@@ -107,6 +107,11 @@ limits! {
     upstream_idle_max: usize = 256,
     /// Time that an unused connection to an endpoint is kept.
     upstream_idle_timeout: Duration = Duration::from_secs(60),
+    /// Flows of UDP clients per thread, on all threads at most half of the descriptors that the process may have; above,
+    /// the flow that was idle longest makes room, of the port that has most.
+    udp_flows_max: usize = 8192,
+    /// Time without a datagram from either side after which a UDP flow ends.
+    udp_idle_timeout: Duration = Duration::from_secs(60),
     /// Bytes of a body that is copied for a mirror; larger bodies are not mirrored.
     mirror_body_bytes_max: usize = 64 << 10,
     /// Bytes of a body that is kept to be sent again where a rule asks for retries; larger bodies are sent once.
@@ -160,6 +165,13 @@ impl Limits {
             ..Self::default()
         }
     }
+
+    /// These bounds for so many data threads: flows leave descriptors to everything else.
+    pub(crate) fn for_threads(mut self, count: usize) -> Self {
+        let share = descriptors_max() / 2 / count.max(1);
+        self.udp_flows_max = self.udp_flows_max.min(share);
+        self
+    }
 }
 
 impl Named {
@@ -210,6 +222,13 @@ impl FromStr for Setting {
         let value = value.to_owned();
         Ok(Self { bound, value })
     }
+}
+
+/// Descriptors that the process may have (getrlimit(2)).
+fn descriptors_max() -> usize {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    most.and_then(|most| usize::try_from(most).ok())
+        .unwrap_or(usize::MAX)
 }
 
 /// The edits that lead from one word to the other (Levenshtein).

@@ -10,6 +10,6 @@ mod multiplexed;
 mod serve;
 pub(crate) mod tls;
 
-pub(crate) use bind::bind;
-pub use bind::{BindError, BindPolicy, PortPolicy};
+pub use bind::{BindError, BindPolicy, PortPolicy, Transport};
+pub(crate) use bind::{bind, bind_udp};
 pub(crate) use connection::accept;

@@ -15,10 +15,12 @@ use crate::listen::ended::Ended;
 use encode::{Conventional, Own};
 pub(crate) use flows::FlowSeries;
 use flows::{EndKey, FlowKey};
+pub(crate) use udp::UdpPortCounts;
 
 mod encode;
 mod encode_flows;
 mod flows;
+mod udp;
 
 /// Upper bounds of the duration buckets in seconds (OpenTelemetry, HTTP semantic conventions).
 const BUCKETS: [f64; 14] = [
@@ -63,6 +65,7 @@ struct PerThread {
     connections: Mutex<BTreeMap<u16, Arc<AtomicI64>>>,
     flows: Mutex<HashMap<FlowKey, Arc<FlowSeries>>>,
     flows_ended: Mutex<HashMap<EndKey, u64>>,
+    udp_ports: Mutex<BTreeMap<u16, Arc<UdpPortCounts>>>,
 }
 
 /// What a series is about; bounded by the configuration.

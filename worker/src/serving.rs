@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tidegate_ir::{
-    Backend, BackendTls, Destination, EncodedPart, ListenerProtocol, PartKey, PartKind, PartName,
-    Security, Snapshot, Trust,
+    Backend, BackendTls, Destination, EncodedPart, PartKey, PartKind, PartName, Security, Snapshot,
+    Trust,
 };
 use tidegate_router::{Problem, Table};
 
@@ -36,7 +36,6 @@ impl Serving {
     ) -> Result<Self, Vec<Problem>> {
         let table = Table::build(&snapshot, previous.map(|serving| &serving.table));
         let mut problems = table.problems().to_vec();
-        problems.extend(not_served_yet(&snapshot));
         let configs = tls.build(
             &snapshot,
             previous.map(|serving| &serving.tls),
@@ -72,16 +71,6 @@ impl Serving {
     pub(crate) fn tls(&self, bind_port: u16, inside: Inside) -> Option<&Arc<ServerConfig>> {
         self.tls.config(bind_port, inside)
     }
-}
-
-/// The listeners of datagrams, which no thread reads yet.
-fn not_served_yet(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
-    let listeners = snapshot.listeners();
-    let listeners = listeners.filter(|listener| listener.protocol == ListenerProtocol::Udp);
-    listeners.map(|listener| Problem {
-        part: PartKey::new(PartKind::Listener, listener.name.clone()),
-        message: "this worker serves no UDP listeners".to_owned(),
-    })
 }
 
 /// How TLS is spoken to backends, by all that it was made of: equal terms share their connections.

@@ -18,6 +18,7 @@ use crate::date::Date;
 use crate::edge::Edge;
 use crate::http::exchange::Record;
 use crate::l4::relay::Pools;
+use crate::l4::udp::{Datagrams, Udp};
 use crate::limits::Limits;
 use crate::listen::accept;
 use crate::listen::clients::Clients;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
         /// Dropped when the socket is closed.
         socket: mpsc::Sender<()>,
     },
+    /// Pass the datagrams of a UDP port on.
+    ListenUdp(Datagrams),
 }
 
 /// What a thread is started with.
@@ -81,6 +84,7 @@ pub(crate) struct Thread {
     work: Rc<Work>,
     mirrors: Rc<Cell<usize>>,
     date: RefCell<Date>,
+    udp: Udp,
 }
 
 /// A configuration as one thread uses it. What it caches ends with the last exchange that uses it.
@@ -161,6 +165,7 @@ impl Thread {
             work: Rc::default(),
             mirrors: Rc::default(),
             date: RefCell::default(),
+            udp: Udp::default(),
         }
     }
 
@@ -204,7 +209,7 @@ impl Thread {
         loop {
             tokio::select! {
                 biased;
-                () = self.shut_down.cancelled() => return,
+                () = self.shut_down.cancelled() => return self.udp.shut_down(&self),
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => break,
@@ -213,7 +218,7 @@ impl Thread {
             }
         }
         tokio::select! {
-            () = self.shut_down.cancelled() => {}
+            () = self.shut_down.cancelled() => self.udp.shut_down(&self),
             () = self.work.finished() => {}
         }
     }
@@ -238,6 +243,7 @@ impl Thread {
                     drop((socket, open));
                 });
             }
+            Command::ListenUdp(datagrams) => self.udp.listen(self, datagrams),
         }
     }
 }

@@ -15,7 +15,7 @@ mod tls;
 mod verifier;
 
 pub(crate) use balance::{Source, TlsClients, Upstream};
-pub(crate) use direct::Direct;
+pub(crate) use direct::{Direct, Place};
 pub(crate) use dns::Dns;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use members::Wish;

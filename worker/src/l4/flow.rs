@@ -42,8 +42,19 @@ pub(crate) struct Record {
     pub(crate) received_bytes: u64,
     /// To the client.
     pub(crate) sent_bytes: u64,
+    /// UDP only.
+    pub(crate) datagrams: Option<Datagrams>,
     /// From the start of the first attempt at an endpoint to the connection.
     pub(crate) connect: Option<Duration>,
+}
+
+/// Datagrams of a flow.
+#[derive(Debug, Default)]
+pub(crate) struct Datagrams {
+    /// From the client.
+    pub(crate) received: u64,
+    /// To the client.
+    pub(crate) sent: u64,
 }
 
 /// What a flow is.
@@ -52,6 +63,8 @@ pub(crate) enum Protocol {
     Tcp,
     /// TCP that is told apart by the server name of its TLS.
     Tls,
+    /// Datagrams.
+    Udp,
 }
 
 impl Flow {
@@ -63,23 +76,7 @@ impl Flow {
     ) -> Self {
         Self {
             thread: thread.clone(),
-            record: Record {
-                started: Instant::now(),
-                client,
-                protocol,
-                server_name: None,
-                snapshot_version,
-                listener: None,
-                target: None,
-                backend: None,
-                endpoint: None,
-                // What ends it without a word is the end of the worker.
-                reason: Some("shut_down"),
-                retries: 0,
-                received_bytes: 0,
-                sent_bytes: 0,
-                connect: None,
-            },
+            record: Record::start(protocol, client, snapshot_version, Instant::now()),
             series: None,
         }
     }
@@ -122,12 +119,41 @@ impl Flow {
     }
 }
 
+impl Record {
+    pub(crate) fn start(
+        protocol: Protocol,
+        client: SocketAddr,
+        snapshot_version: u64,
+        now: Instant,
+    ) -> Self {
+        Self {
+            started: now,
+            client,
+            protocol,
+            server_name: None,
+            snapshot_version,
+            listener: None,
+            target: None,
+            backend: None,
+            endpoint: None,
+            // What ends it without a word is the end of the worker.
+            reason: Some("shut_down"),
+            retries: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            datagrams: (protocol == Protocol::Udp).then(Datagrams::default),
+            connect: None,
+        }
+    }
+}
+
 impl Protocol {
     /// Its name in logs and metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Udp => "udp",
         }
     }
 }

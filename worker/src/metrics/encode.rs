@@ -120,6 +120,7 @@ impl Collector for Own {
         self.encode_snapshot(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
         self.0.encode_flows(&mut encoder)?;
+        self.0.encode_udp(&mut encoder)?;
         let (name, help) = (
             "connections",
             "Open client connections by the listeners' port",

@@ -51,6 +51,16 @@ impl WorkerMetrics {
                 "Bytes of layer 4 that backends sent and clients got",
                 |total| total.sent_bytes,
             ),
+            (
+                "flow_received_datagrams",
+                "Datagrams that clients sent and backends got",
+                |total| total.received_datagrams,
+            ),
+            (
+                "flow_sent_datagrams",
+                "Datagrams that backends sent and clients got",
+                |total| total.sent_datagrams,
+            ),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (key, total) in &flows {

@@ -39,6 +39,9 @@ pub(crate) struct FlowSeries {
     pub(super) received_bytes: AtomicU64,
     /// To clients.
     pub(super) sent_bytes: AtomicU64,
+    /// UDP only; directions as above.
+    pub(super) received_datagrams: AtomicU64,
+    pub(super) sent_datagrams: AtomicU64,
 }
 
 impl ThreadMetrics {
@@ -83,6 +86,12 @@ impl FlowSeries {
     pub(crate) fn passed(&self, received: u64, sent: u64) {
         add(&self.received_bytes, received);
         add(&self.sent_bytes, sent);
+    }
+
+    /// So many datagrams more came from the client, and went to it.
+    pub(crate) fn passed_datagrams(&self, received: u64, sent: u64) {
+        add(&self.received_datagrams, received);
+        add(&self.sent_datagrams, sent);
     }
 }
 
@@ -129,6 +138,8 @@ pub(super) struct FlowTotal {
     pub(super) open: u64,
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
+    pub(super) received_datagrams: u64,
+    pub(super) sent_datagrams: u64,
 }
 
 impl FlowTotal {
@@ -139,5 +150,7 @@ impl FlowTotal {
         self.open += read(&series.opened).saturating_sub(closed);
         self.received_bytes += read(&series.received_bytes);
         self.sent_bytes += read(&series.sent_bytes);
+        self.received_datagrams += read(&series.received_datagrams);
+        self.sent_datagrams += read(&series.sent_datagrams);
     }
 }

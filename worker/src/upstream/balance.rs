@@ -132,12 +132,23 @@ impl Upstream {
             return None;
         };
         match key {
-            HashKey::ClientIp => Some(ring::hash(client.ip().to_string().as_bytes())),
+            HashKey::ClientIp => Some(of_address(client)),
             HashKey::Header(name) => Some(ring::hash(headers.get(&**name)?.as_bytes())),
             HashKey::Cookie(name) => {
                 cookie(headers, name).map(|value| ring::hash(value.as_bytes()))
             }
         }
+    }
+
+    /// The same for a client that speaks no HTTP.
+    pub(crate) fn hash_of_client(&self, client: SocketAddr) -> Option<u64> {
+        let by_client = Balancing::RingHash(HashKey::ClientIp);
+        (self.backend.balancing == by_client).then(|| of_address(client))
+    }
+
+    /// Whether the address is one of its endpoints, draining or not.
+    pub(crate) fn has_endpoint(&self, address: SocketAddr) -> bool {
+        self.members().has(address)
     }
 
     /// How the endpoints are reached from a listener that shows this certificate.
@@ -246,6 +257,11 @@ impl Drop for Ticket {
             endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+/// A client's address as balancing by hash goes by it.
+fn of_address(client: SocketAddr) -> u64 {
+    ring::hash(client.ip().to_string().as_bytes())
 }
 
 /// The first value of a cookie.

@@ -52,6 +52,25 @@ impl Upstream {
             },
         })
     }
+
+    /// Takes a place for datagrams, which cannot wait for one.
+    ///
+    /// # Errors
+    /// When there is none, or when the backend asks for TLS, which datagrams do not have.
+    pub(crate) fn take_place(&self, endpoint: &Arc<Endpoint>) -> Result<Place, ProxyError> {
+        let transport = self.transport(None)?;
+        if transport.tls.is_some() {
+            return Err(ProxyError::Fault("there is no TLS for datagrams".into()));
+        }
+        let ticket = self.admit(endpoint)?;
+        let opened = transport
+            .gate
+            .map(|gate| gate.open().ok_or(ProxyError::Overloaded));
+        Ok(Place {
+            _opened: opened.transpose()?,
+            _ticket: ticket,
+        })
+    }
 }
 
 async fn place(gate: &Arc<Gate>, bound: Duration) -> Result<Opened, ProxyError> {

@@ -130,6 +130,11 @@ impl Members {
         ejected.count()
     }
 
+    pub(super) fn has(&self, address: SocketAddr) -> bool {
+        let mut endpoints = self.active.iter().chain(&self.draining);
+        endpoints.any(|endpoint| endpoint.address == address)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.active.len()
     }

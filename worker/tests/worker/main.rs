@@ -30,3 +30,6 @@ mod sessions;
 mod tcp_routes;
 mod tls;
 mod tls_routes;
+mod udp;
+mod udp_flows;
+mod udp_ports;

@@ -6,10 +6,12 @@ pub mod bytes;
 pub mod client;
 pub mod configd;
 pub mod parts;
+pub mod process;
 pub mod scripted;
 pub mod tls;
+pub mod udp;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use tidegate_ir::{Listener, Part, Rule};
 
 use self::configd::{Configd, snapshot};
 use self::parts::{listener, route};
+use self::process::value_of;
 
 /// A worker under test.
 pub struct Running {
@@ -37,6 +40,8 @@ pub struct Running {
 pub struct Setup {
     pub last_good: Option<PathBuf>,
     pub exact_ports: bool,
+    /// Where listeners are bound; the loopback address unless it is said.
+    pub bind: Option<IpAddr>,
     pub limits: Limits,
     pub edge: Edge,
     pub threads: Option<usize>,
@@ -84,7 +89,7 @@ impl Running {
             name: "worker-0".into(),
             threads: setup.threads.or(Some(2)),
             ports: PortPolicy {
-                address: Ipv4Addr::LOCALHOST.into(),
+                address: setup.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 policy,
                 privileged_ports: false,
             },
@@ -119,6 +124,27 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("no {text} in {}", self.metrics.encode());
+    }
+
+    /// The value of a metric, the sum of all series with these labels.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        value_of(&self.metrics.encode(), name, labels)
+    }
+
+    /// Waits until a metric has a value that will do.
+    pub async fn wait_for_value(
+        &self,
+        name: &str,
+        labels: &[&str],
+        is_right: impl Fn(u64) -> bool,
+    ) {
+        for _ in 0..1000 {
+            if is_right(self.metric(name, labels)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{name} {labels:?} in {}", self.metrics.encode());
     }
 
     /// The address of a listener by its section name.
