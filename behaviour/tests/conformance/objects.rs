@@ -18,11 +18,12 @@ const SOURCE: &str = "cases";
 /// When objects were created that do not say when: 2023-11-14.
 const CREATED_UNIX_S: i64 = 1_700_000_000;
 /// Kinds with their `apiVersion`; all others are of Gateway API's standard group.
-const API_VERSIONS: [(&str, &str); 12] = [
+const API_VERSIONS: [(&str, &str); 13] = [
     ("BackendPolicy", "tidegate.dev/v1alpha1"),
     ("ClusterTrustBundle", "certificates.k8s.io/v1beta1"),
     ("ConfigMap", "v1"),
     ("EndpointSlice", "discovery.k8s.io/v1"),
+    ("GatewayParameters", "tidegate.dev/v1alpha1"),
     ("Namespace", "v1"),
     ("Pod", "v1"),
     ("ReferenceGrant", "gateway.networking.k8s.io/v1beta1"),

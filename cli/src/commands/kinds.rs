@@ -53,6 +53,13 @@ pub(crate) const KINDS: &[Kind] = &[
         true,
     ),
     kind(
+        "tidegate.dev",
+        "GatewayParameters",
+        "gatewayparameters",
+        "gtwparams",
+        true,
+    ),
+    kind(
         "multicluster.x-k8s.io",
         "ServiceImport",
         "serviceimports",

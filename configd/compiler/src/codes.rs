@@ -29,12 +29,14 @@ macro_rules! codes {
 codes! {
     UNREADABLE = "TG1001" Error "The object does not fit its schema or breaks one of its rules; it is left out until it is corrected.";
     CLASS_NOT_FOUND = "TG1101" Warning "A Gateway names a GatewayClass that does not exist, so nothing serves it; create the class or correct spec.gatewayClassName.";
-    CLASS_PARAMETERS = "TG1102" Error "A GatewayClass has a parametersRef of a kind that is not supported; remove it.";
-    GATEWAY_PARAMETERS = "TG1201" Error "A Gateway has an infrastructure.parametersRef of a kind that is not supported; remove it.";
+    CLASS_PARAMETERS = "TG1102" Error "The parametersRef of a GatewayClass does not lead to valid GatewayParameters; no Gateway of the class is served until it does.";
+    GATEWAY_PARAMETERS = "TG1201" Error "infrastructure.parametersRef of a Gateway does not lead to valid GatewayParameters of its namespace; the Gateway is not served until it does.";
     ADDRESS_TYPE = "TG1202" Error "A Gateway asks for an address of a type that is not supported; use IPAddress or Hostname.";
     GATEWAY_FIELD = "TG1203" Error "A Gateway uses a field that is not supported yet; the listeners that it concerns are refused.";
     GATEWAY_CLASH = "TG1204" Error "Another source has a Gateway of the same namespace and name in the same pool; the older one is served.";
     CLIENT_CERTIFICATE = "TG1205" Error "tls.backend.clientCertificateRef does not lead to a usable kubernetes.io/tls Secret; backends see no certificate.";
+    PARAMETERS_PORT = "TG1206" Warning "GatewayParameters name a port for the PROXY protocol that no listener of the Gateway has.";
+    PARAMETERS_UNUSED = "TG1207" Info "No Gateway of ours has these GatewayParameters, so they have no effect yet.";
     LISTENER_PROTOCOL = "TG1301" Error "A listener has a protocol that is not supported; HTTP, HTTPS, TLS, TCP and UDP are.";
     LISTENER_CONFLICT = "TG1302" Error "Two listeners of a Gateway cannot be told apart, or need different protocols on one port; give them different hostnames or ports.";
     LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute and GRPCRoute, TLS listeners TLSRoute, TCP listeners TCPRoute and UDP listeners UDPRoute.";

@@ -13,9 +13,11 @@ use crate::codes;
 use crate::competition;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, GatewayPlan, GatewayView};
+use crate::gateway_class;
 use crate::listener_set;
 use crate::objects::{Object, ObjectKey, Objects, Place};
 use crate::output::{Fixed, Output, Parts};
+use crate::parameters;
 use crate::policy::outcome::Outcomes;
 use crate::read::{InvalidField, read};
 use crate::route::{self, Dependency, RouteKind, RouteObject, RouteOutcome, RouteView};
@@ -149,11 +151,13 @@ impl Compiler {
         let mut fixed = Fixed::default();
         let controller_name = self.settings.controller_name.clone();
         for class in self.objects.classes.values() {
-            let status = gateway::class_status(class, &controller_name, &mut fixed.findings);
+            let status =
+                gateway_class::status(&self.objects, class, &controller_name, &mut fixed.findings);
             fixed.add_statuses(status);
         }
         let gateways = self.plan_gateways();
         self.report_foreign_gateways(&gateways, &mut fixed.findings);
+        parameters::report_unused(&self.objects, gateways.values(), &mut fixed.findings);
         self.compile_routes(&gateways);
         self.assemble(&gateways, fixed);
         self.output.compilation()

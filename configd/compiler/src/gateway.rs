@@ -1,6 +1,6 @@
-//! GatewayClasses and Gateways: whether they are ours, what they serve, and their status.
+//! Gateways: whether they are ours, what they serve, and their status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -8,14 +8,14 @@ use serde_json::json;
 use crate::address::{self, Addresses};
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
 use crate::api::listener_set::ListenerSetSpec;
-use crate::codes;
+use crate::codes::{self, Code};
 use crate::compile::Settings;
 use crate::diagnostic::Diagnostic;
-use crate::features::SUPPORTED_FEATURES;
 use crate::frontend::Frontend;
 use crate::listener::{self, Held, Holder, ListenerPlan, ListenerView, conflict};
 use crate::listener_set::{self, ListenerSetPlan};
 use crate::objects::{Objects, Parsed, Place};
+use crate::parameters::{self, Parameters};
 use crate::status::{Condition, ObjectStatus, conditions};
 use crate::tls::{self, CertificateUse};
 
@@ -31,6 +31,8 @@ pub(crate) struct GatewayPlan {
     pub(crate) client_certificate: Option<CertificateUse>,
     client_certificate_problem: Option<(&'static str, String)>,
     frontend: Frontend,
+    /// How its clients are met.
+    pub(crate) parameters: Parameters,
     addresses: Addresses,
     refused: Option<(&'static str, String)>,
 }
@@ -41,45 +43,6 @@ pub(crate) struct GatewayView {
     pub(crate) listeners: Vec<ListenerView>,
     /// Its ListenerSets, with a message for those that are refused.
     pub(crate) sets: BTreeMap<Place, Option<String>>,
-}
-
-/// The status of a class, if it is ours.
-pub(crate) fn class_status(
-    class: &Parsed<GatewayClassSpec>,
-    controller_name: &str,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<ObjectStatus> {
-    if class.spec.controller_name != controller_name {
-        return None;
-    }
-    let accepted = match &class.spec.parameters_ref {
-        None => Condition::yes("Accepted", "Accepted", "The class is accepted"),
-        Some(reference) => {
-            let message = format!(
-                "parametersRef names {}, and no kind of parameters is supported; remove it",
-                reference.describe()
-            );
-            let code = &codes::CLASS_PARAMETERS;
-            let field = "spec.parametersRef";
-            diagnostics.push(Diagnostic::new(&class.key, field, code, message.clone()));
-            Condition::no("Accepted", "InvalidParameters", message)
-        }
-    };
-    let message = "The Gateway API objects are read as of version 1.7";
-    let version = Condition::yes("SupportedVersion", "SupportedVersion", message);
-    let features = SUPPORTED_FEATURES
-        .iter()
-        .map(|name| json!({ "name": name }));
-    Some(ObjectStatus {
-        key: class.key.clone(),
-        uid: class.uid.clone(),
-        generation: class.generation,
-        pool: None,
-        status: Arc::new(json!({
-            "conditions": conditions(&[accepted, version], class.generation),
-            "supportedFeatures": features.collect::<Vec<_>>(),
-        })),
-    })
 }
 
 /// The plan of a Gateway with its ListenerSets, `None` if its class is not ours.
@@ -103,6 +66,13 @@ pub(crate) fn plan(
             Some(Ok(certificate)) => (Some(certificate), None),
             Some(Err(problem)) => (None, Some(problem)),
         };
+    let (parameters, refused) = match parameters(objects, object, class) {
+        Ok(parameters) => (parameters, None),
+        Err((field, code, message)) => {
+            diagnostics.push(Diagnostic::new(&object.key, field, code, message.clone()));
+            (Parameters::default(), Some(("InvalidParameters", message)))
+        }
+    };
     let mut plan = GatewayPlan {
         object: object.clone(),
         listeners: vec![],
@@ -111,10 +81,12 @@ pub(crate) fn plan(
         client_certificate_problem,
         frontend,
         addresses: address::settle(&object.spec.addresses, &settings.addresses),
-        refused: refusal(object, class, &mut diagnostics),
+        refused: refused.or_else(|| unsupported_address(object, &mut diagnostics)),
+        parameters,
         diagnostics,
     };
     plan.plan_listeners(objects, sets);
+    plan.report_proxy_ports();
     Some(plan)
 }
 
@@ -140,44 +112,30 @@ fn client_certificate(
     )
 }
 
-fn refusal(
+/// What the parameters of a Gateway and its class say; else the field, the code and the message of what is
+/// wrong with them.
+fn parameters(
+    objects: &Objects,
     gateway: &Parsed<GatewaySpec>,
     class: &Parsed<GatewayClassSpec>,
+) -> Result<Parameters, (&'static str, &'static Code, String)> {
+    let own = parameters::of_gateway(objects, gateway).map_err(|problem| {
+        let message = format!("infrastructure.parametersRef: {problem}");
+        let field = "spec.infrastructure.parametersRef";
+        (field, &codes::GATEWAY_PARAMETERS, message)
+    })?;
+    let of_class = parameters::of_class(objects, class).map_err(|problem| {
+        let name = &class.key.name;
+        let message = format!("GatewayClass {name} is not accepted: parametersRef: {problem}");
+        ("spec.gatewayClassName", &codes::CLASS_PARAMETERS, message)
+    })?;
+    Ok(Parameters { own, of_class })
+}
+
+fn unsupported_address(
+    gateway: &Parsed<GatewaySpec>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<(&'static str, String)> {
-    let mut refuse = |field: String, code, reason, message: String| {
-        diagnostics.push(Diagnostic::new(&gateway.key, field, code, message.clone()));
-        Some((reason, message))
-    };
-    let infrastructure = gateway.spec.infrastructure.as_ref();
-    let parameters =
-        infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
-    if let Some(reference) = parameters {
-        let message = format!(
-            "infrastructure.parametersRef names {}, and no kind of parameters is supported; remove it",
-            reference.describe()
-        );
-        let field = "spec.infrastructure.parametersRef".to_owned();
-        return refuse(
-            field,
-            &codes::GATEWAY_PARAMETERS,
-            "InvalidParameters",
-            message,
-        );
-    }
-    if class.spec.parameters_ref.is_some() {
-        let message = format!(
-            "GatewayClass {} is not accepted: its parametersRef is not supported",
-            class.key.name
-        );
-        let field = "spec.gatewayClassName".to_owned();
-        return refuse(
-            field,
-            &codes::CLASS_PARAMETERS,
-            "InvalidParameters",
-            message,
-        );
-    }
     let addresses = gateway.spec.addresses.iter().enumerate();
     let mut unsupported = addresses
         .filter(|(_, address)| !matches!(address.type_.as_str(), "IPAddress" | "Hostname"));
@@ -187,7 +145,9 @@ fn refusal(
         address.type_
     );
     let field = format!("spec.addresses[{index}].type");
-    refuse(field, &codes::ADDRESS_TYPE, "UnsupportedAddress", message)
+    let code = &codes::ADDRESS_TYPE;
+    diagnostics.push(Diagnostic::new(&gateway.key, field, code, message.clone()));
+    Some(("UnsupportedAddress", message))
 }
 
 /// Fields without effect are said to be so.
@@ -198,19 +158,6 @@ fn report_ignored_fields(gateway: &Parsed<GatewaySpec>, diagnostics: &mut Vec<Di
         let message = "it is not supported yet; remove it";
         let code = &codes::GATEWAY_FIELD;
         diagnostics.push(Diagnostic::new(&gateway.key, field, code, message));
-    }
-}
-
-impl crate::api::meta::ParametersReference {
-    fn describe(&self) -> String {
-        let namespace = self.namespace.as_ref();
-        let namespace = namespace
-            .map(|namespace| format!("{namespace}/"))
-            .unwrap_or_default();
-        format!(
-            "{} {namespace}{} of group {:?}",
-            self.kind, self.name, self.group
-        )
     }
 }
 
@@ -242,6 +189,24 @@ impl GatewayPlan {
         self.listeners = listeners;
         if !self.is_accepted() {
             self.serve_nothing();
+        }
+    }
+
+    /// Says which ports its parameters name that it does not have.
+    fn report_proxy_ports(&mut self) {
+        let listeners = self.listeners.iter();
+        let ports: BTreeSet<u16> = listeners.map(|listener| listener.view.port).collect();
+        for port in self.parameters.proxy_ports() {
+            if ports.contains(&port) {
+                continue;
+            }
+            let message = format!(
+                "its GatewayParameters speak of the PROXY protocol on port {port}, which no listener has"
+            );
+            let field = "spec.infrastructure.parametersRef";
+            let code = &codes::PARAMETERS_PORT;
+            let finding = Diagnostic::new(&self.object.key, field, code, message);
+            self.diagnostics.push(finding);
         }
     }
 

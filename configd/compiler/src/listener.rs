@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_ir::{Filter, Hostname, Listener, ListenerProtocol, ObjectName, PartName, TlsMode};
+use tidegate_ir::{
+    Edge, Filter, Hostname, Listener, ListenerProtocol, ObjectName, PartName, TlsMode,
+};
 
 use crate::api::GATEWAY_GROUP;
 use crate::api::gateway::{self as api, GatewaySpec};
@@ -406,7 +408,14 @@ impl ListenerPlan {
         &self,
         gateway: ObjectName,
         backend_client_certificate: Option<PartName>,
+        edge: Edge,
     ) -> Listener {
+        let protocol = self.served_protocol();
+        // UDP has no connections that an edge could speak of.
+        let edge = match protocol {
+            ListenerProtocol::Udp => Edge::default(),
+            _ => edge,
+        };
         Listener {
             name: self.view.part_name.clone(),
             gateway,
@@ -418,10 +427,10 @@ impl ListenerPlan {
             port: self.view.port,
             bind_port: self.bind_port,
             hostname: self.view.hostname.clone(),
-            protocol: self.served_protocol(),
+            protocol,
             filters: self.filters.clone(),
             backend_client_certificate,
-            edge: Box::default(),
+            edge: Box::new(edge),
         }
     }
 

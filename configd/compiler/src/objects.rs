@@ -22,6 +22,7 @@ use crate::api::{
 };
 use crate::backend_object::BackendObject;
 use crate::endpoints;
+use crate::parameters::GatewayParameters;
 use crate::policy::PolicyKey;
 use crate::secret::TlsSecret;
 use crate::service::ServicePorts;
@@ -98,6 +99,7 @@ pub(crate) enum Known {
     XBackend(XBackendSpec),
     TrafficPolicy(TrafficPolicySpec),
     BackendPolicy(BackendPolicySpec),
+    GatewayParameters(GatewayParameters),
     ServiceImport(ServicePorts),
     ReferenceGrant(ReferenceGrantSpec),
     Namespace(Namespace),
@@ -126,6 +128,7 @@ pub(crate) struct Objects {
     pub(crate) x_backends: Table<XBackendSpec>,
     pub(crate) traffic_policies: Table<TrafficPolicySpec>,
     pub(crate) backend_policies: Table<BackendPolicySpec>,
+    pub(crate) parameters: Table<GatewayParameters>,
     pub(crate) service_imports: Table<ServicePorts>,
     pub(crate) grants: Table<ReferenceGrantSpec>,
     pub(crate) namespaces: Table<Namespace>,
@@ -204,7 +207,7 @@ pub fn is_known(group: &str, kind: &str) -> bool {
                 | "ReferenceGrant"
         ),
         EXPERIMENTAL_GROUP => matches!(kind, "XBackend" | "XBackendTrafficPolicy"),
-        OWN_GROUP => kind == "BackendPolicy",
+        OWN_GROUP => matches!(kind, "BackendPolicy" | "GatewayParameters"),
         MULTICLUSTER_GROUP => kind == "ServiceImport",
         CERTIFICATES_GROUP => kind == "ClusterTrustBundle",
         "" => matches!(
@@ -239,6 +242,7 @@ impl Objects {
             Known::XBackend(spec) => insert!(x_backends, spec),
             Known::TrafficPolicy(spec) => insert!(traffic_policies, spec),
             Known::BackendPolicy(spec) => insert!(backend_policies, spec),
+            Known::GatewayParameters(spec) => insert!(parameters, spec),
             Known::ServiceImport(spec) => insert!(service_imports, spec),
             Known::ReferenceGrant(spec) => insert!(grants, spec),
             Known::Namespace(spec) => insert!(namespaces, spec),
@@ -282,6 +286,7 @@ impl Objects {
                 drop(self.traffic_policies.remove(&place));
             }
             (OWN_GROUP, "BackendPolicy") => drop(self.backend_policies.remove(&place)),
+            (OWN_GROUP, "GatewayParameters") => drop(self.parameters.remove(&place)),
             (MULTICLUSTER_GROUP, "ServiceImport") => drop(self.service_imports.remove(&place)),
             (CERTIFICATES_GROUP, "ClusterTrustBundle") => drop(self.trust_bundles.remove(&place)),
             (GATEWAY_GROUP, "ReferenceGrant") => drop(self.grants.remove(&place)),

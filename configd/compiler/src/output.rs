@@ -67,9 +67,12 @@ impl Fixed {
         for listener in served {
             let shown = plan.client_certificate.as_ref();
             let shown_name = shown.map(|used| used.part_name.clone());
-            add(Part::Listener(
-                listener.part(plan.object.name(), shown_name),
-            ));
+            let edge = plan.parameters.on_port(listener.view.port);
+            add(Part::Listener(listener.part(
+                plan.object.name(),
+                shown_name,
+                edge,
+            )));
             for used in listener.certificates.iter().chain(shown) {
                 let Some([certificate, key]) = certificate_parts(used) else {
                     continue;

@@ -9,6 +9,7 @@ use crate::api::core::{
     ClusterTrustBundle, ConfigMap, EndpointSlice, Namespace, Pod, Secret, Service,
 };
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
+use crate::api::gateway_parameters::GatewayParametersSpec;
 use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
 use crate::api::l4_route::{PortRouteSpec, TlsRouteSpec};
@@ -21,6 +22,7 @@ use crate::api::{
     CERTIFICATES_GROUP, EXPERIMENTAL_GROUP, GATEWAY_GROUP, MULTICLUSTER_GROUP, OWN_GROUP,
 };
 use crate::objects::Known;
+use crate::parameters::GatewayParameters;
 use crate::rules;
 use crate::secret::TlsSecret;
 use crate::service::ServicePorts;
@@ -129,6 +131,11 @@ pub(crate) fn read(
             let object: Strict<TrafficPolicySpec> = typed(json)?;
             checked(&object, rules::traffic_policy)?;
             Known::TrafficPolicy(object.spec)
+        }
+        (OWN_GROUP, "GatewayParameters") => {
+            let object: Strict<GatewayParametersSpec> = typed(json)?;
+            checked(&object, rules::gateway_parameters)?;
+            Known::GatewayParameters(GatewayParameters::new(&object.spec))
         }
         (OWN_GROUP, _) => {
             let object: Strict<BackendPolicySpec> = typed(json)?;

@@ -9,6 +9,7 @@ mod http_filter;
 mod http_route;
 mod l4_route;
 mod listener;
+mod parameters;
 mod policy;
 mod session;
 mod x_backend;
@@ -28,6 +29,7 @@ pub(crate) use grpc_route::grpc_route;
 pub(crate) use http_route::http_route;
 pub(crate) use l4_route::{port_route, tls_route};
 pub(crate) use listener::listener_set;
+pub(crate) use parameters::gateway_parameters;
 pub(crate) use policy::{backend_policy, traffic_policy};
 pub(crate) use x_backend::x_backend;
 
@@ -94,6 +96,16 @@ impl Violations {
         let message = format!("{text:?} is not a duration; write one such as 500ms, 10s or 1h30m");
         self.require(ms.is_some(), path, &message);
         ms
+    }
+
+    /// A duration of a bounded length; what is left open is fine.
+    fn duration_within(&mut self, path: &str, text: Option<&str>, least_ms: u64, most_ms: u64) {
+        let Some(ms) = text.and_then(|text| self.duration(path, text)) else {
+            return;
+        };
+        let hours = most_ms / 3_600_000;
+        let message = format!("it is from {least_ms}ms to {hours}h");
+        self.require((least_ms..=most_ms).contains(&ms), path, &message);
     }
 
     fn weight(&mut self, field: &str, weight: i64) {

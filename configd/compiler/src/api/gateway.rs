@@ -143,7 +143,7 @@ pub(crate) struct GatewayInfrastructure {
     pub(crate) _labels: BTreeMap<String, String>,
     #[serde(rename = "annotations", default)]
     pub(crate) _annotations: BTreeMap<String, String>,
-    pub(crate) parameters_ref: Option<ParametersReference>,
+    pub(crate) parameters_ref: Option<LocalObjectReference>,
 }
 
 /// One listener.

@@ -28,7 +28,7 @@ pub(crate) struct ObjectMeta {
     pub(crate) deletion_timestamp: Option<String>,
 }
 
-/// Names an object of any kind.
+/// Names the parameters of a class: an object of any kind.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ParametersReference {

@@ -21,18 +21,13 @@ pub(crate) fn traffic_policy(spec: &TrafficPolicySpec) -> Vec<InvalidField> {
         let field = "spec.retryConstraint.budget";
         violations.number(&format!("{field}.percent"), budget.percent, 0, 100);
         let interval = budget.interval.as_deref();
-        interval_up_to_an_hour(
-            &mut violations,
-            &format!("{field}.interval"),
-            interval,
-            1_000,
-        );
+        violations.duration_within(&format!("{field}.interval"), interval, 1_000, HOUR_MS);
     }
     if let Some(rate) = constraint.and_then(|constraint| constraint.min_retry_rate.as_ref()) {
         let field = "spec.retryConstraint.minRetryRate";
         violations.number(&format!("{field}.count"), rate.count, 1, 1_000_000);
         let interval = rate.interval.as_deref();
-        interval_up_to_an_hour(&mut violations, &format!("{field}.interval"), interval, 1);
+        violations.duration_within(&format!("{field}.interval"), interval, 1, HOUR_MS);
     }
     if let Some(persistence) = &spec.session_persistence {
         session(&mut violations, "spec.sessionPersistence", persistence);
@@ -141,18 +136,4 @@ pub(super) fn targets(
         let is_new = known.insert((object, section));
         violations.require(told_apart && is_new, &field, message);
     }
-}
-
-fn interval_up_to_an_hour(
-    violations: &mut Violations,
-    path: &str,
-    interval: Option<&str>,
-    least_ms: u64,
-) {
-    let Some(interval) = interval else { return };
-    let Some(ms) = violations.duration(path, interval) else {
-        return;
-    };
-    let message = format!("it is from {least_ms}ms to 1h");
-    violations.require((least_ms..=HOUR_MS).contains(&ms), path, &message);
 }
