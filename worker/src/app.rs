@@ -18,11 +18,11 @@ use crate::edge::Edge;
 use crate::last_good::LastGood;
 use crate::limits::Limits;
 use crate::listen::PortPolicy;
-use crate::listen::clients::Clients;
 use crate::listen::tls::TlsBuilder;
 use crate::metrics::WorkerMetrics;
 use crate::pressure::Pressure;
 use crate::subscribe::Subscription;
+use crate::terms::Terms;
 use crate::thread::{self, ThreadOptions};
 
 /// How long threads get to end once they were told to shut down.
@@ -103,8 +103,7 @@ impl Worker {
         });
         let thread_options = ThreadOptions {
             limits: limits.clone(),
-            edge: Arc::new(options.edge),
-            clients: limits.connections_per_client_max.map(Clients::new),
+            open_connections: Arc::default(),
             pressure: pressure.clone(),
             access_log: access_log.transpose().context("starting the access log")?,
             traces: options.traces,
@@ -121,7 +120,10 @@ impl Worker {
         }
         let applier = Applier::new(
             options.ports,
-            limits.backlog_len_max,
+            Terms {
+                edge: options.edge,
+                limits: options.limits,
+            },
             TlsBuilder::new().context("preparing TLS")?,
             threads,
             drain.tasks().clone(),

@@ -14,6 +14,7 @@ use crate::listen::PortPolicy;
 use crate::listen::tls::TlsBuilder;
 use crate::metrics::WorkerMetrics;
 use crate::serving::Serving;
+use crate::terms::Terms;
 use crate::thread::Command;
 use crate::update::{PartProblem, Refusal};
 use crate::upstream::Dns;
@@ -39,6 +40,8 @@ pub struct BoundListener {
 #[derive(Debug)]
 pub(crate) struct Applier {
     ports: Ports,
+    /// For ports whose listeners do not say otherwise.
+    own: Arc<Terms>,
     pub(crate) tls: Arc<TlsBuilder>,
     /// Looks names of backends up until the applier ends.
     dns: Dns,
@@ -62,7 +65,7 @@ pub(crate) struct InUse {
 impl Applier {
     pub(crate) fn new(
         ports: PortPolicy,
-        backlog: i32,
+        own: Terms,
         tls: TlsBuilder,
         threads: Vec<mpsc::Sender<Command>>,
         tasks: Tasks,
@@ -70,7 +73,8 @@ impl Applier {
     ) -> Self {
         let lookups = CancellationToken::new();
         Self {
-            ports: Ports::new(ports, backlog),
+            ports: Ports::new(ports, own.limits.backlog_len_max),
+            own: Arc::new(own),
             tls: Arc::new(tls),
             threads,
             dns: Dns::new(tasks.clone(), lookups.clone()),
@@ -126,8 +130,8 @@ impl Applier {
 
     async fn build(&self, snapshot: Snapshot) -> Result<Serving, Refusal> {
         let previous = self.in_use().map(|in_use| in_use.serving);
-        let (tls, dns) = (self.tls.clone(), self.dns.clone());
-        let build = move || Serving::build(snapshot, previous.as_deref(), &tls, &dns);
+        let (tls, dns, own) = (self.tls.clone(), self.dns.clone(), self.own.clone());
+        let build = move || Serving::build(snapshot, previous.as_deref(), &tls, &dns, &own);
         let built = self.tasks.spawn_blocking("snapshot build", build).await;
         match built {
             Ok(built) => built.map_err(|problems| {

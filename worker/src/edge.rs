@@ -1,35 +1,23 @@
 //! How clients are met: whose word about a client counts, and how a path is read.
 
-use std::net::IpAddr;
 use std::num::NonZeroU8;
 
 use clap::Args;
 use ipnet::IpNet;
 use tidegate_codec::path::PathRules;
+use tidegate_ir::ClientTrust;
 
-/// How a worker meets its clients.
+/// How clients are met, where their listener does not say otherwise.
 #[derive(Debug, Clone, Default)]
 pub struct Edge {
     /// Whose word about a client's address counts.
-    pub trust: Trust,
+    pub trust: ClientTrust,
     /// Connections begin with a PROXY header (versions 1 and 2); those without are closed.
     pub proxy_protocol: bool,
     /// How paths are read.
     pub paths: PathRules,
     /// Requests carry no `Via`: some servers do not compress answers to those that do.
     pub without_via: bool,
-}
-
-/// Who stands between the gateway and its clients.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Trust {
-    /// Nobody: the peer is the client.
-    #[default]
-    Nobody,
-    /// So many proxies, each of which adds its peer to `X-Forwarded-For`.
-    Hops(NonZeroU8),
-    /// The proxies with these addresses.
-    Networks(Vec<IpNet>),
 }
 
 /// The flags of [`Edge`].
@@ -52,16 +40,16 @@ pub struct EdgeArgs {
     without_via: bool,
 }
 
-impl Trust {
-    /// Whether this peer is one of the proxies.
-    pub(crate) fn includes(&self, peer: IpAddr) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::Hops(_) => true,
-            Self::Networks(networks) => {
-                let peer = peer.to_canonical();
-                networks.iter().any(|network| network.contains(&peer))
-            }
+impl Edge {
+    /// The same, save for what a listener says.
+    pub(crate) fn under(&self, said: &tidegate_ir::Edge) -> Self {
+        Self {
+            trust: said.trust.clone().unwrap_or_else(|| self.trust.clone()),
+            proxy_protocol: said.proxy_protocol.unwrap_or(self.proxy_protocol),
+            paths: PathRules {
+                merge_slashes: said.merge_slashes.unwrap_or(self.paths.merge_slashes),
+            },
+            without_via: said.send_via.map_or(self.without_via, |send| !send),
         }
     }
 }
@@ -69,9 +57,9 @@ impl Trust {
 impl From<EdgeArgs> for Edge {
     fn from(args: EdgeArgs) -> Self {
         let trust = match args.trusted_hops {
-            Some(hops) => Trust::Hops(hops),
-            None if args.trusted_cidrs.is_empty() => Trust::Nobody,
-            None => Trust::Networks(args.trusted_cidrs),
+            Some(hops) => ClientTrust::Hops(hops),
+            None if args.trusted_cidrs.is_empty() => ClientTrust::Nobody,
+            None => ClientTrust::Networks(args.trusted_cidrs),
         };
         Self {
             trust,

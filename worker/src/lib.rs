@@ -20,6 +20,7 @@ mod pressure;
 mod process;
 mod serving;
 mod subscribe;
+mod terms;
 mod thread;
 mod traces;
 mod update;
@@ -27,7 +28,7 @@ mod upstream;
 
 pub use app::{Worker, WorkerHandle, WorkerOptions};
 pub use apply::BoundListener;
-pub use edge::{Edge, EdgeArgs, Trust};
+pub use edge::{Edge, EdgeArgs};
 pub use limits::{LIMITS, LimitArgs, Limits, Named};
 pub use listen::{BindError, BindPolicy, PortPolicy, Transport};
 pub use process::WorkerArgs;

@@ -1,5 +1,6 @@
 //! Every bound of the data plane, with what happens at it: one table for the code, the flags and the docs.
 
+mod under;
 mod value;
 
 use std::str::FromStr;
@@ -78,8 +79,10 @@ limits! {
     h2_resets_max: usize = 20,
     /// Streams that the worker may have reset for a client's errors; above, GOAWAY.
     h2_local_resets_max: usize = 256,
-    /// Connections of one client address over all threads; above, further ones are
-    /// closed at once. Behind a balancer that hides its clients all of them have one address.
+    /// Connections of a port over all threads; above, further ones are closed at once.
+    connections_max: usize = 100_000,
+    /// Connections of one client address to a port over all threads; above, further ones are closed at once.
+    /// Behind a balancer that hides its clients all of them have one address, unless the port reads PROXY headers.
     connections_per_client_max: Option<usize> = None,
     /// Resident bytes of the process from which new connections are closed at once; 85 % of its control group's
     /// bound where that has one.
@@ -87,8 +90,6 @@ limits! {
     /// Resident bytes of the process from which open connections are closed after their request, too; 95 % of
     /// that bound.
     memory_hard_bytes: Option<u64> = None,
-    /// Connections per port and thread; above, further ones wait in the kernel's queue.
-    connections_max: usize = 50_000,
     /// Connections in the kernel's queue per port and thread.
     backlog_len_max: i32 = 4096,
     /// Time to connect to an endpoint; then the next one is tried, in the end 504.

@@ -2,11 +2,11 @@
 
 mod any_client;
 mod bind;
-pub(crate) mod clients;
 mod connection;
 pub(crate) mod ended;
 mod hello;
 mod multiplexed;
+pub(crate) mod open;
 mod serve;
 pub(crate) mod tls;
 

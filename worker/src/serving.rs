@@ -11,6 +11,7 @@ use tidegate_ir::{
 use tidegate_router::{Problem, Table};
 
 use crate::listen::tls::{Inside, TlsBuilder, TlsPorts};
+use crate::terms::{PortTerms, Terms};
 use crate::upstream::{Dns, Source, TlsClient, TlsClients, Upstream};
 
 /// Everything that a request needs to know; immutable, shared by all threads.
@@ -21,6 +22,7 @@ pub(crate) struct Serving {
     backends: HashMap<PartName, Arc<Upstream>>,
     clients: Clients,
     tls: TlsPorts,
+    terms: PortTerms,
 }
 
 impl Serving {
@@ -33,9 +35,11 @@ impl Serving {
         previous: Option<&Self>,
         tls: &TlsBuilder,
         dns: &Dns,
+        own: &Arc<Terms>,
     ) -> Result<Self, Vec<Problem>> {
         let table = Table::build(&snapshot, previous.map(|serving| &serving.table));
         let mut problems = table.problems().to_vec();
+        let terms = PortTerms::build(&snapshot, own, &mut problems);
         let configs = tls.build(
             &snapshot,
             previous.map(|serving| &serving.tls),
@@ -59,12 +63,18 @@ impl Serving {
             backends,
             clients,
             tls: configs,
+            terms,
         })
     }
 
     /// The backend with that name.
     pub(crate) fn upstream(&self, name: &PartName) -> Option<&Arc<Upstream>> {
         self.backends.get(name)
+    }
+
+    /// On which terms the clients of a port are met.
+    pub(crate) fn terms(&self, bind_port: u16) -> &Arc<Terms> {
+        self.terms.on(bind_port)
     }
 
     /// How TLS ends on a port, `None` where it does not.

@@ -15,16 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::AccessLog;
 use crate::date::Date;
-use crate::edge::Edge;
 use crate::http::exchange::Record;
 use crate::l4::relay::Pools;
 use crate::l4::udp::{Datagrams, Udp};
 use crate::limits::Limits;
 use crate::listen::accept;
-use crate::listen::clients::Clients;
+use crate::listen::open::OpenConnections;
 use crate::metrics::{SERIES_MAX, Series, ThreadMetrics};
 use crate::pressure::Pressure;
 use crate::serving::Serving;
+use crate::terms::Terms;
 use crate::upstream::Pool;
 
 /// Commands that wait for a thread; the control task waits for each, so few are ever queued.
@@ -54,9 +54,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone)]
 pub(crate) struct ThreadOptions {
     pub(crate) limits: Arc<Limits>,
-    pub(crate) edge: Arc<Edge>,
-    /// `None` where clients have no bound.
-    pub(crate) clients: Option<Arc<Clients>>,
+    pub(crate) open_connections: Arc<OpenConnections>,
     pub(crate) pressure: Pressure,
     pub(crate) access_log: Option<AccessLog>,
     /// Whether spans leave the process.
@@ -69,8 +67,7 @@ pub(crate) struct ThreadOptions {
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) limits: Arc<Limits>,
-    pub(crate) edge: Arc<Edge>,
-    pub(crate) clients: Option<Arc<Clients>>,
+    pub(crate) open_connections: Arc<OpenConnections>,
     pub(crate) pressure: Pressure,
     pub(crate) pool: Rc<Pool>,
     /// Shared by the connections of layer 4.
@@ -153,8 +150,7 @@ impl Thread {
             pool: Pool::new(options.limits.clone()),
             relays: Rc::new(Pools::new(options.limits.splice_pipes_max)),
             limits: options.limits,
-            edge: options.edge,
-            clients: options.clients,
+            open_connections: options.open_connections,
             pressure: options.pressure,
             metrics,
             access_log: options.access_log,
@@ -175,6 +171,11 @@ impl Thread {
         serving
             .clone()
             .expect("a thread gets its configuration before its sockets")
+    }
+
+    /// On which terms a client of a port that comes now is met.
+    pub(crate) fn terms(&self, bind_port: u16) -> Arc<Terms> {
+        self.serving().serving.terms(bind_port).clone()
     }
 
     /// The present time as the `Date` header states it.

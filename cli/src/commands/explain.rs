@@ -82,11 +82,13 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
         )
     };
     let bind_port = bind_port(&snapshot, &bound, request.port)?;
+    let path = normalize(&request.path, path_rules(&snapshot, bind_port));
+    let path = path.with_context(|| format!("the path of {}", args.url))?;
     let table = Table::build(&snapshot, None);
     let head = RequestHead {
         method: &request.method,
         host: &request.host,
-        path: &request.path,
+        path: &path,
         query: request.query.as_deref(),
         headers: &request.headers,
     };
@@ -130,12 +132,21 @@ impl Request {
             method: args.method.clone(),
             host: host_of(given_host.unwrap_or(authority.as_str())).into_owned(),
             port: url.port_u16().unwrap_or(default_port),
-            path: normalize(url.path(), PathRules::default())
-                .with_context(|| format!("the path of {url}"))?
-                .into_owned(),
+            path: url.path().to_owned(),
             query: url.query().map(str::to_owned),
             headers,
         })
+    }
+}
+
+/// How paths are read on a port; flags of the workers are not known here.
+fn path_rules(snapshot: &Snapshot, bind_port: u16) -> PathRules {
+    let mut listeners = snapshot.listeners();
+    let listener = listeners.find(|listener| listener.bind_port == bind_port);
+    let said = listener.and_then(|listener| listener.edge.merge_slashes);
+    let usual = PathRules::default();
+    PathRules {
+        merge_slashes: said.unwrap_or(usual.merge_slashes),
     }
 }
 

@@ -139,7 +139,8 @@ impl Forwarding<'_> {
             .grpc
             .then(|| grpc::timeout(headers))
             .flatten();
-        let every = self.thread.limits.request_timeout;
+        let terms = self.serving.terms(self.connection.bind_port);
+        let every = terms.limits.request_timeout;
         let timeout = [rule, client, every].into_iter().flatten().min()?;
         exchange.record.started.checked_add(timeout)
     }

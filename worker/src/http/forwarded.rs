@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Version, request::Parts};
+use tidegate_ir::ClientTrust;
 
-use crate::edge::{Edge, Trust};
+use crate::edge::Edge;
 use crate::http::stack::Connection;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -45,7 +46,7 @@ pub(crate) fn stamp(
 ) -> SocketAddr {
     let headers = &mut request.headers;
     let peer = connection.client;
-    let is_trusted = edge.trust.includes(peer.ip());
+    let is_trusted = trusts(&edge.trust, peer.ip());
     let client = if is_trusted {
         client_of(&edge.trust, peer, headers)
     } else {
@@ -81,22 +82,34 @@ pub(crate) fn stamp(
     client
 }
 
+/// Whether this peer is one of the proxies.
+fn trusts(trust: &ClientTrust, peer: IpAddr) -> bool {
+    match trust {
+        ClientTrust::Nobody => false,
+        ClientTrust::Hops(_) => true,
+        ClientTrust::Networks(networks) => {
+            let peer = peer.to_canonical();
+            networks.iter().any(|network| network.contains(&peer))
+        }
+    }
+}
+
 /// The client's address as trusted proxies tell it; the peer's own where they do not.
-fn client_of(trust: &Trust, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+fn client_of(trust: &ClientTrust, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
     let lines = headers.get_all(FOR).iter().rev();
     let mut told = lines
         .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','))
         .map(|address| address.trim().parse::<IpAddr>().ok())
         .take(HOPS_MAX);
     let found = match trust {
-        Trust::Nobody => None,
-        Trust::Hops(hops) => told.nth(usize::from(hops.get()) - 1).flatten(),
-        Trust::Networks(_) => {
+        ClientTrust::Nobody => None,
+        ClientTrust::Hops(hops) => told.nth(usize::from(hops.get()) - 1).flatten(),
+        ClientTrust::Networks(_) => {
             let mut last = None;
             // The first one that is no proxy of ours is the client; what stands left of it, it may have made up.
             for address in told {
                 last = address.or(last);
-                if !address.is_some_and(|address| trust.includes(address)) {
+                if !address.is_some_and(|address| trusts(trust, address)) {
                     break;
                 }
             }
@@ -162,7 +175,7 @@ fn uuid(random: u128) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn client(trust: &Trust, told: &[&str]) -> String {
+    fn client(trust: &ClientTrust, told: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in told {
             headers.append(FOR, HeaderValue::try_from(*line).expect("a value"));
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_client_stands_as_many_places_from_the_right_as_there_are_hops() {
-        let hops = |count: u8| Trust::Hops(count.try_into().expect("not zero"));
+        let hops = |count: u8| ClientTrust::Hops(count.try_into().expect("not zero"));
         assert_eq!(client(&hops(1), &["1.1.1.1, 2.2.2.2"]), "2.2.2.2");
         assert_eq!(client(&hops(2), &["1.1.1.1", "2.2.2.2"]), "1.1.1.1");
         assert_eq!(client(&hops(3), &["1.1.1.1, 2.2.2.2"]), "10.0.0.9");
@@ -182,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
-        let networks = Trust::Networks(vec!["10.0.0.0/8".parse().expect("a network")]);
+        let networks = ClientTrust::Networks(vec!["10.0.0.0/8".parse().expect("a network")]);
         assert_eq!(
             client(&networks, &["6.6.6.6, 1.1.1.1, 10.1.1.1"]),
             "1.1.1.1"

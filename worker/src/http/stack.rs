@@ -187,7 +187,8 @@ async fn handle(
     if request.uri.authority().is_some() {
         request.headers.insert(header::HOST, authority.clone());
     }
-    let edge = &thread.edge;
+    let serving = exchange.serving();
+    let edge = &serving.serving.terms(connection.bind_port).edge;
     let path = path::normalize(request.uri.path(), edge.paths).map_err(ProxyError::Refused)?;
     if let Cow::Owned(path) = path {
         before_routing::set_path(&mut request, &path)?;
@@ -195,7 +196,6 @@ async fn handle(
     let id = || thread.random_bits();
     exchange.record.client = forwarded::stamp(edge, connection, &authority, &mut request, id);
     exchange.record.notice_id(&request.headers);
-    let serving = exchange.serving();
     let arrival = Arrival {
         thread,
         connection,

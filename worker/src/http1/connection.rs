@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use super::wire::{Io, Wire};
 use crate::http::body::ResponseBody;
 use crate::http::client_body::ClientBody;
 use crate::http::stack::{self, Connection};
+use crate::limits::Limits;
+use crate::terms::Terms;
 use crate::thread::Thread;
 
 /// How long a connection is unused before a drain closes it; a client that is about to send another request
@@ -33,18 +36,14 @@ pub(crate) async fn serve(
     thread: Rc<Thread>,
     connection: Rc<Connection>,
     io: Io,
+    terms: Arc<Terms>,
     stop: CancellationToken,
 ) {
-    let wire = Wire::new(io, &thread.limits);
-    let limits = &thread.limits;
-    let bounds = HeadBounds {
-        first_line_bytes_max: limits.request_line_bytes_max,
-        header_bytes_max: limits.header_bytes_max,
-        header_count_max: limits.header_count_max,
-    };
+    let wire = Wire::new(io);
     let mut client = Client {
         wire: Rc::new(RefCell::new(wire)),
-        bounds,
+        bounds: head_bounds(&terms.limits),
+        terms,
         timer: Timer::default(),
         stop: Box::pin(stop.cancelled_owned()),
         stopped: None,
@@ -61,6 +60,8 @@ struct Client {
     thread: Rc<Thread>,
     connection: Rc<Connection>,
     wire: Rc<RefCell<Wire>>,
+    /// Those of the present request.
+    terms: Arc<Terms>,
     bounds: HeadBounds,
     timer: Timer,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -122,6 +123,16 @@ impl Client {
         }
     }
 
+    /// Takes over what a new snapshot says about clients.
+    fn renew_terms(&mut self) {
+        let serving = self.thread.serving();
+        let terms = serving.serving.terms(self.connection.bind_port);
+        if !Arc::ptr_eq(terms, &self.terms) {
+            self.bounds = head_bounds(&terms.limits);
+            self.terms = terms.clone();
+        }
+    }
+
     async fn next_head(&mut self) -> Result<Bytes, NoHead> {
         let mut scan = HeadScan::default();
         let mut begun: Option<Instant> = None;
@@ -134,7 +145,12 @@ impl Client {
                     return Poll::Ready(Ok(head));
                 }
                 match wire.poll_fill(cx) {
-                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(Ok(1..)) => {
+                        drop(wire);
+                        if scan.is_at_start() {
+                            self.renew_terms();
+                        }
+                    }
                     Poll::Ready(_) => return Poll::Ready(Err(NoHead::Over)),
                     Poll::Pending => {
                         let resting = scan.is_at_start();
@@ -159,7 +175,7 @@ impl Client {
 
     /// Ready when a head that has begun, or the wait for one, took too long.
     fn poll_patience(&mut self, begun: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
-        let limits = &self.thread.limits;
+        let limits = &self.terms.limits;
         let end = match begun {
             Some(begun) => begun + limits.header_timeout,
             None => {
@@ -188,9 +204,11 @@ impl Client {
             upgrades,
             ..
         } = head;
+        // The same as those of the exchange that begins now.
+        self.renew_terms();
         let number = {
             let mut wire = self.wire.borrow_mut();
-            wire.start_body(framing, upgrades, expects_continue, &self.thread.limits)
+            wire.start_body(framing, upgrades, expects_continue, &self.terms.limits)
         };
         let body = || Body {
             wire: self.wire.clone(),
@@ -200,7 +218,7 @@ impl Client {
             _ if upgrades => ClientBody::switching(body()),
             http1::Framing::None => ClientBody::empty(),
             http1::Framing::Length(_) | http1::Framing::Chunked => {
-                ClientBody::of_http1(body(), &self.thread.limits)
+                ClientBody::of_http1(body(), &self.terms.limits)
             }
         };
         let request = request.map(|()| body);
@@ -220,7 +238,7 @@ impl Client {
                 let since = *half_closed.get_or_insert_with(Instant::now);
                 ready!(
                     self.timer
-                        .poll_until(since + self.thread.limits.half_closed_timeout, cx)
+                        .poll_until(since + self.terms.limits.half_closed_timeout, cx)
                 );
                 return Poll::Ready(None);
             }
@@ -240,5 +258,13 @@ impl Client {
             Ok(_) => self.close().await,
             Err(Broken) => Next::Over,
         }
+    }
+}
+
+fn head_bounds(limits: &Limits) -> HeadBounds {
+    HeadBounds {
+        first_line_bytes_max: limits.request_line_bytes_max,
+        header_bytes_max: limits.header_bytes_max,
+        header_count_max: limits.header_count_max,
     }
 }

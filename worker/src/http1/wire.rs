@@ -67,7 +67,7 @@ enum Content {
 }
 
 /// Watches that a body comes at the least rate while somebody waits for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pace {
     period: Duration,
     period_bytes_min: u64,
@@ -80,7 +80,7 @@ struct Pace {
 }
 
 impl Wire {
-    pub(super) fn new(io: Io, limits: &Limits) -> Self {
+    pub(super) fn new(io: Io) -> Self {
         Self {
             io,
             input: BytesMut::new(),
@@ -90,14 +90,7 @@ impl Wire {
             ended: false,
             continue_wanted: false,
             read_bytes: READ_BYTES_MIN,
-            pace: Pace {
-                period: limits.body_pace_period,
-                period_bytes_min: limits.body_pace_bytes_min,
-                bytes: 0,
-                waited: Duration::ZERO,
-                since: None,
-                timer: Timer::default(),
-            },
+            pace: Pace::default(),
             switching: None,
             watcher: None,
         }
@@ -123,7 +116,7 @@ impl Wire {
     ) -> u64 {
         self.request += 1;
         self.continue_wanted = expects_continue;
-        self.pace.restart();
+        self.pace.begin(limits);
         self.content = match framing {
             Framing::Length(length) => Content::Length(length),
             Framing::Chunked => {
@@ -358,6 +351,12 @@ impl Wire {
 }
 
 impl Pace {
+    fn begin(&mut self, limits: &Limits) {
+        self.period = limits.body_pace_period;
+        self.period_bytes_min = limits.body_pace_bytes_min;
+        self.restart();
+    }
+
     fn note(&mut self, len: usize) {
         self.bytes += len as u64;
         if let Some(since) = self.since.take() {

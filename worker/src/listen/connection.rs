@@ -8,25 +8,28 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::clients::OfClient;
 use super::ended::Ended;
+use super::open::{OfClient, OfPort, PortCount};
 use super::serve::{Port, serve};
 use crate::pressure::Level;
+use crate::terms::Terms;
 use crate::thread::{Open, Thread};
 
 /// A port's socket on one thread.
 struct Socket {
     port: Rc<Port>,
+    /// Of all threads.
+    port_count: PortCount,
+    /// Of this one, for the metrics.
     open_connections: Arc<AtomicI64>,
 }
 
 /// What a connection holds while it is open.
 struct Held {
     open_connections: Arc<AtomicI64>,
-    _permit: OwnedSemaphorePermit,
+    _of_port: OfPort,
     _of_client: Option<OfClient>,
     _open: Open,
 }
@@ -45,7 +48,7 @@ pub(crate) async fn accept(
             return;
         }
     };
-    let permits = Arc::new(Semaphore::new(thread.limits.connections_max));
+    let port_count = thread.open_connections.port(bind_port);
     let open_connections = thread.metrics.connections(bind_port);
     let port = Port {
         thread,
@@ -54,27 +57,24 @@ pub(crate) async fn accept(
     };
     let socket = Socket {
         port: Rc::new(port),
+        port_count,
         open_connections,
     };
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        if let Err(error) = socket.start(accepted, permit) {
+        if let Err(error) = socket.start(accepted) {
             tracing::warn!(bind_port, %error, "accepting a connection failed");
             // Out of descriptors, most likely: trying again at once would spin.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     // Closing the socket would reset the connections that the kernel has accepted already.
-    while let Ok(permit) = permits.clone().try_acquire_owned()
-        && let Some(accepted) = listener.accept().now_or_never()
-        && socket.start(accepted, permit).is_ok()
+    while let Some(accepted) = listener.accept().now_or_never()
+        && socket.start(accepted).is_ok()
     {}
 }
 
@@ -86,15 +86,12 @@ impl Drop for Held {
 
 impl Socket {
     /// Serves an accepted connection, unless there is a reason to close it at once.
-    fn start(
-        &self,
-        accepted: std::io::Result<(TcpStream, SocketAddr)>,
-        permit: OwnedSemaphorePermit,
-    ) -> std::io::Result<()> {
+    fn start(&self, accepted: std::io::Result<(TcpStream, SocketAddr)>) -> std::io::Result<()> {
         let (stream, peer) = accepted?;
-        match self.admit(peer, permit) {
+        let terms = self.port.thread.terms(self.port.bind_port);
+        match self.admit(peer, &terms) {
             Ok(held) => {
-                let serving = serve(self.port.clone(), stream, peer);
+                let serving = serve(self.port.clone(), stream, peer, terms);
                 tokio::task::spawn_local(async move {
                     serving.await;
                     drop(held);
@@ -108,19 +105,21 @@ impl Socket {
         Ok(())
     }
 
-    fn admit(&self, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Result<Held, Ended> {
+    fn admit(&self, peer: SocketAddr, terms: &Terms) -> Result<Held, Ended> {
         let thread = &self.port.thread;
         if thread.pressure.level() > Level::None {
             return Err(Ended::ShortOfMemory);
         }
-        let of_client = match &thread.clients {
-            Some(clients) => Some(clients.enter(peer.ip()).ok_or(Ended::TooManyOfClient)?),
-            None => None,
+        let of_port = self.port_count.enter(terms.limits.connections_max)?;
+        // Behind a PROXY header, the client is not known yet.
+        let of_client = match terms.edge.proxy_protocol {
+            true => None,
+            false => self.port.enter_client(peer, terms)?,
         };
         self.open_connections.fetch_add(1, Ordering::Relaxed);
         Ok(Held {
             open_connections: self.open_connections.clone(),
-            _permit: permit,
+            _of_port: of_port,
             _of_client: of_client,
             _open: thread.open(),
         })

@@ -31,6 +31,8 @@ pub(crate) enum Ended {
     NoClientHello,
     /// HTTP in plain text on a port for HTTPS.
     PlainText,
+    /// The port has as many connections as it may.
+    TooManyOfPort,
     /// The client's address has as many connections as it may.
     TooManyOfClient,
     /// The process is short of memory.
@@ -47,7 +49,7 @@ pub(crate) enum Ended {
 
 impl Ended {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::NoProxyHeader,
         Self::TlsHandshake,
         Self::TlsVersion,
@@ -60,6 +62,7 @@ impl Ended {
         Self::TlsTimeout,
         Self::NoClientHello,
         Self::PlainText,
+        Self::TooManyOfPort,
         Self::TooManyOfClient,
         Self::ShortOfMemory,
         Self::H2Protocol,
@@ -83,6 +86,7 @@ impl Ended {
             Self::TlsTimeout => "tls_timeout",
             Self::NoClientHello => "no_client_hello",
             Self::PlainText => "plain_text",
+            Self::TooManyOfPort => "too_many_of_port",
             Self::TooManyOfClient => "too_many_of_client",
             Self::ShortOfMemory => "short_of_memory",
             Self::H2Protocol => "h2_protocol",

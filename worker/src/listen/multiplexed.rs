@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -16,6 +17,8 @@ use super::ended::Ended;
 use super::serve::Port;
 use crate::http::client_body::ClientBody;
 use crate::http::stack::{Connection, answer};
+use crate::limits::Limits;
+use crate::terms::Terms;
 use crate::thread::LocalExecutor;
 
 /// Credit for one stream, in bytes: what a fast path holds in flight (RFC 9113, section 5.2).
@@ -32,14 +35,15 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection until it ends. After the port's `stop` it ends with its requests.
-pub(super) async fn serve<I>(port: &Rc<Port>, connection: &Rc<Connection>, io: I)
+pub(super) async fn serve<I>(port: &Rc<Port>, connection: &Rc<Connection>, io: I, terms: Arc<Terms>)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let limits = &port.thread.limits;
+    let limits = &terms.limits;
     let (thread, of_request) = (port.thread.clone(), connection.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(|body| ClientBody::of_http2(body, &thread.limits));
+        let terms = thread.terms(of_request.bind_port);
+        let request = request.map(|body| ClientBody::of_http2(body, &terms.limits));
         answer(thread.clone(), of_request.clone(), request).map(Ok::<_, Infallible>)
     });
     let serving = hyper::server::conn::http2::Builder::new(LocalExecutor)
@@ -58,7 +62,7 @@ where
     let ended = tokio::select! {
         biased;
         ended = &mut serving => ended,
-        () = unused_too_long(port, connection) => {
+        () = unused_too_long(limits, connection) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -77,8 +81,7 @@ where
 }
 
 /// Waits until a connection has had no request for too long: the first one has less time.
-async fn unused_too_long(port: &Port, connection: &Connection) {
-    let limits = &port.thread.limits;
+async fn unused_too_long(limits: &Limits, connection: &Connection) {
     loop {
         let bound = if connection.has_served() {
             limits.idle_timeout

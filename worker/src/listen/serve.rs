@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use tidegate_codec::proxy_protocol::{self, Origin, Parsed};
@@ -17,12 +17,14 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::ended::Ended;
+use super::open::OfClient;
 use super::tls::Inside;
 use super::{hello, multiplexed};
 use crate::error::ProxyError;
 use crate::http::stack::Connection;
 use crate::http1::{self, Io};
 use crate::l4::Arrival;
+use crate::terms::Terms;
 use crate::thread::{Thread, ThreadServing};
 
 /// How an HTTP/2 client starts (RFC 9113, section 3.4).
@@ -41,17 +43,29 @@ pub(super) struct Port {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(port: Rc<Port>, mut stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(
+    port: Rc<Port>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    terms: Arc<Terms>,
+) {
     // A socket that refuses this still works, only slower.
     let _ = stream.set_nodelay(true);
     let mut client = peer;
-    if port.thread.edge.proxy_protocol {
-        match Box::pin(origin(&port, &mut stream)).await {
-            Some(Origin::Client { source, .. }) => client = source,
-            Some(Origin::Peer) => {}
-            None => {
-                tracing::debug!(%peer, "a connection does not begin with a PROXY header");
-                return port.thread.metrics.connection_ended(Ended::NoProxyHeader);
+    let mut _of_client = None;
+    if terms.edge.proxy_protocol {
+        let told = Box::pin(origin(&mut stream, terms.limits.header_timeout)).await;
+        let admitted = told.ok_or(Ended::NoProxyHeader).and_then(|told| {
+            if let Origin::Client { source, .. } = told {
+                client = source;
+            }
+            port.enter_client(client, &terms)
+        });
+        match admitted {
+            Ok(counted) => _of_client = counted,
+            Err(ended) => {
+                tracing::debug!(%peer, %client, reason = ended.reason(), "a connection was closed");
+                return port.thread.metrics.connection_ended(ended);
             }
         }
     }
@@ -63,13 +77,13 @@ pub(super) async fn serve(port: Rc<Port>, mut stream: TcpStream, peer: SocketAdd
         return Box::pin(arrival.tcp(listener)).await;
     }
     if l4.tls(port.bind_port).is_some() {
-        return Box::pin(serve_named(&port, stream, client, configuration)).await;
+        return Box::pin(serve_named(&port, stream, client, terms, configuration)).await;
     }
     let tls = serving.tls(port.bind_port, Inside::Http).cloned();
     drop(configuration);
     match tls {
-        Some(config) => Box::pin(serve_tls(&port, stream, client, config)).await,
-        None => serve_plain(&port, stream, client).await,
+        Some(config) => Box::pin(serve_tls(&port, stream, client, terms, config)).await,
+        None => serve_plain(&port, stream, client, terms).await,
     }
 }
 
@@ -78,9 +92,10 @@ async fn serve_named(
     port: &Rc<Port>,
     stream: TcpStream,
     client: SocketAddr,
+    terms: Arc<Terms>,
     configuration: Rc<ThreadServing>,
 ) {
-    let deadline = Instant::now() + port.thread.limits.handshake_timeout;
+    let deadline = Instant::now() + terms.limits.handshake_timeout;
     let hello = match timeout_at(deadline.into(), hello::wait(&stream)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(reason)) => {
@@ -100,7 +115,7 @@ async fn serve_named(
             let config = tls(Inside::Http);
             drop((serving, configuration));
             if let Some(config) = config {
-                Box::pin(serve_tls(port, stream, client, config)).await;
+                Box::pin(serve_tls(port, stream, client, terms, config)).await;
             }
         }
         SniDecision::Terminate(listener, target) => {
@@ -132,7 +147,7 @@ async fn serve_named(
 }
 
 /// Reads the PROXY header and not a byte more; `None` where there is none in time.
-async fn origin(port: &Port, stream: &mut TcpStream) -> Option<Origin> {
+async fn origin(stream: &mut TcpStream, patience: Duration) -> Option<Origin> {
     let reading = async {
         let mut header = Vec::with_capacity(proxy_protocol::V1_BYTES_MAX);
         loop {
@@ -146,21 +161,19 @@ async fn origin(port: &Port, stream: &mut TcpStream) -> Option<Origin> {
             }
         }
     };
-    timeout(port.thread.limits.header_timeout, reading)
-        .await
-        .ok()?
+    timeout(patience, reading).await.ok()?
 }
 
-async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr) {
-    let limits = &port.thread.limits;
-    let Ok(Ok(h2)) = timeout(limits.header_timeout, starts_with_preface(&stream)).await else {
+async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr, terms: Arc<Terms>) {
+    let patience = terms.limits.header_timeout;
+    let Ok(Ok(h2)) = timeout(patience, starts_with_preface(&stream)).await else {
         return;
     };
     let connection = port.connection(client, false, None);
     if h2 {
-        Box::pin(multiplexed::serve(port, &connection, stream)).await;
+        Box::pin(multiplexed::serve(port, &connection, stream, terms)).await;
     } else {
-        port.serve_h1(connection, Io::Left(stream)).await;
+        port.serve_h1(connection, Io::Left(stream), terms).await;
     }
 }
 
@@ -168,6 +181,7 @@ async fn serve_tls(
     port: &Rc<Port>,
     stream: TcpStream,
     client: SocketAddr,
+    terms: Arc<Terms>,
     config: Arc<ServerConfig>,
 ) {
     let handshake = async {
@@ -182,11 +196,11 @@ async fn serve_tls(
             .map(Either::Right)
     };
     let metrics = &port.thread.metrics;
-    let stream = match timeout(port.thread.limits.handshake_timeout, handshake).await {
+    let stream = match timeout(terms.limits.handshake_timeout, handshake).await {
         Ok(Ok(Either::Right(stream))) => stream,
         Ok(Ok(Either::Left(stream))) => {
             metrics.connection_ended(Ended::PlainText);
-            return refuse_plain_text(port, stream).await;
+            return refuse_plain_text(stream, terms.limits.handshake_timeout).await;
         }
         Ok(Err(error)) => {
             tracing::debug!(%client, %error, "a TLS handshake failed");
@@ -199,23 +213,34 @@ async fn serve_tls(
     let name = session.server_name().map(str::to_ascii_lowercase);
     let connection = port.connection(client, true, name);
     if h2 {
-        multiplexed::serve(port, &connection, stream).await;
+        multiplexed::serve(port, &connection, stream, terms).await;
     } else {
-        port.serve_h1(connection, Io::Right(Box::new(stream))).await;
+        let io = Io::Right(Box::new(stream));
+        port.serve_h1(connection, io, terms).await;
     }
 }
 
-async fn refuse_plain_text(port: &Port, mut stream: TcpStream) {
+async fn refuse_plain_text(mut stream: TcpStream, patience: Duration) {
     // Whatever becomes of the answer, the connection is over.
     let _ = stream.write_all(PLAIN_TEXT).await;
     let _ = stream.shutdown().await;
     // What is left unread would reset the connection before the answer is read.
     let mut rest = [0; 1024];
-    let rest = timeout(port.thread.limits.handshake_timeout, stream.read(&mut rest));
-    let _ = rest.await;
+    let _ = timeout(patience, stream.read(&mut rest)).await;
 }
 
 impl Port {
+    /// Counts a connection of a client, who may have too many.
+    pub(super) fn enter_client(
+        &self,
+        client: SocketAddr,
+        terms: &Terms,
+    ) -> Result<Option<OfClient>, Ended> {
+        let max = terms.limits.connections_per_client_max;
+        let open = &self.thread.open_connections;
+        open.enter_client(self.bind_port, client.ip(), max)
+    }
+
     fn connection(
         &self,
         client: SocketAddr,
@@ -241,8 +266,9 @@ impl Port {
     }
 
     /// HTTP/1.1 or HTTP/1.0.
-    async fn serve_h1(&self, connection: Rc<Connection>, io: Io) {
-        http1::serve(self.thread.clone(), connection, io, self.stop.clone()).await;
+    async fn serve_h1(&self, connection: Rc<Connection>, io: Io, terms: Arc<Terms>) {
+        let (thread, stop) = (self.thread.clone(), self.stop.clone());
+        http1::serve(thread, connection, io, terms, stop).await;
     }
 }
 

@@ -213,7 +213,7 @@ impl Own {
         let name = "connections_ended";
         let help = "Client connections that ended before their time";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for ended in Ended::ALL {
+        for &ended in Ended::ALL {
             let count = self
                 .0
                 .sum(|thread| read(&thread.connections_ended[ended as usize]));

@@ -1,6 +1,7 @@
 //! Who asked, and for what: forwarding headers, trusted proxies, and the one form of a path.
 
-use tidegate_worker::{Edge, Trust};
+use tidegate_ir::ClientTrust;
+use tidegate_worker::Edge;
 
 use crate::support::backend::Echo;
 use crate::support::client::{get, request, send, send_h2};
@@ -77,8 +78,8 @@ async fn each_request_gets_an_id_of_its_own() {
 async fn what_a_trusted_proxy_tells_is_kept_and_added_to() {
     let echo = Echo::start("a").await;
     for trust in [
-        Trust::Networks(vec!["127.0.0.0/8".parse().unwrap()]),
-        Trust::Hops(1.try_into().unwrap()),
+        ClientTrust::Networks(vec!["127.0.0.0/8".parse().unwrap()]),
+        ClientTrust::Hops(1.try_into().unwrap()),
     ] {
         let edge = Edge {
             trust,
@@ -98,7 +99,7 @@ async fn what_a_trusted_proxy_tells_is_kept_and_added_to() {
 async fn a_peer_outside_of_the_networks_is_not_trusted() {
     let echo = Echo::start("a").await;
     let edge = Edge {
-        trust: Trust::Networks(vec!["10.0.0.0/8".parse().unwrap()]),
+        trust: ClientTrust::Networks(vec!["10.0.0.0/8".parse().unwrap()]),
         ..Edge::default()
     };
     let running = serving(edge, &echo).await;

@@ -19,6 +19,7 @@ mod grpc;
 mod hosts;
 mod http1;
 mod limits;
+mod parameters;
 mod process;
 mod protocols;
 mod redirects;

@@ -149,7 +149,7 @@ impl Client {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
                 Poll::Pending => {
                     let since = *stalled_since.get_or_insert_with(Instant::now);
-                    let end = since + self.thread.limits.write_stall_timeout;
+                    let end = since + self.terms.limits.write_stall_timeout;
                     ready!(self.timer.poll_until(end, cx));
                     return Poll::Ready(Err(Broken));
                 }
