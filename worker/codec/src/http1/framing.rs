@@ -79,7 +79,7 @@ pub(super) fn of_answer(
         }
         headers.remove(header::CONTENT_LENGTH);
     } else if let Some(length) = length
-        && !is_plain_length(headers)
+        && !is_said_plainly(headers)
     {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
@@ -131,11 +131,14 @@ fn answer_length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     Ok(length)
 }
 
-/// Whether the length is said just once.
-fn is_plain_length(headers: &HeaderMap) -> bool {
+/// Whether the length is said just once, and not in a form that some take for an octal number.
+fn is_said_plainly(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    let is_number = |value: &http::HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
-    values.next().is_some_and(is_number) && values.next().is_none()
+    let is_plain = |value: &http::HeaderValue| match value.as_bytes() {
+        [b'0', _, ..] => false,
+        digits => digits.iter().all(u8::is_ascii_digit),
+    };
+    values.next().is_some_and(is_plain) && values.next().is_none()
 }
 
 /// One decimal number.

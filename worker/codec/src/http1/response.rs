@@ -129,9 +129,14 @@ mod tests {
         ] {
             assert_eq!(with(fields).expect(fields).framed, framed);
         }
-        let head = with("Content-Length: 5\r\nContent-Length: 5\r\n").expect("it is valid");
-        let lengths = head.response.headers().get_all("content-length").iter();
-        assert_eq!(lengths.collect::<Vec<_>>(), ["5"]);
+        for fields in [
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 05\r\n",
+        ] {
+            let head = with(fields).expect("it is valid");
+            let lengths = head.response.headers().get_all("content-length").iter();
+            assert_eq!(lengths.collect::<Vec<_>>(), ["5"], "{fields}");
+        }
     }
 
     #[test]
