@@ -9,3 +9,8 @@ pub(crate) fn unix_ms() -> i64 {
         .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// Seconds since 1970-01-01 UTC; 0 where the clock stands before that.
+pub(crate) fn unix_s() -> i64 {
+    unix_ms() / 1_000
+}

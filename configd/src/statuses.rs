@@ -1,7 +1,8 @@
 //! Joins what the compiler says about each object with what the workers serve.
 //!
 //! A Gateway or a ListenerSet is `Programmed` only when every live worker of its pool, and at least
-//! one, serves a snapshot that contains its generation.
+//! one, serves a snapshot that contains its generation. A listener says so when a certificate of its is out
+//! of date, which the compiler cannot know.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus};
 use tokio::sync::watch;
 
 use crate::fleet::Fleet;
+
+mod certificates;
 
 /// The newest compilation's word on every object.
 #[derive(Debug, Clone, Default)]
@@ -97,11 +100,26 @@ impl Board {
             .binary_search_by(|entry| entry.status.key.cmp(key));
         place.ok().map(|place| &self.statuses[place])
     }
+
+    /// The next second in which a certificate begins or ceases to be valid.
+    pub(crate) fn next_turn(&self, now_unix_s: i64) -> Option<i64> {
+        let shown = self.statuses.iter().flat_map(|entry| &entry.status.shown);
+        shown
+            .filter_map(|shown| certificates::next_turn(shown, now_unix_s))
+            .min()
+    }
 }
 
 impl Entry {
-    /// The status as it is now true, with the workers' part.
-    pub(crate) fn joined(&self, fleet: &Fleet) -> Value {
+    /// The status as it is true at a time, with the workers' part.
+    pub(crate) fn joined(&self, fleet: &Fleet, now_unix_s: i64) -> Value {
+        let mut status = self.served(fleet);
+        certificates::note(&mut status, &self.status, now_unix_s);
+        status
+    }
+
+    /// The status with the workers' part.
+    fn served(&self, fleet: &Fleet) -> Value {
         let mut status = (*self.status.status).clone();
         let Some((pool, version)) = &self.since else {
             return status;
@@ -161,6 +179,7 @@ mod tests {
             generation: 1,
             pool: Some(text("p")),
             status: Arc::new(status),
+            shown: vec![],
         };
         Compilation {
             statuses: Arc::new(BTreeMap::from([(status.key.clone(), status)])),
@@ -170,7 +189,7 @@ mod tests {
 
     fn programmed(statuses: &Statuses, fleet: &Fleet) -> (Value, Value) {
         let board = statuses.watch().borrow().clone();
-        let joined = board.statuses.first().expect("one status").joined(fleet);
+        let joined = board.statuses.first().expect("one status").joined(fleet, 0);
         let status = |owner: &Value| owner["conditions"][0]["status"].clone();
         (status(&joined), status(&joined["listeners"][0]))
     }

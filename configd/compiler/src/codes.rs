@@ -47,6 +47,7 @@ codes! {
     LISTENER_PORT_MOVED = "TG1308" Info "Another Gateway of the same pool already has the port, so the worker binds another one for this Gateway.";
     LISTENER_HOST_OVERLAP = "TG1309" Info "Two HTTPS listeners on one port have overlapping hostnames; a client that reuses a connection may meet the wrong one.";
     CLIENT_AUTHORITY = "TG1310" Error "A caCertificateRef of a Gateway does not lead to authorities for clients' certificates; on its ports that reference counts for nothing.";
+    CERTIFICATE_NAMES = "TG1311" Warning "No certificate of a listener is for its hostname, so clients will refuse the connection; the certificate is shown all the same.";
     SET_PARENT = "TG1401" Warning "A ListenerSet names a Gateway that does not exist, so nothing serves it; create it or correct spec.parentRef.";
     SET_NOT_ALLOWED = "TG1402" Error "The Gateway's allowedListeners do not allow ListenerSets from that namespace; by default it allows none.";
     SET_PARENT_REFUSED = "TG1403" Error "The Gateway of a ListenerSet is not accepted; see its conditions.";

@@ -12,7 +12,7 @@ use crate::codes::{self, Code};
 use crate::compile::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::frontend::Frontend;
-use crate::listener::{self, Held, Holder, ListenerPlan, ListenerView, conflict};
+use crate::listener::{self, Held, Holder, ListenerPlan, ListenerView, certificates, conflict};
 use crate::listener_set::{self, ListenerSetPlan};
 use crate::objects::{Objects, Parsed, Place};
 use crate::parameters::{self, Parameters};
@@ -186,6 +186,7 @@ impl GatewayPlan {
         }
         conflict::refuse_conflicts(&mut listeners, own, &mut self.diagnostics);
         conflict::note_overlaps(&mut listeners, &mut self.diagnostics);
+        certificates::note_mismatches(&mut listeners, &mut self.diagnostics);
         self.listeners = listeners;
         if !self.is_accepted() {
             self.serve_nothing();
@@ -316,6 +317,7 @@ impl GatewayPlan {
             generation,
             pool: Some(pool.clone()),
             status: Arc::new(status),
+            shown: self.own_listeners().flat_map(ListenerPlan::shown).collect(),
         }
     }
 

@@ -46,5 +46,6 @@ pub(crate) fn status(
             "conditions": conditions(&[accepted, version], class.generation),
             "supportedFeatures": features.collect::<Vec<_>>(),
         })),
+        shown: vec![],
     })
 }

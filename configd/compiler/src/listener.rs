@@ -1,5 +1,6 @@
 //! Listeners of a Gateway: what each may serve, and what is wrong with it.
 
+pub(crate) mod certificates;
 pub(crate) mod conflict;
 mod protocol;
 
@@ -24,6 +25,9 @@ use crate::status::{Condition, conditions};
 use crate::tls::{self, CertificateRefs};
 
 pub(crate) use protocol::Protocol;
+
+/// A condition of ours: clients will refuse what the listener shows.
+const CERTIFICATE_NAME_MISMATCH: &str = "tidegate.dev/CertificateNameMismatch";
 
 /// A listener with its conflicts, defaults and references settled.
 #[derive(Debug, Clone)]
@@ -53,6 +57,8 @@ pub(crate) struct ListenerPlan {
     unresolved: Option<(&'static str, String)>,
     unusable: bool,
     overlap: Option<String>,
+    /// Why clients will refuse its certificates.
+    mismatch: Option<String>,
 }
 
 /// What routes see of a listener.
@@ -178,6 +184,7 @@ impl Planning<'_> {
                 .or(unresolved),
             unusable,
             overlap: None,
+            mismatch: None,
         }
     }
 
@@ -493,10 +500,14 @@ impl ListenerPlan {
         let overlap = self.overlap.iter();
         let overlap = overlap
             .map(|message| Condition::yes("OverlappingTLSConfig", "OverlappingHostnames", message));
+        let mismatch = self.mismatch.iter();
+        let mismatch = mismatch
+            .map(|message| Condition::yes(CERTIFICATE_NAME_MISMATCH, "NoMatchingName", message));
         let programmed = self.programmed(gateway_accepted);
         [accepted, conflicted, programmed, resolved]
             .into_iter()
             .chain(overlap)
+            .chain(mismatch)
             .collect()
     }
 

@@ -141,6 +141,10 @@ impl ListenerSetPlan {
                 "conditions": conditions(&[accepted, programmed], generation),
                 "listeners": entries,
             })),
+            shown: listeners
+                .iter()
+                .flat_map(|listener| listener.shown())
+                .collect(),
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) struct TlsSecret(Result<KeyPair, String>);
 pub(crate) struct KeyPair {
     chain: Vec<Bytes>,
     dns_names: Vec<Hostname>,
+    not_before_unix_s: i64,
     not_after_unix_s: i64,
     key: SecretBytes,
 }
@@ -51,6 +52,16 @@ impl KeyPair {
         };
         (certificate, key)
     }
+
+    /// Names that clients may ask for.
+    pub(crate) fn dns_names(&self) -> &[Hostname] {
+        &self.dns_names
+    }
+
+    /// The first and the last second in which it is valid, since 1970-01-01 UTC.
+    pub(crate) fn validity_unix_s(&self) -> (i64, i64) {
+        (self.not_before_unix_s, self.not_after_unix_s)
+    }
 }
 
 fn key_pair(secret: &Secret) -> Result<KeyPair, String> {
@@ -75,10 +86,12 @@ fn key_pair(secret: &Secret) -> Result<KeyPair, String> {
         return Err("its tls.key does not belong to its tls.crt".to_owned());
     }
     let dns_names = dns_names(&leaf);
+    let not_before_unix_s = leaf.validity().not_before.timestamp();
     let not_after_unix_s = leaf.validity().not_after.timestamp();
     let key = SecretBytes::new(key.secret_der().to_vec());
     Ok(KeyPair {
         dns_names,
+        not_before_unix_s,
         not_after_unix_s,
         chain,
         key,

@@ -20,6 +20,21 @@ pub struct ObjectStatus {
     /// The `status` field, but for `lastTransitionTime` and what other controllers own.
     /// Shared, so that a compilation does not copy those that are unchanged.
     pub status: Arc<Value>,
+    /// Certificates of its listeners. When they are valid is for somebody with a clock to say.
+    pub shown: Vec<ShownCertificate>,
+}
+
+/// A certificate that a listener shows to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// The listener's name.
+    pub section_name: Arc<str>,
+    /// Namespace and name of the Secret.
+    pub secret: Arc<str>,
+    /// The first second in which it is valid.
+    pub not_before_unix_s: i64,
+    /// The last second in which it is valid.
+    pub not_after_unix_s: i64,
 }
 
 /// One condition, without its generation.

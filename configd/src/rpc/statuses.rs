@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_compiler::ObjectKey;
 use tidegate_proto::statuses::v1::status_service_server::StatusService;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::Answers;
+use crate::clock;
 use crate::fleet::Fleet;
 use crate::statuses::{Board, Entry, Statuses};
 use crate::wire;
@@ -25,6 +27,9 @@ const MESSAGE_LEN_MAX: usize = 1_000;
 
 /// Answers that may wait for a reader.
 const QUEUE_LEN_MAX: usize = 4;
+
+/// Longest time between two rounds of a watch.
+const ROUND_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 
 /// Answers StatusService.
 #[derive(Debug, Clone)]
@@ -57,7 +62,9 @@ impl StatusService for StatusReader {
             .statuses
             .iter()
             .filter(|entry| asked(&entry.status.key));
-        let statuses = statuses.map(|entry| status(entry, &self.fleet)).collect();
+        let now = clock::unix_s();
+        let statuses = statuses.map(|entry| status(entry, &self.fleet, now));
+        let statuses = statuses.collect();
         let diagnostics = board
             .diagnostics
             .iter()
@@ -98,7 +105,8 @@ async fn watch(reader: StatusReader, source: String, outbox: Outbox) -> Option<(
     loop {
         fleet.mark_unchanged();
         let board = boards.borrow_and_update().clone();
-        for message in round(&board, &reader.fleet, &source, &mut sent) {
+        let now = clock::unix_s();
+        for message in round(&board, &reader.fleet, now, &source, &mut sent) {
             outbox.send(Ok(message)).await.ok()?;
         }
         if !synced {
@@ -113,13 +121,22 @@ async fn watch(reader: StatusReader, source: String, outbox: Outbox) -> Option<(
             () = outbox.closed() => return None,
             changed = boards.changed() => changed.ok()?,
             changed = fleet.changed() => changed.ok()?,
+            () = tokio::time::sleep(until(board.next_turn(now), now)) => {}
         }
     }
+}
+
+/// Time until a status turns by itself. Clocks are set now and then, so it is never trusted for long.
+fn until(turn: Option<i64>, now: i64) -> Duration {
+    let wait = turn.and_then(|turn| u64::try_from(turn - now).ok());
+    wait.map_or(ROUND_INTERVAL_MAX, Duration::from_secs)
+        .min(ROUND_INTERVAL_MAX)
 }
 
 fn round(
     board: &Board,
     fleet: &Fleet,
+    now: i64,
     source: &str,
     sent: &mut BTreeMap<ObjectKey, ObjectStatus>,
 ) -> Vec<WatchStatusesResponse> {
@@ -129,7 +146,7 @@ fn round(
         if !source.is_empty() && *key.source != *source {
             continue;
         }
-        let status = status(entry, fleet);
+        let status = status(entry, fleet, now);
         if sent.get(key) != Some(&status) {
             sent.insert(key.clone(), status.clone());
             changed.push(status);
@@ -158,11 +175,11 @@ fn round(
     messages
 }
 
-fn status(entry: &Entry, fleet: &Fleet) -> ObjectStatus {
+fn status(entry: &Entry, fleet: &Fleet, now: i64) -> ObjectStatus {
     ObjectStatus {
         key: Some(wire::object_key(&entry.status.key)),
         uid: entry.status.uid.clone(),
         generation: entry.status.generation,
-        status: entry.joined(fleet).to_string().into(),
+        status: entry.joined(fleet, now).to_string().into(),
     }
 }

@@ -103,8 +103,11 @@ impl Ended {
             return Self::TlsClosed;
         };
         match cause {
+            // Clients without signature schemes are of TLS 1.1 or older, and refused for that first.
             Error::PeerIncompatible(
-                PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls12NotOfferedOrEnabled,
+                PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
             ) => Self::TlsVersion,
             Error::PeerIncompatible(_) => Self::TlsNothingInCommon,
             Error::NoApplicationProtocol => Self::TlsProtocol,

@@ -209,9 +209,11 @@ async fn failed_handshakes_are_counted_by_their_reason() {
             .is_err()
     );
     ended(&running, "tls_alert", 1).await;
-    send_raw(address, &hello_of_2006(b"\x03\x02", b"\xc0\x2f")).await;
+    send_raw(address, &hello_of_2006(b"\x03\x02", b"\xc0\x2f", SCHEMES)).await;
     ended(&running, "tls_version", 1).await;
-    send_raw(address, &hello_of_2006(b"\x03\x03", b"\x00\x2f")).await;
+    send_raw(address, &hello_of_2006(b"\x03\x02", b"\xc0\x2f", b"")).await;
+    ended(&running, "tls_version", 2).await;
+    send_raw(address, &hello_of_2006(b"\x03\x03", b"\x00\x2f", SCHEMES)).await;
     ended(&running, "tls_nothing_in_common", 1).await;
     send_raw(address, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00").await;
     ended(&running, "tls_handshake", 1).await;
@@ -221,12 +223,14 @@ async fn failed_handshakes_are_counted_by_their_reason() {
     ended(&running, "tls_closed", 1).await;
 }
 
-/// A hello of that version with one cipher suite, a name, a group and a signature scheme.
-fn hello_of_2006(version: &[u8; 2], suite: &[u8; 2]) -> Vec<u8> {
+/// The extension of signature schemes with one of them, which came with TLS 1.2.
+const SCHEMES: &[u8] = b"\x00\x0d\x00\x04\x00\x02\x04\x03";
+
+/// A hello of that version with one cipher suite, a name, a group and further extensions.
+fn hello_of_2006(version: &[u8; 2], suite: &[u8; 2], more: &[u8]) -> Vec<u8> {
     let name = b"\x00\x00\x00\x0e\x00\x0c\x00\x00\x09a.example";
     let groups = b"\x00\x0a\x00\x04\x00\x02\x00\x17";
-    let schemes = b"\x00\x0d\x00\x04\x00\x02\x04\x03";
-    let extensions = [&name[..], groups, schemes].concat();
+    let extensions = [&name[..], groups, more].concat();
     let extensions_len = u16::try_from(extensions.len()).unwrap().to_be_bytes();
     let body = [
         version,

@@ -182,5 +182,6 @@ pub(super) fn status(
         generation,
         pool: None,
         status: Arc::new(json!({ "ancestors": ancestors })),
+        shown: vec![],
     })
 }

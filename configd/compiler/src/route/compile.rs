@@ -52,6 +52,7 @@ pub(crate) fn compile(
         generation: route.generation,
         pool: None,
         status: Arc::new(json!({ "parents": parents })),
+        shown: vec![],
     });
     let parts = attachments.into_iter().map(|(pool, attachments)| {
         let object = ObjectName::new(route.key.namespace.clone(), route.key.name.clone());
