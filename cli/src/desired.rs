@@ -37,6 +37,8 @@ pub(crate) struct ServicePort {
     /// Empty where the Service has a single, unnamed port.
     pub(crate) name: String,
     pub(crate) port: u16,
+    /// `TCP` or `UDP`.
+    pub(crate) protocol: String,
 }
 
 /// A Service of the files.
@@ -50,6 +52,11 @@ pub(crate) struct FileService {
 }
 
 impl FileService {
+    /// Whether the built-in echo backend can answer for it.
+    pub(crate) fn can_echo(&self) -> bool {
+        self.ports.iter().any(|port| port.protocol == "TCP")
+    }
+
     /// "shop/cart".
     pub(crate) fn title(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -93,6 +100,7 @@ fn service_ports(service: &Value) -> Vec<ServicePort> {
         Some(ServicePort {
             name: value["name"].as_str().unwrap_or_default().to_owned(),
             port,
+            protocol: value["protocol"].as_str().unwrap_or("TCP").to_owned(),
         })
     };
     ports.filter_map(port).collect()
@@ -186,7 +194,13 @@ impl SetBuilder {
     pub(crate) fn add_endpoints(&mut self, service: &FileService, port: u16, to: &[SocketAddr]) {
         for service_port in service.ports.iter().filter(|p| port == 0 || p.port == port) {
             for (index, address) in to.iter().enumerate() {
-                let name = format!("{}-{}-{index}", service.name, service_port.port);
+                let ServicePort {
+                    name: port_name,
+                    port,
+                    protocol,
+                } = service_port;
+                let transport = protocol.to_ascii_lowercase();
+                let name = format!("{}-{port}-{transport}-{index}", service.name);
                 self.add(
                     key(
                         "discovery.k8s.io",
@@ -208,14 +222,21 @@ impl SetBuilder {
                             "conditions": {"ready": true},
                         }],
                         "ports": [{
-                            "name": service_port.name,
+                            "name": port_name,
                             "port": address.port(),
-                            "protocol": "TCP",
+                            "protocol": protocol,
                         }],
                     }),
                 );
             }
         }
+    }
+
+    /// Lets the built-in echo backend answer for the ports of a Service; it speaks HTTP, so not for UDP.
+    pub(crate) fn add_echo(&mut self, service: &FileService, echo: SocketAddr) {
+        let mut over_tcp = service.clone();
+        over_tcp.ports.retain(|port| port.protocol == "TCP");
+        self.add_endpoints(&over_tcp, 0, &[echo]);
     }
 
     /// Takes away the EndpointSlices that the files have for a Service.
@@ -269,7 +290,7 @@ pub(crate) fn offline_set(objects: &BTreeMap<FileKey, SourceObject>) -> (Desired
         .iter()
         .filter(|service| !service.has_endpoints)
     {
-        builder.add_endpoints(service, 0, &[ECHO_PLACEHOLDER]);
+        builder.add_echo(service, ECHO_PLACEHOLDER);
     }
     builder.finish()
 }

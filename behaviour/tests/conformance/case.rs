@@ -169,6 +169,9 @@ pub(crate) struct Exchange {
     /// How many times it is sent over one connection.
     #[serde(default = "once")]
     pub(crate) times: usize,
+    /// Whether each time has a connection of its own instead.
+    #[serde(default)]
+    pub(crate) fresh: bool,
     /// How many messages a gRPC or WebSocket client sends, each after the answer to the one before.
     #[serde(default = "once")]
     pub(crate) messages: usize,

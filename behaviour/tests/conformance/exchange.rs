@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
         let mut tally = Tally::default();
         let mut connection: Option<Connection> = None;
         for _ in 0..self.exchange.times {
-            connection = connection.filter(Connection::is_open);
+            connection = connection.filter(|open| open.is_open() && !self.exchange.fresh);
             let answer = self.one(&mut connection, jars).await;
             if self.exchange.expect.fails {
                 if let Ok(answer) = answer {

@@ -6,7 +6,7 @@ use libtest_mimic::Failed;
 use tidegate_compiler::SUPPORTED_FEATURES;
 
 /// Each feature with a case.
-const SHOWN_BY: [(&str, &str); 46] = [
+const SHOWN_BY: [(&str, &str); 50] = [
     ("BackendTLSPolicy", "BackendTLSPolicy"),
     (
         "BackendTLSPolicySANValidation",
@@ -98,6 +98,13 @@ const SHOWN_BY: [(&str, &str); 46] = [
     ("HTTPRouteSchemeRedirect", "HTTPRouteRedirectScheme"),
     ("ListenerSet", "ListenerSetHTTPRouting"),
     ("ReferenceGrant", "HTTPRouteReferenceGrant"),
+    ("TCPRoute", "TCPRouteParentRefAttachAll"),
+    ("TLSRoute", "TLSRouteSimpleSameNamespace"),
+    ("TLSRouteModeMixed", "TLSRouteMixedTerminationSameNamespace"),
+    (
+        "TLSRouteModeTerminate",
+        "TLSRouteTerminateSimpleSameNamespace",
+    ),
 ];
 
 /// Fails for a feature that no case shows, and for a row without a case or a claim.

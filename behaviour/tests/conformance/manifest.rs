@@ -6,9 +6,9 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::features;
 
-/// The tests of the official suite for Gateways, ListenerSets, HTTPRoutes, GRPCRoutes and
-/// BackendTLSPolicies, by their short names; each has a case of that name.
-const COVERED: [&str; 111] = [
+/// The tests of the official suite for Gateways, ListenerSets, HTTPRoutes, GRPCRoutes,
+/// TLSRoutes, TCPRoutes and BackendTLSPolicies, by their short names; each has a case of that name.
+const COVERED: [&str; 132] = [
     "GatewayClassObservedGenerationBump",
     "GatewayObservedGenerationBump",
     "GatewayModifyListeners",
@@ -120,10 +120,31 @@ const COVERED: [&str; 111] = [
     "BackendTLSPolicyInvalidKind",
     "BackendTLSPolicyObservedGenerationBump",
     "BackendTLSPolicySANValidation",
+    "BackendTLSPolicyTLSRouteTerminate",
+    "TLSRouteSimpleSameNamespace",
+    "TLSRouteHostnameIntersection",
+    "TLSRouteMultipleRoutesAttachmentSameHostnameIntersection",
+    "TLSRouteInvalidBackendRefNonexistent",
+    "TLSRouteInvalidBackendRefUnknownKind",
+    "TLSRouteInvalidReferenceGrant",
+    "TLSRouteInvalidNoMatchingListener",
+    "TLSRouteInvalidNoMatchingListenerHostname",
+    "TLSRouteListenerPassthroughSupportedKinds",
+    "TLSRouteListenerTerminateSupportedKinds",
+    "TLSRouteTerminateSimpleSameNamespace",
+    "TLSRouteMixedTerminationSameNamespace",
+    "TCPRouteInvalidBackendRefNonexistent",
+    "TCPRouteInvalidCrossNamespaceBackendRef",
+    "TCPRouteInvalidNonTCPListener",
+    "TCPRouteMultipleRoutesAttachment",
+    "TCPRouteParentRefAttachAll",
+    "TCPRouteParentRefPortAndSectionName",
+    "TCPRouteReferenceGrant",
+    "TCPRouteWeightedRouting",
 ];
 
 /// The tests of the same parts that have no case, each with the reason.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 6] = [
     (
         "GatewayPreserveForeignConditions",
         "foreign conditions stand in a cluster's objects, which only the operator writes",
@@ -141,8 +162,12 @@ const ELSEWHERE: [(&str, &str); 5] = [
         "the Kubernetes objects that carry labels and annotations are made by the operator",
     ),
     (
-        "BackendTLSPolicyTLSRouteTerminate",
-        "it is about TLSRoutes, which are not served yet",
+        "TLSRouteListenerTerminateNotSupported",
+        "it does nothing where TLSRouteModeTerminate is claimed",
+    ),
+    (
+        "TLSRouteListenerMixedTerminationNotSupported",
+        "it does nothing where TLSRouteModeMixed is claimed",
     ),
 ];
 

@@ -151,34 +151,18 @@ fn add_conditions(table: &mut Table, of: &str, conditions: &Value) {
     }
 }
 
+/// The kinds of routes that Gateways have.
+const ROUTE_KINDS: [&str; 5] = ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"];
+
 async fn attached_routes(
     text: &mut String,
     api: &Api,
     gateway: (&str, &str),
 ) -> anyhow::Result<()> {
     let mut table = Table::new(&["ROUTE", "LISTENER", "HOSTNAMES"]);
-    for route in fetch(api, find_kind("HTTPRoute")?, "").await? {
-        let (namespace, name) = route.key();
-        let hostnames = route.value["spec"]["hostnames"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        let hostnames: Vec<_> = hostnames.filter_map(Value::as_str).collect();
-        for parent in route.value["status"]["parents"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            let parent_ref = &parent["parentRef"];
-            let parent_namespace = parent_ref["namespace"].as_str().unwrap_or(namespace);
-            if (
-                parent_namespace,
-                parent_ref["name"].as_str().unwrap_or_default(),
-            ) == gateway
-            {
-                let section = parent_ref["sectionName"].as_str().unwrap_or("*").to_owned();
-                table.row([format!("{namespace}/{name}"), section, hostnames.join(",")]);
-            }
+    for kind in ROUTE_KINDS {
+        for route in fetch(api, find_kind(kind)?, "").await? {
+            add_route(&mut table, kind, &route, gateway);
         }
     }
     if !table.is_empty() {
@@ -186,6 +170,25 @@ async fn attached_routes(
         indent(text, &table.render());
     }
     Ok(())
+}
+
+/// A row for each parent of the route that is the Gateway.
+fn add_route(table: &mut Table, kind: &str, route: &Shown, gateway: (&str, &str)) {
+    let (namespace, name) = route.key();
+    let hostnames = route.value["spec"]["hostnames"].as_array();
+    let hostnames = hostnames.into_iter().flatten();
+    let hostnames: Vec<_> = hostnames.filter_map(Value::as_str).collect();
+    let parents = route.value["status"]["parents"].as_array();
+    for parent in parents.into_iter().flatten() {
+        let parent_ref = &parent["parentRef"];
+        let parent_namespace = parent_ref["namespace"].as_str().unwrap_or(namespace);
+        let parent_name = parent_ref["name"].as_str().unwrap_or_default();
+        if (parent_namespace, parent_name) == gateway {
+            let section = parent_ref["sectionName"].as_str().unwrap_or("*").to_owned();
+            let route = format!("{kind} {namespace}/{name}");
+            table.row([route, section, hostnames.join(",")]);
+        }
+    }
 }
 
 fn problems(text: &mut String, diagnostics: &[Diagnostic]) {

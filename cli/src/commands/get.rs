@@ -212,7 +212,8 @@ fn columns(kind: &Kind) -> &'static [&'static str] {
     match kind.kind {
         "GatewayClass" => &["CONTROLLER", "ACCEPTED"],
         "Gateway" => &["CLASS", "LISTENERS", "ROUTES", "PROGRAMMED"],
-        "HTTPRoute" | "GRPCRoute" => &["HOSTNAMES", "PARENTS", "ACCEPTED", "RESOLVED"],
+        "HTTPRoute" | "GRPCRoute" | "TLSRoute" => &["HOSTNAMES", "PARENTS", "ACCEPTED", "RESOLVED"],
+        "TCPRoute" | "UDPRoute" => &["PARENTS", "ACCEPTED", "RESOLVED"],
         "BackendTLSPolicy" => &["TARGETS", "GATEWAYS", "ACCEPTED", "RESOLVED"],
         "XBackendTrafficPolicy" | "BackendPolicy" => &["TARGETS", "GATEWAYS", "ACCEPTED"],
         "XBackend" => &["DESTINATION", "TLS", "GATEWAYS", "ACCEPTED"],
@@ -256,7 +257,10 @@ fn cell(column: &str, value: &Value) -> String {
                 .sum::<u64>()
                 .to_string()
         }
-        "PORTS" => join(&spec["ports"], |port| format!("{}/TCP", port["port"])),
+        "PORTS" => join(&spec["ports"], |port| {
+            let protocol = port["protocol"].as_str().unwrap_or("TCP");
+            format!("{}/{protocol}", port["port"])
+        }),
         _ => String::new(),
     }
 }

@@ -23,6 +23,9 @@ pub(crate) const KINDS: &[Kind] = &[
     kind(GATEWAY, "ListenerSet", "listenersets", "lset", true),
     kind(GATEWAY, "HTTPRoute", "httproutes", "hr", true),
     kind(GATEWAY, "GRPCRoute", "grpcroutes", "gr", true),
+    kind(GATEWAY, "TLSRoute", "tlsroutes", "tlsr", true),
+    kind(GATEWAY, "TCPRoute", "tcproutes", "tcpr", true),
+    kind(GATEWAY, "UDPRoute", "udproutes", "udpr", true),
     kind(
         GATEWAY,
         "ReferenceGrant",

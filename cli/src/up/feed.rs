@@ -140,7 +140,7 @@ impl Feed {
                 for given in given {
                     builder.add_endpoints(&service, given.port, &[given.address]);
                 }
-            } else if !service.has_endpoints {
+            } else if !service.has_endpoints && service.can_echo() {
                 self.echo(&service, &mut builder).await?;
             }
         }
@@ -165,7 +165,7 @@ impl Feed {
             self.echoes.insert(title.clone(), backend);
         }
         let address = self.echoes[&title].addr;
-        builder.add_endpoints(service, 0, &[address]);
+        builder.add_echo(service, address);
         builder.note(format!(
             "Service {title} has no endpoints; the built-in echo backend answers for it \
              (--backend {title}=127.0.0.1:3000 sends it to your own process)"

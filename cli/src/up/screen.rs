@@ -72,15 +72,20 @@ impl Screen {
             let mut parts = listener.listener.rsplitn(2, '/');
             let section = parts.next().unwrap_or_default();
             let gateway = parts.next().unwrap_or_default();
-            let hostname = snapshot.and_then(|snapshot| snapshot.listener(&listener.listener));
-            let hosts = match hostname.map(|listener| &listener.hostname) {
+            let served = snapshot.and_then(|snapshot| snapshot.listener(&listener.listener));
+            let scheme = match served.map(|served| served.protocol.name()) {
+                Some(protocol) => protocol.to_ascii_lowercase(),
+                None if listener.tls => "https".to_owned(),
+                None => "http".to_owned(),
+            };
+            let hosts = match served.map(|served| &served.hostname) {
                 None | Some(Hostname::Any) => String::new(),
                 Some(hostname) => format!(" for {hostname}"),
             };
             eprintln!(
                 "{}  {}  Gateway {gateway}, listener {section}{hosts}{}",
                 self.style.bold("listening"),
-                self.style.bold(&url(listener)),
+                self.style.bold(&url(&scheme, listener)),
                 if self.any_ports {
                     String::new()
                 } else {
@@ -192,7 +197,8 @@ fn suggestion(snapshot: &Snapshot, bound: &[BoundListener]) -> Option<Suggestion
                 Hostname::Exact(host) => Some(host.to_string()),
                 wildcard => Some(wildcard.to_string().replacen('*', "www", 1)),
             };
-            let url = format!("{}{path}", url(listener));
+            let scheme = if listener.tls { "https" } else { "http" };
+            let url = format!("{}{path}", url(scheme, listener));
             return Some(Suggestion {
                 url,
                 host,
@@ -203,8 +209,7 @@ fn suggestion(snapshot: &Snapshot, bound: &[BoundListener]) -> Option<Suggestion
     None
 }
 
-fn url(listener: &BoundListener) -> String {
-    let scheme = if listener.tls { "https" } else { "http" };
+fn url(scheme: &str, listener: &BoundListener) -> String {
     let address = listener.address;
     if address.ip().is_loopback() || address.ip().is_unspecified() {
         format!("{scheme}://localhost:{}", address.port())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -171,6 +171,66 @@ fn secure_gateway_terminates_tls() {
         answer.headers["location"],
         "https://shop.example.com:8443/basket"
     );
+}
+
+#[test]
+fn layer4_serves_a_database_a_resolver_and_tls_by_name() {
+    let database = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let vault = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let resolver = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let given = [
+        format!("data/postgres={}", database.local_addr().unwrap()),
+        format!("data/vault={}", vault.local_addr().unwrap()),
+        format!("dns/resolver={}", resolver.local_addr().unwrap()),
+    ];
+    let more: Vec<_> = given.iter().flat_map(|to| ["--backend", to]).collect();
+    let up = Up::start(&[&example("layer4")], &more);
+
+    let mut client = TcpStream::connect(("127.0.0.1", up.port("postgres"))).unwrap();
+    let (mut server, _) = database.accept().unwrap();
+    server.write_all(b"the server speaks first").unwrap();
+    let mut greeting = [0; 23];
+    client.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"the server speaks first");
+
+    let mut client = TcpStream::connect(("127.0.0.1", up.port("tls"))).unwrap();
+    let hello = client_hello("vault.example.com");
+    client.write_all(&hello).unwrap();
+    let (mut server, _) = vault.accept().unwrap();
+    let mut arrived = vec![0; hello.len()];
+    server.read_exact(&mut arrived).unwrap();
+    assert_eq!(arrived, hello, "TLS is passed through as it came");
+
+    let client = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    client
+        .send_to(b"question", ("127.0.0.1", up.port("dns")))
+        .unwrap();
+    let mut datagram = [0; 64];
+    let (len, from) = resolver.recv_from(&mut datagram).unwrap();
+    assert_eq!(&datagram[..len], b"question");
+    resolver.send_to(b"answer", from).unwrap();
+    let (len, from) = client.recv_from(&mut datagram).unwrap();
+    assert_eq!(&datagram[..len], b"answer");
+    assert_eq!(
+        from.port(),
+        up.port("dns"),
+        "the reply comes from the listener"
+    );
+}
+
+/// What a TLS client says first.
+fn client_hello(name: &'static str) -> Vec<u8> {
+    let config = rustls::ClientConfig::builder()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = name.try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
 }
 
 #[test]

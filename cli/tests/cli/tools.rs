@@ -209,3 +209,36 @@ fn completions_and_version_come_without_a_server() {
     assert!(stdout(&run(&["completion", "bash"])).contains("explain-code"));
     assert!(stdout(&run(&["version"])).starts_with("tidegate 0."));
 }
+
+#[test]
+fn explain_says_which_route_gets_a_connection_or_datagram() {
+    let path = example("layer4");
+    let explain = |what: &[&str]| {
+        let file = ["-f", path.to_str().unwrap()];
+        stdout(&run(&[&["explain"], what, &file].concat()))
+    };
+    let tls = explain(&["tls://vault.example.com:8443"]);
+    for line in [
+        "→ infra/edge/tls: chosen",
+        "  infra/edge/postgres: listens on port 5432",
+        "→ TLSRoute data/vault: wins",
+        "the bytes go on as they came",
+        "100.0 %  Service data/vault port 8200",
+    ] {
+        assert!(tls.contains(line), "{line} is not in\n{tls}");
+    }
+    let other = explain(&["tls://other.example.com:8443"]);
+    let lost = "closed without an alert: no route of the listener has a hostname";
+    assert!(other.contains(lost), "{other}");
+    let tcp = explain(&["tcp://:5300"]);
+    assert!(tcp.contains("→ TCPRoute dns/resolver: wins"), "{tcp}");
+    assert!(tcp.contains("  infra/edge/dns: is for UDP"), "{tcp}");
+    let udp = explain(&["udp://:5300"]);
+    assert!(udp.contains("→ UDPRoute dns/resolver: wins"), "{udp}");
+    assert!(udp.contains("dropped: it has no endpoint"), "{udp}");
+    let https = explain(&["GET", "https://vault.example.com:8443/v1"]);
+    assert!(https.contains("→ TLSRoute data/vault: wins"), "{https}");
+    let bad = run(&["explain", "http://localhost:8080/"]);
+    let said = String::from_utf8_lossy(&bad.stderr).into_owned();
+    assert!(said.contains("GET http://localhost:8080/"), "{said}");
+}

@@ -272,8 +272,9 @@ impl Policies {
 
     /// Leaves out what only requests have.
     fn keep_to_layer_4(&mut self, port: &BackendPort, policy: &ObjectKey) {
+        let connections = self.limits.connections;
         self.limits = ConnectionLimits {
-            connections: self.limits.connections,
+            connections: connections.filter(|_| port.traffic == Traffic::Tcp),
             ..ConnectionLimits::default()
         };
         if let Balancing::RingHash(HashKey::Header(_) | HashKey::Cookie(_)) = self.balancing {

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 
 use tidegate_ir::{
-    Action, Backend, BackendProtocol, Destination, Filter, Match, PartName, PathMatch, Rule,
-    Security, Snapshot, StringMatch, Target, Trust, ValueMatch,
+    Action, Filter, Match, PartName, PathMatch, Rule, Snapshot, StringMatch, Target, ValueMatch,
 };
 use tidegate_router::{Candidate, Explanation, ListenerVerdict, Mismatch, Verdict};
 
-use crate::desired::ECHO_PLACEHOLDER;
+use super::target::Targets;
 use crate::style::Style;
 
 /// An explanation and the snapshot that it is about.
@@ -21,20 +20,7 @@ impl Report<'_> {
     /// Request, snapshot, listeners, rules, and what happens in the end.
     pub(super) fn text(&self, request: &str, origin: &str, style: Style) -> String {
         let mut text = format!("{}\n  in {origin}\n", style.bold(request));
-        let _ = writeln!(text, "\n{}", style.bold("Listeners"));
-        for (name, verdict) in &self.explanation.listeners {
-            let (mark, why) = match verdict {
-                ListenerVerdict::Chosen => ("→", "chosen".to_owned()),
-                ListenerVerdict::OtherPort { port } => (" ", format!("listens on port {port}")),
-                ListenerVerdict::OtherProtocol { protocol } => (" ", format!("is for {protocol}")),
-                ListenerVerdict::OtherHost { hostname } => (" ", format!("is for {hostname}")),
-                ListenerVerdict::LessSpecific { hostname } => {
-                    (" ", format!("{hostname} is less specific"))
-                }
-            };
-            let line = format!("{mark} {name}: {why}");
-            let _ = writeln!(text, "  {}", emphasise(style, mark, &line));
-        }
+        text.push_str(&listeners_text(&self.explanation.listeners, style));
         let _ = writeln!(
             text,
             "\n{}",
@@ -123,9 +109,14 @@ impl Report<'_> {
             }
             Action::Forward(choices) => {
                 let sum: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
+                let targets = Targets {
+                    snapshot: self.snapshot,
+                    refused: "500",
+                    unavailable: "503",
+                };
                 for choice in choices {
-                    let share = f64::from(choice.weight) * 100.0 / sum.max(1) as f64;
-                    let _ = writeln!(text, "  {share:>5.1} %  {}", self.target(&choice.target));
+                    let share = targets.share(choice.weight, sum, &choice.target);
+                    let _ = writeln!(text, "  {share}");
                     for filter in &choice.filters {
                         let _ = writeln!(text, "           filter {}", filter_text(filter));
                     }
@@ -134,69 +125,28 @@ impl Report<'_> {
         }
         text
     }
+}
 
-    fn target(&self, target: &Target) -> String {
-        let name = match target {
-            Target::Fault(reason) => return format!("500: {reason}"),
-            Target::Backend(name) => name,
-        };
-        let Some(backend) = self.snapshot.backend(name) else {
-            return name.to_string();
-        };
-        let object = format!(
-            "{} {} port {}{}",
-            backend.kind.object_kind(),
-            backend.object,
-            backend.port,
-            connection_text(backend)
-        );
-        let addresses = match (&backend.security, &backend.destination) {
-            (Security::Broken(reason), _) => format!("500: {reason}"),
-            (_, Destination::Endpoints(set)) => self.addresses(set),
-            (_, Destination::Dns { hostname, port }) => {
-                format!("{hostname}:{port}, looked up in the DNS")
+/// Every listener, and why it was chosen or not.
+pub(super) fn listeners_text(listeners: &[(PartName, ListenerVerdict)], style: Style) -> String {
+    let mut text = format!("\n{}\n", style.bold("Listeners"));
+    for (name, verdict) in listeners {
+        let (mark, why) = match verdict {
+            ListenerVerdict::Chosen => ("→", "chosen".to_owned()),
+            ListenerVerdict::OtherPort { port } => (" ", format!("listens on port {port}")),
+            ListenerVerdict::OtherProtocol { protocol } => (" ", format!("is for {protocol}")),
+            ListenerVerdict::OtherHost { hostname } => (" ", format!("is for {hostname}")),
+            ListenerVerdict::LessSpecific { hostname } => {
+                (" ", format!("{hostname} is less specific"))
             }
         };
-        format!("{object} → {addresses}")
+        let line = format!("{mark} {name}: {why}");
+        let _ = writeln!(text, "  {}", emphasise(style, mark, &line));
     }
-
-    fn addresses(&self, set: &PartName) -> String {
-        let set = self.snapshot.endpoint_set(set);
-        let endpoints = set.map(|set| set.endpoints.as_slice()).unwrap_or_default();
-        let addresses: Vec<_> = endpoints
-            .iter()
-            .map(|endpoint| match endpoint.address {
-                ECHO_PLACEHOLDER => "the built-in echo backend".to_owned(),
-                address => address.to_string(),
-            })
-            .collect();
-        match addresses.len() {
-            0 => "503: it has no endpoint".to_owned(),
-            1..=8 => addresses.join(", "),
-            n => format!("{}, and {} more", addresses[..8].join(", "), n - 8),
-        }
-    }
+    text
 }
 
-/// How the backend is spoken to, unless in plain, by HTTP/1.1 or as bytes.
-fn connection_text(backend: &Backend) -> String {
-    let http = match backend.protocol {
-        BackendProtocol::Http1 | BackendProtocol::Tcp | BackendProtocol::Udp => "",
-        BackendProtocol::Http2 => ", HTTP/2",
-    };
-    match &backend.security {
-        Security::Plain | Security::Broken(_) => http.to_owned(),
-        Security::Tls(tls) => {
-            let trust = match &tls.trust {
-                Trust::Bundle(name) => format!("the authorities of {name}"),
-                Trust::System => "the system's authorities".to_owned(),
-            };
-            format!("{http}, TLS as {} trusting {trust}", tls.server_name)
-        }
-    }
-}
-
-fn emphasise(style: Style, mark: &str, line: &str) -> String {
+pub(super) fn emphasise(style: Style, mark: &str, line: &str) -> String {
     if mark == "→" {
         style.bold(line)
     } else {
