@@ -10,6 +10,7 @@ use crate::support::client::{get, request, send};
 use crate::support::configd::snapshot;
 use crate::support::parts::{backend, listener_at, route, to};
 use crate::support::process::{Process, free_port};
+use crate::support::udp::{UdpClient, UdpEcho, dns};
 
 async fn start(echo: &Echo, otlp: Option<std::net::SocketAddr>) -> Process {
     let variables = otlp.map(|otlp| ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{otlp}")));
@@ -99,5 +100,41 @@ async fn a_trace_goes_on_with_the_workers_span_and_untouched_without_export() {
             .to_owned();
         assert_eq!(seen[..36], SENT[..36], "the trace is the client's");
         assert_eq!(seen == SENT, otlp.is_none(), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn each_udp_flow_is_a_line_when_it_ends() {
+    let echo = UdpEcho::start("answer to ").await;
+    let flags = ["--limit", "udp-idle-timeout=100ms", "--when-taken", "next"];
+    let mut process = Process::start(&flags, None).await;
+    process.apply(&snapshot(7, dns(&[echo.address]))).await;
+    let client = UdpClient::of(process.address("dns")).await;
+    assert_eq!(client.ask("one").await, "answer to one");
+    let stdout = process.child.stdout.take().unwrap();
+    let read = || BufReader::new(stdout).lines().next();
+    let line = tokio::task::spawn_blocking(read).await.unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+    for (field, expected) in [
+        ("protocol", "udp"),
+        ("reason", "idle"),
+        ("gateway", "infra/gw"),
+        ("listener", "dns"),
+        ("route", "shop/r"),
+        ("rule", "0"),
+        ("backend", "a"),
+        ("endpoint", &*echo.address.to_string()),
+        ("client", "127.0.0.1"),
+    ] {
+        assert_eq!(line[field], expected, "{field} in {line}");
+    }
+    for (field, expected) in [
+        ("received_datagrams", 1),
+        ("received_bytes", 3),
+        ("sent_datagrams", 1),
+        ("sent_bytes", 13),
+        ("snapshot_version", 7),
+    ] {
+        assert_eq!(line[field], expected, "{field} in {line}");
     }
 }

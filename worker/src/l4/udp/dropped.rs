@@ -36,8 +36,6 @@ pub(crate) enum Dropped {
 pub(crate) enum FlowEnd {
     /// Neither side has sent anything for the idle timeout.
     Idle,
-    /// As many replies have come as were expected.
-    Answered,
     /// It had been idle longest when another one needed room.
     Evicted,
     /// Its endpoint is gone, and its backend has no other one.
@@ -101,7 +99,6 @@ impl FlowEnd {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Idle => "idle",
-            Self::Answered => "answered",
             Self::Evicted => "evicted",
             Self::EndpointGone => "endpoint_gone",
             Self::ShutDown => "shut_down",

@@ -150,7 +150,7 @@ impl Engine {
         let mut cost = 0;
         while cost < TURN_COST {
             let Some(event) = self.events.get(self.next_event) else {
-                self.send_replies(thread);
+                self.send_replies();
                 if !self.has_more {
                     // Being called again, the kernel has something to say.
                     self.has_more = true;
@@ -166,7 +166,7 @@ impl Engine {
                 Source::Flow(flow) => self.read_flow(thread, flow, now),
             };
         }
-        self.send_replies(thread);
+        self.send_replies();
         true
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Engine, Reply};
 use crate::l4::udp::choice::Way;
-use crate::l4::udp::dropped::{Dropped, FlowEnd};
+use crate::l4::udp::dropped::Dropped;
 use crate::l4::udp::flows::FlowId;
 use crate::l4::udp::outbox::{Address, Sent};
 use crate::thread::Thread;
@@ -18,7 +18,7 @@ impl Engine {
     /// Takes what an endpoint has sent; returns what it has cost.
     pub(super) fn read_flow(&mut self, thread: &Thread, id: FlowId, now: Instant) -> usize {
         if self.inbox.room() < ROOM_MIN {
-            self.send_replies(thread);
+            self.send_replies();
         }
         let round = self.asked;
         let Some((key, flow)) = self.flows.get_mut(id) else {
@@ -60,10 +60,10 @@ impl Engine {
     }
 
     /// Sends the replies that wait in the inbox, and empties it.
-    pub(super) fn send_replies(&mut self, thread: &Thread) {
+    pub(super) fn send_replies(&mut self) {
         let replies = mem::take(&mut self.replies);
         for replies in replies.chunk_by(|one, other| one.key.port == other.key.port) {
-            self.send_through(thread, replies);
+            self.send_through(replies);
         }
         self.replies = replies;
         self.replies.clear();
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// Sends replies of one port's flows.
-    fn send_through(&mut self, thread: &Thread, replies: &[Reply]) {
+    fn send_through(&mut self, replies: &[Reply]) {
         let number = replies[0].key.port;
         self.to_clients.clear();
         for reply in replies {
@@ -94,7 +94,7 @@ impl Engine {
             };
             let Sent { next, error } = self.to_clients.send(at, &port.socket, &self.inbox);
             for place in at..next {
-                self.note_reply(thread, place);
+                self.note_reply(place);
             }
             at = next;
             if let Some(error) = error {
@@ -105,16 +105,11 @@ impl Engine {
         }
     }
 
-    fn note_reply(&mut self, thread: &Thread, place: usize) {
+    fn note_reply(&mut self, place: usize) {
         let letter = &self.to_clients.letters()[place];
-        let (id, was_cut) = (letter.owner, letter.was_cut);
-        let (datagrams, bytes) = (letter.datagrams.into(), letter.bytes as u64);
-        let Some((_, flow)) = self.flows.get_mut(id) else {
-            return;
-        };
-        flow.trains_down &= !was_cut;
-        if flow.note_replied(datagrams, bytes) {
-            self.end(thread, id, FlowEnd::Answered);
+        if let Some((_, flow)) = self.flows.get_mut(letter.owner) {
+            flow.trains_down &= !letter.was_cut;
+            flow.note_replied(letter.datagrams.into(), letter.bytes as u64);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::thread::Thread;
 impl Engine {
     /// Passes on what clients have sent to a port; returns what it has cost.
     pub(super) fn read_port(&mut self, thread: &Thread, number: usize, now: Instant) -> usize {
-        self.send_replies(thread);
+        self.send_replies();
         let Some(port) = self.ports.get_mut(number) else {
             return 0;
         };
