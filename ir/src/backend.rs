@@ -38,6 +38,17 @@ pub struct Backend {
     pub retry_budget: Option<RetryBudget>,
     /// Keeps a client at one endpoint; a rule's own persistence goes first.
     pub session: Option<SessionPersistence>,
+    /// The PROXY header that each connection begins with; only for [`BackendProtocol::Tcp`].
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+/// Form of a PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Kind of the object that a backend is made of.
@@ -124,6 +135,7 @@ impl Backend {
             ejection: None,
             retry_budget: None,
             session: None,
+            proxy_protocol: None,
         }
     }
 

@@ -25,7 +25,8 @@ mod tls;
 mod wire;
 
 pub use backend::{
-    Backend, BackendKind, BackendProtocol, Destination, Endpoint, EndpointSet, Security,
+    Backend, BackendKind, BackendProtocol, Destination, Endpoint, EndpointSet, ProxyVersion,
+    Security,
 };
 pub use balancing::{Balancing, ConnectionLimits, Ejection, HashKey, RetryBudget};
 pub use cors::Cors;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_ir::{
     Backend, BackendKind, BackendProtocol, Balancing, ConnectionLimits, Destination, Ejection,
-    EncodedPart, Endpoint, EndpointSet, HashKey, Part, RetryBudget, Security, SessionPersistence,
+    EncodedPart, Endpoint, EndpointSet, HashKey, Part, ProxyVersion, RetryBudget, Security,
+    SessionPersistence,
 };
 
 use crate::backend_object::{BackendObject, BackendPort, Traffic};
@@ -124,6 +125,9 @@ impl BackendParts {
             })),
             Destination::Dns { .. } => None,
         };
+        // Connections of HTTP are shared by clients: none of them could be told.
+        let is_tcp = resolved.protocol == BackendProtocol::Tcp;
+        let proxy_protocol = policies.proxy_protocol.filter(|_| is_tcp);
         let backend = Backend {
             name: port.part_name(),
             kind: port.object.kind,
@@ -137,6 +141,7 @@ impl BackendParts {
             ejection: policies.ejection,
             retry_budget: policies.retry_budget,
             session,
+            proxy_protocol,
         };
         Some(Self {
             backend: EncodedPart::encode(Part::Backend(Box::new(backend))),
@@ -236,6 +241,7 @@ struct Policies {
     session: Option<SessionPersistence>,
     /// What has no meaning for the traffic.
     findings: Vec<Diagnostic>,
+    proxy_protocol: Option<ProxyVersion>,
 }
 
 impl Policies {
@@ -247,6 +253,7 @@ impl Policies {
             retry_budget: None,
             session: None,
             findings: vec![],
+            proxy_protocol: None,
         };
         let policy = in_force(objects, PolicyKind::Balancing, port);
         if let Some(policy) = policy.and_then(|place| objects.backend_policies.get(&place)) {
@@ -256,6 +263,7 @@ impl Policies {
             if !port.traffic.is_http() {
                 policies.keep_to_layer_4(port, &policy.key);
             }
+            policies.proxy_protocol = balancing::proxy_protocol(&policy.spec);
         }
         // It bounds retries and keeps sessions, and only requests have those.
         let policy = in_force(objects, PolicyKind::Traffic, port);

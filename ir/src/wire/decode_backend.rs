@@ -6,7 +6,7 @@ use super::InvalidPart;
 use super::decode::{Decoded, each, optional, port, set, text, unknown};
 use crate::{
     Backend, BackendKind, BackendProtocol, BackendTls, Balancing, ConnectionLimits, Destination,
-    Ejection, Endpoint, EndpointSet, HashKey, ObjectName, RetryBudget, Security,
+    Ejection, Endpoint, EndpointSet, HashKey, ObjectName, ProxyVersion, RetryBudget, Security,
     SessionPersistence, SubjectAltName, Trust,
 };
 
@@ -27,6 +27,12 @@ impl TryFrom<proto::Backend> for Backend {
             proto::BackendKind::XBackend => BackendKind::XBackend,
             proto::BackendKind::Unspecified => return unknown("kind", wire.kind),
         };
+        let proxy_protocol = match proto::ProxyVersion::try_from(wire.proxy_protocol) {
+            Ok(proto::ProxyVersion::Unspecified) => None,
+            Ok(proto::ProxyVersion::V1) => Some(ProxyVersion::V1),
+            Ok(proto::ProxyVersion::V2) => Some(ProxyVersion::V2),
+            Err(_) => return unknown("proxy_protocol", wire.proxy_protocol),
+        };
         Ok(Self {
             name: text("name", wire.name)?,
             kind,
@@ -43,6 +49,7 @@ impl TryFrom<proto::Backend> for Backend {
             ejection: wire.ejection.map(Ejection::try_from).transpose()?,
             retry_budget: wire.retry_budget.map(RetryBudget::try_from).transpose()?,
             session: wire.session.map(SessionPersistence::try_from).transpose()?,
+            proxy_protocol,
         })
     }
 }

@@ -5,7 +5,7 @@ use tidegate_proto::ir::v1 as proto;
 use super::encode::{each, fault, optional};
 use crate::{
     Backend, BackendKind, BackendProtocol, BackendTls, Balancing, ConnectionLimits, Destination,
-    Ejection, EndpointSet, HashKey, RetryBudget, Security, SubjectAltName, Trust,
+    Ejection, EndpointSet, HashKey, ProxyVersion, RetryBudget, Security, SubjectAltName, Trust,
 };
 
 impl From<&Backend> for proto::Backend {
@@ -37,6 +37,12 @@ impl From<&Backend> for proto::Backend {
             ejection: backend.ejection.as_ref().map(Into::into),
             retry_budget: backend.retry_budget.as_ref().map(Into::into),
             session: backend.session.as_ref().map(Into::into),
+            proxy_protocol: match backend.proxy_protocol {
+                None => proto::ProxyVersion::Unspecified,
+                Some(ProxyVersion::V1) => proto::ProxyVersion::V1,
+                Some(ProxyVersion::V2) => proto::ProxyVersion::V2,
+            }
+            .into(),
         }
     }
 }

@@ -147,6 +147,7 @@ fn external_backend() -> Backend {
             min_interval_ms: 1_000,
         }),
         session: Some(session()),
+        proxy_protocol: Some(ProxyVersion::V2),
         ..backend()
     }
 }

@@ -33,12 +33,13 @@ pub(super) fn choose<'s>(
     serving.upstream(backend).ok_or(ProxyError::NoEndpoint)
 }
 
-/// Connects to an endpoint, to another one where that fails.
+/// Connects to an endpoint, to another one where that fails; the connection begins with the bytes `first`.
 ///
 /// # Errors
 /// The last attempt's.
 pub(super) async fn connect(
     upstream: &Upstream,
+    first: &[u8],
     limits: &Limits,
     flow: &mut Flow,
 ) -> Result<Direct, ProxyError> {
@@ -56,7 +57,12 @@ pub(super) async fn connect(
             flow.record.retries += 1;
         }
         outcome = upstream
-            .open(&endpoint, certificate.as_ref(), b"", limits.connect_timeout)
+            .open(
+                &endpoint,
+                certificate.as_ref(),
+                first,
+                limits.connect_timeout,
+            )
             .await;
         // A backend that has as many connections as it may says nothing about the endpoint.
         let failed = match &outcome {

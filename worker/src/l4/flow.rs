@@ -18,6 +18,8 @@ use crate::upstream::Upstream;
 pub(crate) struct Flow {
     thread: Rc<Thread>,
     pub(crate) record: Record,
+    /// What the client connected to, where somebody in front has told.
+    pub(crate) destination: Option<SocketAddr>,
     series: Option<Arc<FlowSeries>>,
 }
 
@@ -77,6 +79,7 @@ impl Flow {
         Self {
             thread: thread.clone(),
             record: Record::start(protocol, client, snapshot_version, Instant::now()),
+            destination: None,
             series: None,
         }
     }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
+use tidegate_codec::proxy_protocol;
+use tidegate_ir::ProxyVersion;
 use tidegate_router::{L4Listener, L4Target};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -29,23 +31,20 @@ pub(crate) struct Arrival {
     pub(crate) serving: Rc<ThreadServing>,
     pub(crate) stream: TcpStream,
     pub(crate) client: SocketAddr,
+    /// What the client connected to, where somebody in front has told.
+    pub(crate) destination: Option<SocketAddr>,
 }
 
 impl Arrival {
     /// A connection to a TCP listener.
     pub(crate) async fn tcp(self, listener: Arc<L4Listener>) {
         let mut flow = self.flow(Protocol::Tcp);
-        let Some(target) = listener.target("") else {
-            flow.record.listener = Some(listener);
-            return refuse(flow, &ProxyError::NoRoute, Either::Left(self.stream));
-        };
-        match choose(&self.serving.serving, &listener, target, &mut flow) {
-            Ok(upstream) => {
-                let upstream = upstream.clone();
-                drop(self.serving);
-                forward(flow, upstream, Either::Left(self.stream)).await;
+        match listener.target("") {
+            Some(target) => self.place(flow, &listener, target).await,
+            None => {
+                flow.record.listener = Some(listener);
+                refuse(flow, &ProxyError::NoRoute, Either::Left(self.stream));
             }
-            Err(error) => refuse(flow, &error, Either::Left(self.stream)),
         }
     }
 
@@ -58,14 +57,18 @@ impl Arrival {
     ) {
         let mut flow = self.flow(Protocol::Tls);
         flow.record.server_name = server_name;
-        match choose(&self.serving.serving, &listener, &target, &mut flow) {
-            Ok(upstream) => {
-                let upstream = upstream.clone();
-                drop(self.serving);
-                forward(flow, upstream, Either::Left(self.stream)).await;
-            }
-            Err(error) => refuse(flow, &error, Either::Left(self.stream)),
-        }
+        self.place(flow, &listener, &target).await;
+    }
+
+    /// Passes the bytes on as they come, to a backend of the route.
+    async fn place(self, mut flow: Flow, listener: &Arc<L4Listener>, target: &Arc<L4Target>) {
+        let client = Either::Left(self.stream);
+        let upstream = match choose(&self.serving.serving, listener, target, &mut flow) {
+            Ok(upstream) => upstream.clone(),
+            Err(error) => return refuse(flow, &error, client),
+        };
+        drop(self.serving);
+        forward(flow, upstream, client).await;
     }
 
     /// A connection whose TLS ends here, before `deadline`; without a backend there is no handshake.
@@ -115,7 +118,9 @@ impl Arrival {
 
     fn flow(&self, protocol: Protocol) -> Flow {
         let version = self.serving.serving.snapshot.version;
-        Flow::start(&self.thread, protocol, self.client, version)
+        let mut flow = Flow::start(&self.thread, protocol, self.client, version);
+        flow.destination = self.destination;
+        flow
     }
 }
 
@@ -123,7 +128,8 @@ impl Arrival {
 async fn forward(mut flow: Flow, upstream: Arc<Upstream>, client: Io) {
     flow.routed();
     let thread = flow.thread().clone();
-    let connected = Box::pin(connect(&upstream, &thread.limits, &mut flow)).await;
+    let header = proxy_header(&upstream, &flow, relay::socket(&client));
+    let connected = Box::pin(connect(&upstream, &header, &thread.limits, &mut flow)).await;
     let (backend, place) = match connected {
         Ok(direct) => (direct.io, direct.place),
         Err(error) => return refuse(flow, &error, client),
@@ -144,6 +150,19 @@ async fn forward(mut flow: Flow, upstream: Arc<Upstream>, client: Io) {
     let end = relay.run(|passed| flow.passed(passed)).await;
     flow.ended(end);
     drop(place);
+}
+
+/// What tells the backend whose connection it gets; empty where it is not to be told.
+fn proxy_header(upstream: &Upstream, flow: &Flow, client: &TcpStream) -> Vec<u8> {
+    let version = match upstream.backend.proxy_protocol {
+        None => return Vec::new(),
+        Some(ProxyVersion::V1) => proxy_protocol::Version::V1,
+        Some(ProxyVersion::V2) => proxy_protocol::Version::V2,
+    };
+    let destination = flow.destination.or_else(|| client.local_addr().ok());
+    // A socket without an address is one without a peer, too: the backend is told what is known.
+    let destination = destination.unwrap_or(flow.record.client);
+    proxy_protocol::header(version, flow.record.client, destination)
 }
 
 /// Ends a connection that cannot be served by a reset, so that its client does not take it for an answer.

@@ -25,7 +25,7 @@ use crate::http::stack::Connection;
 use crate::http1::{self, Io};
 use crate::l4::Arrival;
 use crate::terms::Terms;
-use crate::thread::{Thread, ThreadServing};
+use crate::thread::Thread;
 
 /// How an HTTP/2 client starts (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -51,13 +51,17 @@ pub(super) async fn serve(
 ) {
     // A socket that refuses this still works, only slower.
     let _ = stream.set_nodelay(true);
-    let mut client = peer;
+    let (mut client, mut destination) = (peer, None);
     let mut _of_client = None;
     if terms.edge.proxy_protocol {
         let told = Box::pin(origin(&mut stream, terms.limits.header_timeout)).await;
         let admitted = told.ok_or(Ended::NoProxyHeader).and_then(|told| {
-            if let Origin::Client { source, .. } = told {
-                client = source;
+            if let Origin::Client {
+                source,
+                destination: told,
+            } = told
+            {
+                (client, destination) = (source, Some(told));
             }
             port.enter_client(client, &terms)
         });
@@ -72,40 +76,41 @@ pub(super) async fn serve(
     let configuration = port.thread.serving();
     let serving = &configuration.serving;
     let l4 = serving.table.l4();
-    if let Some(listener) = l4.tcp(port.bind_port).cloned() {
-        let arrival = port.arrival(stream, client, configuration);
-        return Box::pin(arrival.tcp(listener)).await;
+    let bytes = l4.tcp(port.bind_port).cloned();
+    if bytes.is_none() && l4.tls(port.bind_port).is_none() {
+        let tls = serving.tls(port.bind_port, Inside::Http).cloned();
+        drop(configuration);
+        return match tls {
+            Some(config) => Box::pin(serve_tls(&port, stream, client, terms, config)).await,
+            None => serve_plain(&port, stream, client, terms).await,
+        };
     }
-    if l4.tls(port.bind_port).is_some() {
-        return Box::pin(serve_named(&port, stream, client, terms, configuration)).await;
-    }
-    let tls = serving.tls(port.bind_port, Inside::Http).cloned();
-    drop(configuration);
-    match tls {
-        Some(config) => Box::pin(serve_tls(&port, stream, client, terms, config)).await,
-        None => serve_plain(&port, stream, client, terms).await,
+    let arrival = Arrival {
+        thread: port.thread.clone(),
+        serving: configuration,
+        stream,
+        client,
+        destination,
+    };
+    match bytes {
+        Some(listener) => Box::pin(arrival.tcp(listener)).await,
+        None => Box::pin(serve_named(&port, arrival, terms)).await,
     }
 }
 
 /// Serves a connection of a port where the server name in the ClientHello decides.
-async fn serve_named(
-    port: &Rc<Port>,
-    stream: TcpStream,
-    client: SocketAddr,
-    terms: Arc<Terms>,
-    configuration: Rc<ThreadServing>,
-) {
+async fn serve_named(port: &Rc<Port>, arrival: Arrival, terms: Arc<Terms>) {
     let deadline = Instant::now() + terms.limits.handshake_timeout;
-    let hello = match timeout_at(deadline.into(), hello::wait(&stream)).await {
+    let hello = match timeout_at(deadline.into(), hello::wait(&arrival.stream)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(reason)) => {
-            tracing::debug!(%client, %reason, "no ClientHello was found");
+            tracing::debug!(client = %arrival.client, %reason, "no ClientHello was found");
             return port.thread.metrics.connection_ended(Ended::NoClientHello);
         }
         Err(_) => return port.thread.metrics.connection_ended(Ended::TlsTimeout),
     };
     let name = hello.server_name;
-    let serving = configuration.serving.clone();
+    let serving = arrival.serving.serving.clone();
     let names = serving.table.l4().tls(port.bind_port);
     let decision = names.map_or(SniDecision::NoListener, |n| n.decide(name.as_deref()));
     let tls = |inside| serving.tls(port.bind_port, inside).cloned();
@@ -113,9 +118,16 @@ async fn serve_named(
     match decision {
         SniDecision::Https => {
             let config = tls(Inside::Http);
-            drop((serving, configuration));
+            drop((serving, arrival.serving));
             if let Some(config) = config {
-                Box::pin(serve_tls(port, stream, client, terms, config)).await;
+                Box::pin(serve_tls(
+                    port,
+                    arrival.stream,
+                    arrival.client,
+                    terms,
+                    config,
+                ))
+                .await;
             }
         }
         SniDecision::Terminate(listener, target) => {
@@ -123,7 +135,6 @@ async fn serve_named(
             let config = tls(Inside::Bytes);
             drop(serving);
             if let Some(config) = config {
-                let arrival = port.arrival(stream, client, configuration);
                 let ending = arrival.terminate(name, listener, target, config, deadline);
                 Box::pin(ending).await;
             }
@@ -131,18 +142,13 @@ async fn serve_named(
         SniDecision::Passthrough(listener, target) => {
             let (listener, target) = (listener.clone(), target.clone());
             drop(serving);
-            let arrival = port.arrival(stream, client, configuration);
             arrival.passthrough(name, listener, target).await;
         }
         SniDecision::NoRoute(listener) => {
             let listener = Some(listener.clone());
-            let arrival = port.arrival(stream, client, configuration);
             arrival.refuse(name, listener, &ProxyError::NoRoute);
         }
-        SniDecision::NoListener => {
-            let arrival = port.arrival(stream, client, configuration);
-            arrival.refuse(name, None, &ProxyError::NoListener);
-        }
+        SniDecision::NoListener => arrival.refuse(name, None, &ProxyError::NoListener),
     }
 }
 
@@ -249,20 +255,6 @@ impl Port {
     ) -> Rc<Connection> {
         let stop = self.thread.shut_down.clone();
         Connection::new(client, self.bind_port, tls, server_name, stop)
-    }
-
-    fn arrival(
-        &self,
-        stream: TcpStream,
-        client: SocketAddr,
-        serving: Rc<ThreadServing>,
-    ) -> Arrival {
-        Arrival {
-            thread: self.thread.clone(),
-            serving,
-            stream,
-            client,
-        }
     }
 
     /// HTTP/1.1 or HTTP/1.0.

@@ -3,12 +3,17 @@
 use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
-use tidegate_ir::Part;
+use tidegate_ir::{BackendProtocol, L4RouteKind, ListenerProtocol, Part};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::support::backend::{Echo, refusing};
+use crate::support::bytes::{Greeter, lines};
 use crate::support::client::{get, request, send};
 use crate::support::configd::snapshot;
-use crate::support::parts::{backend, listener_at, route, to};
+use crate::support::parts::{
+    attachment, backend, backend_of, l4_listener, l4_route, listener_at, route, share, to,
+};
 use crate::support::process::{Process, free_port};
 use crate::support::udp::{UdpClient, UdpEcho, dns};
 
@@ -26,19 +31,20 @@ async fn start(echo: &Echo, otlp: Option<std::net::SocketAddr>) -> Process {
     process
 }
 
+/// The first line of the access log.
+async fn line(process: &mut Process) -> serde_json::Value {
+    let stdout = process.child.stdout.take().unwrap();
+    let read = || BufReader::new(stdout).lines().next();
+    let line = tokio::task::spawn_blocking(read).await.unwrap();
+    serde_json::from_str(&line.unwrap().unwrap()).unwrap()
+}
+
 #[tokio::test]
 async fn each_exchange_is_a_line_that_names_what_served_it() {
     let echo = Echo::start("a").await;
     let mut process = start(&echo, None).await;
     get(process.address("web"), "shop.example", "/x?y=1").await;
-    let stdout = process.child.stdout.take().unwrap();
-    let read = || BufReader::new(stdout).lines().next();
-    let line = tokio::task::spawn_blocking(read)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let line = line(&mut process).await;
     for (field, expected) in [
         ("method", "GET"),
         ("host", "shop.example"),
@@ -59,6 +65,53 @@ async fn each_exchange_is_a_line_that_names_what_served_it() {
     assert_eq!(line["response_bytes"], 1);
     assert!(
         line["duration_us"].as_u64() >= line["upstream_us"].as_u64(),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn each_connection_of_layer_4_is_a_line_when_it_ends() {
+    let greeter = Greeter::start("a").await;
+    let mut process = Process::start(&["--when-taken", "next"], None).await;
+    let listener = l4_listener("db", free_port(), "", ListenerProtocol::Tcp);
+    let attachments = vec![attachment("infra/gw/db", &[""])];
+    let route = l4_route(L4RouteKind::Tcp, "db", attachments, vec![share("a", 1)]);
+    let parts = [Part::Listener(listener), Part::L4Route(route)];
+    let backend = backend_of("a", &[greeter.address], BackendProtocol::Tcp);
+    process
+        .apply(&snapshot(6, parts.into_iter().chain(backend)))
+        .await;
+    let mut stream = TcpStream::connect(process.address("db")).await.unwrap();
+    let client = stream.local_addr().unwrap();
+    stream.write_all(b"four").await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(lines(stream).await.unwrap(), ["a", "four"]);
+    let line = line(&mut process).await;
+    for (field, expected) in [
+        ("client", "127.0.0.1"),
+        ("peer", &client.to_string()),
+        ("protocol", "tcp"),
+        ("gateway", "infra/gw"),
+        ("listener", "db"),
+        ("route", "shop/db"),
+        ("rule", "0"),
+        ("backend", "a"),
+        ("endpoint", &greeter.address.to_string()),
+    ] {
+        assert_eq!(line[field], expected, "{field} in {line}");
+    }
+    for (field, expected) in [
+        ("received_bytes", 4),
+        ("sent_bytes", 6),
+        ("retries", 0),
+        ("snapshot_version", 6),
+    ] {
+        assert_eq!(line[field], expected, "{field} in {line}");
+    }
+    let empty = ["reason", "server_name"].map(|field| line[field].is_null());
+    assert_eq!(empty, [true; 2], "{line}");
+    assert!(
+        line["duration_us"].as_u64() >= line["connect_us"].as_u64(),
         "{line}"
     );
 }

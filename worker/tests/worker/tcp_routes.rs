@@ -356,6 +356,61 @@ async fn a_proxy_header_in_front_is_taken_off() {
     assert_eq!(lines(stream).await.unwrap(), ["a", "rest"]);
 }
 
+#[tokio::test]
+async fn a_backend_may_be_told_whose_connection_it_gets() {
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        let greeter = Greeter::start("a").await;
+        let mut parts = bytes_to("a", &[greeter.address]);
+        let Part::Backend(backend) = &mut parts[0] else {
+            panic!("the backend comes first")
+        };
+        backend.proxy_protocol = Some(version);
+        let setup = Setup {
+            edge: Edge {
+                proxy_protocol: true,
+                ..Edge::default()
+            },
+            ..Setup::default()
+        };
+        let running = serving(setup, vec![share("a", 1)], vec![parts]).await;
+        let mut stream = TcpStream::connect(running.address("tcp")).await.unwrap();
+        let header = b"PROXY TCP4 192.0.2.1 198.51.100.2 40000 80\r\n";
+        stream
+            .write_all(&[&header[..], b"rest"].concat())
+            .await
+            .unwrap();
+        stream.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).await.unwrap();
+        let told = match version {
+            ProxyVersion::V1 => header.to_vec(),
+            ProxyVersion::V2 => [
+                &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..],
+                &[192, 0, 2, 1, 198, 51, 100, 2, 0x9c, 0x40, 0, 80],
+            ]
+            .concat(),
+        };
+        assert_eq!(got, [b"a\n", &told[..], b"rest"].concat());
+    }
+}
+
+#[tokio::test]
+async fn without_a_header_in_front_the_backend_is_told_of_the_peer() {
+    let greeter = Greeter::start("a").await;
+    let mut parts = bytes_to("a", &[greeter.address]);
+    let Part::Backend(backend) = &mut parts[0] else {
+        panic!("the backend comes first")
+    };
+    backend.proxy_protocol = Some(ProxyVersion::V1);
+    let running = serving(Setup::default(), vec![share("a", 1)], vec![parts]).await;
+    let address = running.address("tcp");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let from = stream.local_addr().unwrap().port();
+    stream.shutdown().await.unwrap();
+    let told = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {}", address.port());
+    assert_eq!(lines(stream).await.unwrap(), ["a", &told]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn established_connections_outlive_every_change_and_their_listener() {
     let (old, new) = (Greeter::start("old").await, Greeter::start("new").await);

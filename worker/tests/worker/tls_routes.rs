@@ -354,6 +354,6 @@ async fn a_handshake_that_fails_reaches_no_backend() {
     let running = applied(parts.chain(bytes_to("a", greeter.address))).await;
     let refused = connect_tls(running.address("tls"), "a.example", &other, &[]).await;
     refused.expect_err("another authority is trusted");
-    running.wait_for_metric("reason=\"tls_handshake\"} 1").await;
+    running.wait_for_metric("reason=\"tls_alert\"} 1").await;
     assert_eq!(greeter.accepted(), 0);
 }

@@ -1,4 +1,4 @@
-//! BackendPolicy, our own: balancing, limits and ejection for a backend.
+//! BackendPolicy, our own: balancing, limits, ejection and PROXY headers for a backend.
 
 use serde::Deserialize;
 
@@ -12,6 +12,8 @@ pub(crate) struct BackendPolicySpec {
     pub(crate) load_balancing: Option<LoadBalancing>,
     pub(crate) connections: Option<Connections>,
     pub(crate) ejection: Option<PolicyEjection>,
+    /// V1 or V2.
+    pub(crate) proxy_protocol: Option<String>,
 }
 
 /// How an endpoint is chosen: RoundRobin, LeastRequest or RingHash with what is hashed.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_ir::{Balancing, ConnectionLimits, Ejection, HashKey};
+use tidegate_ir::{Balancing, ConnectionLimits, Ejection, HashKey, ProxyVersion};
 
 use crate::api::backend_policy::{BackendPolicySpec, HashOn, PolicyEjection};
 use crate::duration::parse_ms;
@@ -48,6 +48,15 @@ pub(crate) fn limits(spec: &BackendPolicySpec) -> ConnectionLimits {
         connections: object.max_connections.map(|number| count(number).max(1)),
         pending_requests: object.max_pending_requests.map(count),
         requests: object.max_requests.map(|number| count(number).max(1)),
+    }
+}
+
+/// The PROXY header that the backend's connections begin with.
+pub(crate) fn proxy_protocol(spec: &BackendPolicySpec) -> Option<ProxyVersion> {
+    match spec.proxy_protocol.as_deref() {
+        Some("V1") => Some(ProxyVersion::V1),
+        Some("V2") => Some(ProxyVersion::V2),
+        _ => None,
     }
 }
 

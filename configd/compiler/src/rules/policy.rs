@@ -53,6 +53,10 @@ pub(crate) fn backend_policy(spec: &BackendPolicySpec) -> Vec<InvalidField> {
     if let Some(own) = &spec.ejection {
         ejection(&mut violations, own);
     }
+    if let Some(version) = spec.proxy_protocol.as_deref() {
+        let known = matches!(version, "V1" | "V2");
+        violations.require(known, "spec.proxyProtocol", "it must be V1 or V2");
+    }
     violations.0
 }
 

@@ -99,7 +99,8 @@ impl Direction {
             match self.stage {
                 Stage::Shut => return Poll::Ready(Ok(())),
                 Stage::Ended => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Broken::To)?;
+                    // A side that is gone got all there was, and needs no word of the end.
+                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
                     self.stage = Stage::Shut;
                 }
                 Stage::Open if turn_bytes >= TURN_BYTES => {

@@ -153,6 +153,21 @@ async fn either_side_may_end_first_and_still_hear_the_other() {
 }
 
 #[tokio::test]
+async fn a_side_that_is_gone_before_it_can_be_told_of_the_end_is_no_failure() {
+    local(async {
+        let mut between = between(PATIENT, 1).await;
+        drop(between.backend);
+        assert_eq!(between.client.read(&mut [0]).await.unwrap(), 0);
+        // The kernel answers it with a reset, since nobody is there.
+        between.client.write_all(b"good bye").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        between.client.shutdown().await.unwrap();
+        assert_eq!(between.relay.await.unwrap().0, End::Closed);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_reset_is_passed_on_as_a_reset() {
     local(async {
         for client_resets in [true, false] {
