@@ -32,11 +32,12 @@ certificate() {
     -keyout "$work/$1.key" -out "$work/$1.pem" 2>/dev/null
 }
 
-# Serves $work/objects.yaml and waits until it does: serve [OPTION…]
+# Serves $work/objects.yaml and waits until it does: serve [OPTION…]; with the binary $TIDEGATE, or with one that is
+# built first.
 serve() {
   : >"$work/tidegate.out" >"$work/tidegate.log"
-  cargo build --quiet --release -p tidegate-cli
-  "$CARGO_TARGET_DIR/release/tidegate" up "$work/objects.yaml" --admin "127.0.0.1:$(free_port)" \
+  [[ -n ${TIDEGATE:-} ]] || cargo build --quiet --release -p tidegate-cli
+  "${TIDEGATE:-$CARGO_TARGET_DIR/release/tidegate}" up "$work/objects.yaml" --admin "127.0.0.1:$(free_port)" \
     --listen "127.0.0.1:$(free_port)" "$@" >"$work/tidegate.out" 2>"$work/tidegate.log" &
   started+=($!)
   for _ in $(seq 100); do

@@ -14,6 +14,7 @@ pub(crate) mod forward;
 pub(crate) mod forwarded;
 mod grpc;
 pub(crate) mod mirror;
+pub(crate) mod pace;
 mod replay;
 pub(crate) mod respond;
 mod retry;

@@ -4,10 +4,8 @@
 mod body;
 mod connection;
 mod output;
-mod timer;
 mod wire;
 
 pub(crate) use body::Body;
 pub(crate) use connection::serve;
-pub(crate) use timer::Timer;
 pub(crate) use wire::Io;

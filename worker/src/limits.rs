@@ -79,6 +79,25 @@ limits! {
     h2_resets_max: usize = 20,
     /// Streams that the worker may have reset for a client's errors; above, GOAWAY.
     h2_local_resets_max: usize = 256,
+    /// Requests that an HTTP/2 client may reset in ten seconds before they are answered, where it resets more than
+    /// half of them; above, GOAWAY.
+    h2_cancels_max: u32 = 1000,
+    /// PING frames of a client in ten seconds, beyond one for each frame with content; above, GOAWAY.
+    h2_pings_max: u32 = 100,
+    /// SETTINGS frames of a client in ten seconds; above, GOAWAY.
+    h2_settings_max: u32 = 32,
+    /// Other frames without content of a client in ten seconds (WINDOW_UPDATE, PRIORITY, RST_STREAM, empty DATA,
+    /// unknown ones), beyond four for each frame with content; above, GOAWAY.
+    h2_control_frames_max: u32 = 1000,
+    /// Credit of an HTTP/2 stream for bytes that no backend has taken; it begins with 256 KiB and grows while
+    /// the path holds more.
+    h2_stream_window_bytes_max: u32 = 4 << 20,
+    /// Credit of all streams of an HTTP/2 connection together.
+    h2_connection_window_bytes: u32 = 16 << 20,
+    /// Silence of an HTTP/2 client with requests after which it is pinged.
+    h2_ping_interval: Duration = Duration::from_secs(30),
+    /// Time for a sign of life after a ping; then the connection is closed.
+    h2_ping_timeout: Duration = Duration::from_secs(20),
     /// Connections of a port over all threads; above, further ones are closed at once.
     connections_max: usize = 100_000,
     /// Connections of one client address to a port over all threads; above, further ones are closed at once.

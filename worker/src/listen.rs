@@ -5,7 +5,6 @@ mod bind;
 mod connection;
 pub(crate) mod ended;
 mod hello;
-mod multiplexed;
 pub(crate) mod open;
 mod serve;
 pub(crate) mod tls;

@@ -3,6 +3,7 @@
 pub mod client_hello;
 mod fault;
 pub mod http1;
+pub mod http2;
 pub mod path;
 pub mod proxy_protocol;
 mod refusal;

@@ -241,6 +241,13 @@ impl ResponseBody {
         self
     }
 
+    /// The client takes nothing for too long.
+    pub(crate) fn stalled(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.record.reason = Some("client_stalled");
+        }
+    }
+
     fn release(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.give_back();

@@ -5,11 +5,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tidegate_codec::Refusal;
 
 use crate::error::ProxyError;
 use crate::http1;
+use crate::http2;
 use crate::limits::Limits;
 
 /// What a client sends after the head of its request.
@@ -18,15 +18,15 @@ pub(crate) struct ClientBody {
     source: Source,
     /// Bytes that may still come.
     bytes_left: u64,
+    /// The request has no body; what comes is of another protocol, once the connection or stream has left HTTP.
+    switches: bool,
 }
 
 #[derive(Debug)]
 enum Source {
     Empty,
     Http1(http1::Body),
-    Http2(Incoming),
-    /// No body, but bytes of another protocol once the connection has left HTTP.
-    Switching(http1::Body),
+    Http2(http2::Body),
 }
 
 /// Why a body on its way to a backend ended early.
@@ -34,8 +34,6 @@ enum Source {
 pub(crate) enum RequestBodyError {
     #[error("{0}")]
     Refused(Refusal),
-    #[error("the client's stream broke off")]
-    Stream(#[source] hyper::Error),
     #[error("another attempt sends the body")]
     Superseded,
 }
@@ -49,30 +47,30 @@ impl ClientBody {
         Self::new(Source::Http1(body), limits.request_body_bytes_max)
     }
 
-    pub(crate) fn of_http2(body: Incoming, limits: &Limits) -> Self {
+    pub(crate) fn of_http2(body: http2::Body, limits: &Limits) -> Self {
         Self::new(Source::Http2(body), limits.request_body_bytes_max)
     }
 
+    /// What the client sends after a change that its request asks for.
     pub(crate) fn switching(body: http1::Body) -> Self {
-        Self::new(Source::Switching(body), None)
+        Self {
+            switches: true,
+            ..Self::new(Source::Http1(body), None)
+        }
     }
 
     fn new(source: Source, bytes_max: Option<u64>) -> Self {
         Self {
             source,
             bytes_left: bytes_max.unwrap_or(u64::MAX),
+            switches: false,
         }
     }
 
     /// What the client sends if the connection leaves HTTP; the request itself has no body then.
     pub(crate) fn take_tunnel(&mut self) -> Option<Self> {
-        if !matches!(self.source, Source::Switching(_)) {
-            return None;
-        }
-        let Source::Switching(body) = std::mem::replace(&mut self.source, Source::Empty) else {
-            return None;
-        };
-        Some(Self::new(Source::Http1(body), None))
+        let switches = std::mem::take(&mut self.switches);
+        switches.then(|| std::mem::replace(self, Self::empty()))
     }
 
     /// Refuses a body that says beforehand that it is above its bound.
@@ -92,7 +90,7 @@ impl RequestBodyError {
     pub(crate) fn refusal(&self) -> ProxyError {
         ProxyError::Refused(match self {
             Self::Refused(refusal) => *refusal,
-            Self::Stream(_) | Self::Superseded => Refusal::BodyBrokenOff,
+            Self::Superseded => Refusal::BodyBrokenOff,
         })
     }
 }
@@ -105,17 +103,15 @@ impl Body for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        if self.switches {
+            return Poll::Ready(None);
+        }
         let frame = match &mut self.source {
-            Source::Empty | Source::Switching(_) => None,
-            Source::Http1(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                frame.map(|frame| frame.map_err(RequestBodyError::Refused))
-            }
-            Source::Http2(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                frame.map(|frame| frame.map_err(RequestBodyError::Stream))
-            }
+            Source::Empty => None,
+            Source::Http1(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Source::Http2(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
+        let frame = frame.map(|frame| frame.map_err(RequestBodyError::Refused));
         if let Some(Ok(frame)) = &frame {
             let len = frame.data_ref().map_or(0, Bytes::len) as u64;
             match self.bytes_left.checked_sub(len) {
@@ -131,7 +127,8 @@ impl Body for ClientBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Empty | Source::Switching(_) => true,
+            _ if self.switches => true,
+            Source::Empty => true,
             Source::Http1(body) => body.is_end_stream(),
             Source::Http2(body) => body.is_end_stream(),
         }
@@ -139,7 +136,8 @@ impl Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty | Source::Switching(_) => SizeHint::with_exact(0),
+            _ if self.switches => SizeHint::with_exact(0),
+            Source::Empty => SizeHint::with_exact(0),
             Source::Http1(body) => body.size_hint(),
             Source::Http2(body) => body.size_hint(),
         }

@@ -104,6 +104,13 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes headers that HTTP/2 does not have (RFC 9113, section 8.2.2).
+pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
 /// Headers that a client may not have removed by naming them in `Connection`.
 fn is_end_to_end(name: &str) -> bool {
     let is = |kept: &str| name.eq_ignore_ascii_case(kept);

@@ -173,8 +173,10 @@ async fn handle(
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
     }
+    let serving = exchange.serving();
+    let terms = serving.serving.terms(connection.bind_port);
     let authority = authority(&request)?;
-    check_lengths(&request)?;
+    check_fields(&request, terms.limits.header_count_max)?;
     let host = host_of(authority.to_str().map_err(|_| ProxyError::BadHost)?);
     let (mut request, mut client) = request.into_parts();
     client.check_length()?;
@@ -187,8 +189,7 @@ async fn handle(
     if request.uri.authority().is_some() {
         request.headers.insert(header::HOST, authority.clone());
     }
-    let serving = exchange.serving();
-    let edge = &serving.serving.terms(connection.bind_port).edge;
+    let edge = &terms.edge;
     let path = path::normalize(request.uri.path(), edge.paths).map_err(ProxyError::Refused)?;
     if let Cow::Owned(path) = path {
         before_routing::set_path(&mut request, &path)?;
@@ -380,8 +381,11 @@ fn authority(request: &Request<ClientBody>) -> Result<HeaderValue, ProxyError> {
     }
 }
 
-/// What HTTP/2 leaves to its users: two lengths would reach an HTTP/1 backend as such.
-fn check_lengths(request: &Request<ClientBody>) -> Result<(), ProxyError> {
+/// What HTTP/2 leaves to its users: two lengths would reach an HTTP/1 backend as such, and fields are not counted.
+fn check_fields(request: &Request<ClientBody>, count_max: usize) -> Result<(), ProxyError> {
+    if request.headers().len() > count_max {
+        return Err(ProxyError::Refused(Refusal::HeadersTooLarge));
+    }
     let mut lengths = request.headers().get_all(header::CONTENT_LENGTH).iter();
     if lengths.nth(1).is_some() {
         return Err(ProxyError::Refused(Refusal::ContentLength));

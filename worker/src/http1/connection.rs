@@ -18,7 +18,6 @@ use tidegate_codec::http1::{self, HeadBounds, HeadScan, RequestHead};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::body::Body;
-use super::timer::Timer;
 use super::wire::{Io, Wire};
 use crate::http::body::ResponseBody;
 use crate::http::client_body::ClientBody;
@@ -26,6 +25,7 @@ use crate::http::stack::{self, Connection};
 use crate::limits::Limits;
 use crate::terms::Terms;
 use crate::thread::Thread;
+use crate::timer::Timer;
 
 /// How long a connection is unused before a drain closes it; a client that is about to send another request
 /// gets its answer, and learns by it that the connection closes.

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
@@ -17,7 +17,7 @@ use tokio_util::either::Either;
 use tokio_util::io::poll_read_buf;
 
 use super::output::Output;
-use super::timer::Timer;
+use crate::http::pace::Pace;
 use crate::limits::Limits;
 
 /// A client's socket, in plain text or with TLS.
@@ -64,19 +64,6 @@ enum Content {
     Switched,
     Ended,
     Broken(Refusal),
-}
-
-/// Watches that a body comes at the least rate while somebody waits for it.
-#[derive(Debug, Default)]
-struct Pace {
-    period: Duration,
-    period_bytes_min: u64,
-    /// Bytes of the present period.
-    bytes: u64,
-    /// How much of the present period somebody has waited, until the present wait.
-    waited: Duration,
-    since: Option<Instant>,
-    timer: Timer,
 }
 
 impl Wire {
@@ -347,37 +334,5 @@ impl Wire {
             // An error shows at the next read.
             let _ = self.poll_flush(cx);
         }
-    }
-}
-
-impl Pace {
-    fn begin(&mut self, limits: &Limits) {
-        self.period = limits.body_pace_period;
-        self.period_bytes_min = limits.body_pace_bytes_min;
-        self.restart();
-    }
-
-    fn note(&mut self, len: usize) {
-        self.bytes += len as u64;
-        if let Some(since) = self.since.take() {
-            self.waited += since.elapsed();
-        }
-    }
-
-    /// Ready when too few bytes came in a period of waiting. Call it when no byte is there.
-    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let since = *self.since.get_or_insert_with(Instant::now);
-            let left = self.period.saturating_sub(self.waited);
-            ready!(self.timer.poll_until(since + left, cx));
-            if self.bytes < self.period_bytes_min {
-                return Poll::Ready(());
-            }
-            self.restart();
-        }
-    }
-
-    fn restart(&mut self) {
-        (self.bytes, self.waited, self.since) = (0, Duration::ZERO, None);
     }
 }

@@ -19,7 +19,7 @@ use direction::{Broken, Direction};
 pub(crate) use pools::Pools;
 use quiet::Quiet;
 
-use crate::http1::Timer;
+use crate::timer::Timer;
 
 /// A side: a socket, or TLS on one.
 pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;

@@ -41,8 +41,18 @@ pub(crate) enum Ended {
     H2Protocol,
     /// HTTP/2 whose flow control or compression is out of step.
     H2State,
-    /// HTTP/2 with more resets, frames or settings than anybody needs.
+    /// HTTP/2 with more resets, parts of a header section or small frames than anybody needs.
     H2EnhanceYourCalm,
+    /// HTTP/2 with more pings than it may have.
+    H2Pings,
+    /// HTTP/2 with more settings than it may have.
+    H2Settings,
+    /// HTTP/2 with more frames without content than it may have.
+    H2ControlFrames,
+    /// HTTP/2 whose requests are reset before they are answered.
+    H2Cancels,
+    /// HTTP/2 whose client answers no ping.
+    H2Silent,
     /// HTTP/2 that ended in another way.
     H2Other,
 }
@@ -68,6 +78,11 @@ impl Ended {
         Self::H2Protocol,
         Self::H2State,
         Self::H2EnhanceYourCalm,
+        Self::H2Pings,
+        Self::H2Settings,
+        Self::H2ControlFrames,
+        Self::H2Cancels,
+        Self::H2Silent,
         Self::H2Other,
     ];
 
@@ -92,6 +107,11 @@ impl Ended {
             Self::H2Protocol => "h2_protocol",
             Self::H2State => "h2_state",
             Self::H2EnhanceYourCalm => "h2_enhance_your_calm",
+            Self::H2Pings => "h2_pings",
+            Self::H2Settings => "h2_settings",
+            Self::H2ControlFrames => "h2_control_frames",
+            Self::H2Cancels => "h2_cancels",
+            Self::H2Silent => "h2_silent",
             Self::H2Other => "h2_other",
         }
     }
@@ -122,10 +142,8 @@ impl Ended {
     }
 
     /// The reason behind the error that ended an HTTP/2 connection; `None` where the client just went away.
-    pub(super) fn of_h2(error: &hyper::Error) -> Option<Self> {
-        let source = std::error::Error::source(error)?;
-        let reason = source.downcast_ref::<h2::Error>()?.reason()?;
-        Some(match reason {
+    pub(crate) fn of_h2(error: &h2::Error) -> Option<Self> {
+        Some(match error.reason()? {
             h2::Reason::NO_ERROR => return None,
             h2::Reason::PROTOCOL_ERROR
             | h2::Reason::FRAME_SIZE_ERROR

@@ -17,12 +17,13 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::ended::Ended;
+use super::hello;
 use super::open::OfClient;
 use super::tls::Inside;
-use super::{hello, multiplexed};
 use crate::error::ProxyError;
 use crate::http::stack::Connection;
 use crate::http1::{self, Io};
+use crate::http2;
 use crate::l4::Arrival;
 use crate::terms::Terms;
 use crate::thread::Thread;
@@ -177,7 +178,8 @@ async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr, ter
     };
     let connection = port.connection(client, false, None);
     if h2 {
-        Box::pin(multiplexed::serve(port, &connection, stream, terms)).await;
+        let thread = &port.thread;
+        Box::pin(http2::serve(thread, &connection, stream, terms, &port.stop)).await;
     } else {
         port.serve_h1(connection, Io::Left(stream), terms).await;
     }
@@ -219,7 +221,7 @@ async fn serve_tls(
     let name = session.server_name().map(str::to_ascii_lowercase);
     let connection = port.connection(client, true, name);
     if h2 {
-        multiplexed::serve(port, &connection, stream, terms).await;
+        http2::serve(&port.thread, &connection, stream, terms, &port.stop).await;
     } else {
         let io = Io::Right(Box::new(stream));
         port.serve_h1(connection, io, terms).await;

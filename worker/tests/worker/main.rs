@@ -18,6 +18,7 @@ mod forwarding;
 mod grpc;
 mod hosts;
 mod http1;
+mod http2;
 mod limits;
 mod parameters;
 mod process;

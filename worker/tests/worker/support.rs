@@ -5,6 +5,7 @@ pub mod backend;
 pub mod bytes;
 pub mod client;
 pub mod configd;
+pub mod frames;
 pub mod parts;
 pub mod process;
 pub mod scripted;

@@ -1,0 +1,14 @@
+//! HTTP/2 towards clients, on the frames of the `h2` crate: one task per connection accepts streams, and one
+//! per stream lets the stack answer and writes.
+
+mod body;
+mod connection;
+mod counts;
+mod flow;
+mod pinger;
+mod stream;
+mod watched;
+mod window;
+
+pub(crate) use body::Body;
+pub(crate) use connection::serve;

@@ -1,0 +1,251 @@
+//! One request on a stream, and its answer.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{self, HeaderMap};
+use http::{Method, Request, Response, StatusCode, response};
+use http_body::Body as _;
+
+use super::body::Body;
+use super::flow::Flow;
+use crate::http::body::ResponseBody;
+use crate::http::client_body::ClientBody;
+use crate::http::pace::Pace;
+use crate::http::{filter, stack};
+use crate::limits::Limits;
+use crate::terms::Terms;
+use crate::thread::Thread;
+use crate::timer::Timer;
+
+/// What all streams of a connection share.
+pub(super) struct Shared {
+    pub(super) thread: Rc<Thread>,
+    pub(super) connection: Rc<stack::Connection>,
+    /// Those that the connection began with; requests have the present ones.
+    pub(super) terms: Arc<Terms>,
+    pub(super) flow: Rc<Flow>,
+}
+
+/// Why an answer did not come to its end.
+enum Broken {
+    /// The client or its connection is gone.
+    Gone,
+    /// The client takes nothing for too long.
+    Stalled,
+    /// The answer itself broke off.
+    Source,
+}
+
+/// Serves a request.
+pub(super) async fn serve(
+    shared: Rc<Shared>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let is_head = request.method() == Method::HEAD;
+    let terms = shared.thread.terms(shared.connection.bind_port);
+    let request = shared.take(request, &terms.limits);
+    let Some(response) = shared.answer(request, &mut respond).await else {
+        return shared.flow.cancelled();
+    };
+    let (mut parts, body) = response.into_parts();
+    let ends = shared.prepare(&mut parts, &body, is_head);
+    // It fails where the client has reset the stream meanwhile.
+    let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), ends) else {
+        return;
+    };
+    if !ends {
+        let stall_timeout = terms.limits.write_stall_timeout;
+        shared.send(stream, body, stall_timeout).await;
+    }
+}
+
+impl Shared {
+    /// The request as the stack takes it.
+    fn take(&self, request: Request<RecvStream>, limits: &Limits) -> Request<ClientBody> {
+        let (parts, stream) = request.into_parts();
+        let length = length(&parts.headers);
+        let mut pace = Pace::default();
+        pace.begin(limits);
+        let body = Body::new(stream, length, pace, self.flow.clone());
+        Request::from_parts(parts, ClientBody::of_http2(body, limits))
+    }
+
+    /// Lets the stack answer; `None` when the client has reset the stream meanwhile.
+    async fn answer(
+        &self,
+        request: Request<ClientBody>,
+        respond: &mut SendResponse<Bytes>,
+    ) -> Option<Response<ResponseBody>> {
+        let answering = stack::answer(self.thread.clone(), self.connection.clone(), request);
+        let mut answering = pin!(answering);
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            respond.poll_reset(cx).map(|_| None)
+        })
+        .await
+    }
+
+    /// Completes a head; returns whether the answer ends with it.
+    fn prepare(&self, parts: &mut response::Parts, body: &ResponseBody, is_head: bool) -> bool {
+        let headers = &mut parts.headers;
+        filter::remove_connection_headers(headers);
+        if !headers.contains_key(header::DATE) {
+            headers.insert(header::DATE, self.thread.date());
+        }
+        let never_has_body =
+            [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
+        let length = body.size_hint().exact();
+        if let Some(length @ 1..) = length
+            && !never_has_body
+            && !headers.contains_key(header::CONTENT_LENGTH)
+        {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        is_head || never_has_body || body.is_end_stream()
+    }
+
+    /// Writes the body as it comes, as far as the client gives credit.
+    async fn send(
+        &self,
+        mut stream: SendStream<Bytes>,
+        body: ResponseBody,
+        stall_timeout: Duration,
+    ) {
+        let mut body = pin!(body);
+        let mut writer = Writer {
+            shared: self,
+            stall_timeout,
+            waiting: None,
+            stalled: None,
+            timer: Timer::default(),
+        };
+        let sent = poll_fn(|cx| writer.poll_send(&mut stream, body.as_mut(), cx)).await;
+        match sent {
+            Ok(()) | Err(Broken::Gone) => {}
+            Err(Broken::Source) => stream.send_reset(Reason::INTERNAL_ERROR),
+            Err(Broken::Stalled) => {
+                body.get_mut().stalled();
+                stream.send_reset(Reason::CANCEL);
+            }
+        }
+    }
+}
+
+/// The end of an answer that is being written.
+struct Writer<'s> {
+    shared: &'s Shared,
+    stall_timeout: Duration,
+    /// What the client has given no credit for yet, and whether it is the last.
+    waiting: Option<(Bytes, bool)>,
+    stalled: Option<Instant>,
+    timer: Timer,
+}
+
+impl Writer<'_> {
+    fn poll_send(
+        &mut self,
+        stream: &mut SendStream<Bytes>,
+        mut body: Pin<&mut ResponseBody>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            if self.waiting.is_some() {
+                if ready!(self.poll_write(stream, cx))? {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            match body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        let is_last = body.is_end_stream();
+                        if !data.is_empty() || is_last {
+                            stream.reserve_capacity(data.len());
+                            self.waiting = Some((data, is_last));
+                        }
+                    }
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        let sent = stream.send_trailers(trailers);
+                        return Poll::Ready(sent.map_err(|_| Broken::Gone));
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    let client = self.shared.connection.client;
+                    tracing::debug!(%client, %error, "an answer broke off");
+                    return Poll::Ready(Err(Broken::Source));
+                }
+                Poll::Ready(None) => {
+                    let sent = stream.send_data(Bytes::new(), true);
+                    return Poll::Ready(sent.map_err(|_| Broken::Gone));
+                }
+                Poll::Pending => {
+                    return stream.poll_reset(cx).map(|_| Err(Broken::Gone));
+                }
+            }
+        }
+    }
+
+    /// Writes something of what waits; returns whether that was the end.
+    fn poll_write(
+        &mut self,
+        stream: &mut SendStream<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Broken>> {
+        let Some((data, is_last)) = &mut self.waiting else {
+            return Poll::Ready(Ok(false));
+        };
+        while !data.is_empty() {
+            if stream.capacity() == 0 {
+                match stream.poll_capacity(cx) {
+                    Poll::Ready(Some(Ok(_))) => continue,
+                    Poll::Ready(_) => return Poll::Ready(Err(Broken::Gone)),
+                    Poll::Pending => {
+                        let since = *self.stalled.get_or_insert_with(Instant::now);
+                        ready!(self.timer.poll_until(since + self.stall_timeout, cx));
+                        return Poll::Ready(Err(Broken::Stalled));
+                    }
+                }
+            }
+            self.stalled = None;
+            let piece = data.split_to(stream.capacity().min(data.len()));
+            self.shared.flow.sent(piece.len());
+            let ends = *is_last && data.is_empty();
+            stream.send_data(piece, ends).map_err(|_| Broken::Gone)?;
+            if ends {
+                return Poll::Ready(Ok(true));
+            }
+            if !data.is_empty() {
+                stream.reserve_capacity(data.len());
+            }
+        }
+        let is_last = *is_last;
+        self.waiting = None;
+        if is_last {
+            let sent = stream.send_data(Bytes::new(), true);
+            return Poll::Ready(sent.map(|()| true).map_err(|_| Broken::Gone));
+        }
+        Poll::Ready(Ok(false))
+    }
+}
+
+/// The length that a client tells; the library has refused what is none.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
