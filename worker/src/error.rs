@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tidegate_codec::Refusal;
+use tidegate_codec::{Fault, Refusal};
 
 /// Why a request did not reach a backend, or its answer did not come back.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,6 +34,8 @@ pub(crate) enum ProxyError {
     UpstreamClosed,
     #[error("the backend's answer is not valid HTTP")]
     UpstreamInvalid,
+    #[error("the backend's answer is not valid: {0}")]
+    UpstreamFault(Fault),
     #[error("{0}")]
     Refused(Refusal),
     #[error("the request's body took too long")]
@@ -68,7 +70,8 @@ impl ProxyError {
             Self::ConnectFailed
             | Self::UpstreamTls
             | Self::UpstreamClosed
-            | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+            | Self::UpstreamInvalid
+            | Self::UpstreamFault(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::RequestTimeout | Self::BackendTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -92,6 +95,7 @@ impl ProxyError {
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamInvalid => "upstream_invalid",
+            Self::UpstreamFault(fault) => fault.reason(),
             Self::Refused(refusal) => refusal.reason(),
             Self::RequestBodyTimeout => "request_body_timeout",
             Self::RequestBodyTooLarge { .. } => "request_body_too_large",

@@ -48,11 +48,11 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Bytes of a request line; above, 414.
+    /// Bytes of a request line or an answer's status line; above, 414 to clients and 502 for backends.
     request_line_bytes_max: usize = 16 << 10,
     /// Bytes of a request's or response's header section; above, 431 to clients and 502 for backends.
     header_bytes_max: usize = 64 << 10,
-    /// Header fields of a request; above, 431.
+    /// Header fields of a request or response; above, 431 to clients and 502 for backends.
     header_count_max: usize = 128,
     /// Bytes of a request's body; above, 413.
     request_body_bytes_max: Option<u64> = None,

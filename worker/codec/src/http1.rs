@@ -12,7 +12,7 @@ mod target;
 pub use chunked::{Chunks, Decoded};
 pub use encode::{Framed, chunk_head, request_head, response_head, trailers};
 pub use fields::is_forbidden_trailer;
-pub use framing::{Framing, has_other_coding, names_token};
+pub use framing::{Framing, names_token};
 pub use lines::{HeadBounds, HeadScan};
 pub use request::{RequestHead, parse};
 pub use response::{ResponseHead, parse_response};

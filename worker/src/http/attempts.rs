@@ -4,30 +4,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use tidegate_codec::Refusal;
-use tidegate_codec::http1::has_other_coding;
 use tidegate_ir::SessionPersistence;
 use tracing::Instrument as _;
 
 use crate::error::ProxyError;
 use crate::http::body::RequestBody;
 use crate::http::call::discard;
-use crate::http::client_body::RequestBodyError;
 use crate::http::exchange::Exchange;
 use crate::http::forward::{Forwarding, Head};
 use crate::http::replay::Replay;
 use crate::http::retry::Retries;
 use crate::http::session::Session;
 use crate::traces;
-use crate::upstream::{Endpoint, Lease, Sent, Upstream, Wish};
+use crate::upstream::{self, Endpoint, Lease, Sent, Upstream, Wish};
 
 /// The answer of a backend, and the connection that it came by.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<upstream::Body>,
     pub(crate) lease: Lease,
 }
 
@@ -53,8 +49,8 @@ struct Failure {
     error: ProxyError,
     /// Whether the backend has certainly done nothing.
     unseen: bool,
-    /// The request, where nothing of it was sent.
-    unsent: Option<Box<Request<RequestBody>>>,
+    /// The request's body, where nothing of the request was sent.
+    unsent: Option<RequestBody>,
     /// The connection was closed before anything was received.
     closed: bool,
 }
@@ -66,7 +62,7 @@ impl Attempts<'_> {
     /// The last attempt's, where it has none.
     pub(crate) async fn run(
         &self,
-        head: Head,
+        mut head: Head,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
@@ -75,8 +71,8 @@ impl Attempts<'_> {
         let terms = self.forwarding.rule.session.as_ref();
         let terms = terms.or(self.upstream.backend.session.as_ref());
         match terms {
-            None => self.choose(None, head, body, exchange).await,
-            Some(terms) => Box::pin(self.in_session(terms, head, body, exchange)).await,
+            None => self.choose(None, &mut head, body, exchange).await,
+            Some(terms) => Box::pin(self.in_session(terms, &mut head, body, exchange)).await,
         }
     }
 
@@ -84,7 +80,7 @@ impl Attempts<'_> {
     async fn in_session(
         &self,
         terms: &SessionPersistence,
-        head: Head,
+        head: &mut Head,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
@@ -104,7 +100,7 @@ impl Attempts<'_> {
     async fn choose(
         &self,
         pinned: Option<Arc<Endpoint>>,
-        head: Head,
+        head: &mut Head,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
@@ -129,7 +125,7 @@ impl Attempts<'_> {
         &self,
         wish: Wish,
         connects_max: usize,
-        head: Head,
+        head: &mut Head,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
@@ -152,7 +148,7 @@ impl Attempts<'_> {
         &self,
         wish: Wish,
         mut retries: Retries<'_>,
-        head: Head,
+        head: &mut Head,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
@@ -169,7 +165,7 @@ impl Attempts<'_> {
             });
             let endpoint = endpoint.ok_or(ProxyError::NoEndpoint)?;
             exchange.record.endpoint = Some(endpoint.address);
-            let outcome = self.attempt(&endpoint, &head, &replay, exchange).await;
+            let outcome = self.attempt(&endpoint, head, &replay, exchange).await;
             let wanted = match &outcome {
                 Ok(answer) => retries.wants(&answer.response),
                 Err(failure) => failure.leads_to_another(&retries),
@@ -194,14 +190,13 @@ impl Attempts<'_> {
     async fn attempt(
         &self,
         endpoint: &Arc<Endpoint>,
-        head: &Head,
+        head: &mut Head,
         replay: &Replay,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
         let connected = self.connect(endpoint, false).await;
         let attempt = connected.map_err(Failure::of_connection)?;
-        self.send(attempt, head.clone(), replay.body(), exchange)
-            .await
+        self.send(attempt, head, replay.body(), exchange).await
     }
 
     /// Sends the request; again by a new connection where the one at hand had been closed while it was
@@ -209,39 +204,35 @@ impl Attempts<'_> {
     async fn send(
         &self,
         attempt: Attempt,
-        head: Head,
+        head: &mut Head,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
-        let (protocol, scheme) = (self.upstream.backend.protocol, self.forwarding.scheme);
-        let spare = (attempt.lease.is_reused() && body.is_end_stream()).then(|| head.clone());
+        let has_spare = attempt.lease.is_reused() && body.is_end_stream();
         let endpoint = attempt.endpoint.clone();
-        let request = head.into_request(protocol, scheme, body);
-        let failure = match self.send_by(attempt, request, exchange).await {
+        let mut failure = match self.send_by(attempt, head, body, exchange).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        let mut failure = failure;
-        let again = match (failure.unsent.take(), spare) {
-            (Some(unsent), _) => *unsent,
-            (None, Some(head)) if failure.may_repeat(&head.method) => {
-                head.into_request(protocol, scheme, RequestBody::Empty)
-            }
-            (None, _) => return Err(failure),
+        let again = match failure.unsent.take() {
+            Some(unsent) => unsent,
+            None if has_spare && failure.may_repeat(&head.method) => RequestBody::Empty,
+            None => return Err(failure),
         };
-        Box::pin(self.send_afresh(&endpoint, again, exchange)).await
+        Box::pin(self.send_afresh(&endpoint, head, again, exchange)).await
     }
 
     async fn send_afresh(
         &self,
         endpoint: &Arc<Endpoint>,
-        request: Request<RequestBody>,
+        head: &mut Head,
+        body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
         exchange.record.retries += 1;
         let connected = self.connect(endpoint, true).await;
         let attempt = connected.map_err(Failure::of_connection)?;
-        self.send_by(attempt, request, exchange).await
+        self.send_by(attempt, head, body, exchange).await
     }
 }
 
@@ -282,7 +273,8 @@ impl Attempts<'_> {
     async fn send_by(
         &self,
         attempt: Attempt,
-        mut request: Request<RequestBody>,
+        head: &mut Head,
+        body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Answer, Failure> {
         let Attempt {
@@ -291,38 +283,30 @@ impl Attempts<'_> {
             started,
             deadline,
         } = attempt;
+        let scheme = self.forwarding.scheme;
         let sent = if self.forwarding.thread.traces {
-            let span = traces::client_span(&exchange.record, request.headers_mut());
-            let sending = Box::pin(lease.send(request).instrument(span));
+            let span = traces::client_span(&exchange.record, &mut head.headers);
+            let sending = Box::pin(lease.send(head, scheme, body).instrument(span));
             within(deadline, sending).await
         } else {
-            within(deadline, pin!(lease.send(request))).await
+            within(deadline, pin!(lease.send(head, scheme, body))).await
         };
         exchange.record.upstream = Some(started.elapsed());
         // A request whose client broke it off says nothing about the endpoint.
         let failed = match &sent {
-            Ok(Sent::Answered(response)) => {
-                response.status().is_server_error() || has_other_coding(response.headers())
-            }
-            Ok(Sent::Failed(error, unsent)) => unsent.is_none() && !error.is_user(),
+            Ok(Sent::Answered(response)) => response.status().is_server_error(),
+            Ok(Sent::Failed(error, unsent)) => unsent.is_none() && !error.is_of_request(),
             Err(_) => true,
         };
         self.report(&endpoint, failed);
         match sent {
-            // A body that hyper has taken for another one.
-            Ok(Sent::Answered(response)) if has_other_coding(response.headers()) => Err(Failure {
-                error: ProxyError::UpstreamInvalid,
-                unseen: false,
-                unsent: None,
-                closed: false,
-            }),
             Ok(Sent::Answered(response)) => Ok(Answer { response, lease }),
             Ok(Sent::Failed(error, unsent)) => {
                 tracing::debug!(address = %endpoint.address, %error, "an attempt at an endpoint failed");
                 Err(Failure {
-                    unseen: unsent.is_some() || was_refused(&error),
-                    closed: was_closed(&error),
-                    error: classify(&error),
+                    unseen: unsent.is_some() || error.was_refused(),
+                    closed: error.was_closed(),
+                    error: error.to_proxy_error(),
                     unsent,
                 })
             }
@@ -378,42 +362,4 @@ fn is_before_sending(error: &ProxyError) -> bool {
         error,
         ProxyError::ConnectFailed | ProxyError::ConnectTimeout | ProxyError::UpstreamTls
     )
-}
-
-/// Whether an HTTP/2 endpoint says that it has not looked at the request (RFC 9113, section 8.7).
-fn was_refused(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error);
-    let h2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
-    h2.is_some_and(|error| {
-        let graceful = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-        error.is_remote() && (graceful || error.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
-}
-
-fn was_closed(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error);
-    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| {
-        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
-        matches!(io.kind(), ConnectionReset | BrokenPipe)
-    })
-}
-
-fn classify(error: &hyper::Error) -> ProxyError {
-    if error.is_user() {
-        let source = std::error::Error::source(error);
-        let body = source.and_then(|source| source.downcast_ref::<RequestBodyError>());
-        body.map_or(
-            ProxyError::Refused(Refusal::BodyBrokenOff),
-            RequestBodyError::refusal,
-        )
-    } else if error.is_parse() {
-        ProxyError::UpstreamInvalid
-    } else {
-        ProxyError::UpstreamClosed
-    }
 }

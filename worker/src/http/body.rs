@@ -7,7 +7,6 @@ use std::task::{Context as Poller, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -17,7 +16,7 @@ use crate::http::exchange::Exchange;
 use crate::http::grpc;
 use crate::http::replay::ReplayedBody;
 use crate::http::upgrade::Tunnel;
-use crate::upstream::Lease;
+use crate::upstream::{self, Lease, UpstreamError};
 
 /// A body on its way to a backend.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ pub(crate) struct ResponseBody {
 #[derive(Debug)]
 enum Source {
     Whole(Bytes),
-    Streamed(Incoming),
+    Streamed(upstream::Body),
     /// What a backend sends after it has left HTTP.
     Tunnel(Box<Tunnel>),
 }
@@ -67,7 +66,7 @@ enum Source {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("the backend's response broke off")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] UpstreamError),
     #[error("the request's timeout passed before the backend's response was complete")]
     Deadline,
 }
@@ -207,7 +206,7 @@ impl ResponseBody {
 
     /// A backend's body; the connection that it comes by is free again at its end.
     pub(crate) fn streamed(
-        incoming: Incoming,
+        incoming: upstream::Body,
         lease: Option<Lease>,
         deadline: Option<tokio::time::Instant>,
     ) -> Self {

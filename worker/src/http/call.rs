@@ -6,14 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tidegate_ir::{BackendProtocol, PartName};
 
 use crate::error::ProxyError;
 use crate::http::body::RequestBody;
 use crate::http::forward::Head;
 use crate::thread::Thread;
-use crate::upstream::{Lease, Sent, Upstream, Wish};
+use crate::upstream::{self, Lease, Sent, Upstream, Wish};
 
 /// Bytes of an answer that nobody reads, for which its connection is kept; above, it is closed.
 const DISCARDED_BYTES_MAX: usize = 64 << 10;
@@ -44,7 +43,7 @@ impl Call<'_> {
         thread: &Rc<Thread>,
         head: &Head,
         body: &Bytes,
-    ) -> Result<(Response<Incoming>, Lease), ProxyError> {
+    ) -> Result<(Response<upstream::Body>, Lease), ProxyError> {
         let mut outcome = ProxyError::NoEndpoint;
         self.upstream.ready().await;
         let transport = self.upstream.transport(self.certificate)?;
@@ -64,8 +63,7 @@ impl Call<'_> {
                     Err(error) => break error,
                 };
                 let whole = RequestBody::Whole(body.clone());
-                let request = head.clone().into_request(self.protocol, self.scheme, whole);
-                match lease.send(request).await {
+                match lease.send(head, self.scheme, whole).await {
                     Sent::Answered(response) => return Ok((response, lease)),
                     Sent::Failed(error, unsent) => {
                         tracing::debug!(%address, %error, "a request of the worker's own failed");
@@ -83,7 +81,7 @@ impl Call<'_> {
 }
 
 /// Reads an answer that nobody wants, so that its connection can serve another request.
-pub(crate) fn discard(body: Incoming, lease: Lease) {
+pub(crate) fn discard(body: upstream::Body, lease: Lease) {
     tokio::task::spawn_local(async move {
         let reading = read_within(body, DISCARDED_BYTES_MAX);
         if let Ok(true) = tokio::time::timeout(DISCARD_TIMEOUT, reading).await {
@@ -93,7 +91,7 @@ pub(crate) fn discard(body: Incoming, lease: Lease) {
 }
 
 /// Reads a body to its end; false where it is larger than the bound, or broke off.
-async fn read_within(mut body: Incoming, bytes_max: usize) -> bool {
+async fn read_within(mut body: upstream::Body, bytes_max: usize) -> bool {
     let mut left = bytes_max;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };

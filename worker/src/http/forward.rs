@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap};
+use http::header::HeaderMap;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body as _;
+use http::{Method, Response, StatusCode, Version};
+use tidegate_codec::Fault;
 use tidegate_ir::{BackendProtocol, PartName, Target};
 use tidegate_router::{CompiledAction, CompiledChoice, CompiledRule};
 
@@ -113,7 +113,7 @@ pub(crate) async fn forward(
     };
     if client.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for that.
-        return Err(ProxyError::UpstreamInvalid);
+        return Err(ProxyError::UpstreamFault(Fault::Switched));
     }
     let mut response = pass_back(forwarding, choice, answer, client, deadline);
     if let Some(grant) = grant {
@@ -143,35 +143,6 @@ impl Forwarding<'_> {
         let every = terms.limits.request_timeout;
         let timeout = [rule, client, every].into_iter().flatten().min()?;
         exchange.record.started.checked_add(timeout)
-    }
-}
-
-impl Head {
-    pub(crate) fn into_request(
-        self,
-        protocol: BackendProtocol,
-        scheme: &'static str,
-        body: RequestBody,
-    ) -> Request<RequestBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.headers_mut() = self.headers;
-        let mut uri = http::uri::Parts::default();
-        uri.path_and_query = Some(self.path_and_query);
-        if protocol == BackendProtocol::Http2 {
-            let host = request.headers_mut().remove(header::HOST);
-            uri.authority = host.and_then(|host| host.as_bytes().try_into().ok());
-            uri.scheme = scheme.parse().ok().filter(|_| uri.authority.is_some());
-            *request.version_mut() = Version::HTTP_2;
-        } else if request.body().size_hint().exact().is_none() {
-            // Without it a GET would lose its body on the way.
-            let chunked = HeaderValue::from_static("chunked");
-            request
-                .headers_mut()
-                .insert(header::TRANSFER_ENCODING, chunked);
-        }
-        *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-        request
     }
 }
 

@@ -1,37 +1,24 @@
 //! Connections that leave HTTP: from then on the bytes of both sides are passed on as they are.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tidegate_codec::http1::names_token;
-use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::sync::oneshot;
-use tokio_util::io::poll_read_buf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::http::body::ResponseBody;
 use crate::http::client_body::ClientBody;
 use crate::thread::Open;
-
-/// Bytes that are taken from a backend at a time.
-const READ_BYTES: usize = 16 << 10;
-
-/// The backend's connection after it has left HTTP.
-type Backend = TokioIo<Upgraded>;
+use crate::upstream::{self, Raw};
 
 /// What a backend sends after it has left HTTP.
 pub(crate) struct Tunnel {
-    joining: oneshot::Receiver<ReadHalf<Backend>>,
-    backend: Option<ReadHalf<Backend>>,
+    backend: Raw,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
-    input: BytesMut,
     _open: Open,
 }
 
@@ -69,30 +56,25 @@ pub(crate) fn ask(headers: &mut HeaderMap, protocol: HeaderValue) {
 /// Answers 101 and passes bytes on: the client's by a task, the backend's as the body of the answer.
 pub(crate) fn tunnel(
     client: ClientBody,
-    mut response: Response<Incoming>,
+    response: Response<upstream::Body>,
     open: Open,
     end: TunnelEnd,
 ) -> Response<ResponseBody> {
-    let backend = hyper::upgrade::on(&mut response);
+    let (parts, body) = response.into_parts();
+    let Some(backend) = body.into_raw() else {
+        // Only HTTP/1 has this answer.
+        return Response::from_parts(parts, ResponseBody::whole(""));
+    };
     let over = end.stop.child_token();
-    let (join, joining) = oneshot::channel();
     let tunnel = Tunnel {
-        joining,
-        backend: None,
+        backend: backend.clone(),
         over: Box::pin(over.clone().cancelled_owned()),
-        input: BytesMut::new(),
         _open: open,
     };
     tokio::task::spawn_local(async move {
         let _over = over.clone().drop_guard();
-        let Ok(backend) = backend.await else {
-            return;
-        };
-        let (reader, writer) = tokio::io::split(TokioIo::new(backend));
-        // The client may be gone already; then its side ends at once, too.
-        let _ = join.send(reader);
         tokio::select! {
-            () = send(client, writer) => {}
+            () = send(client, backend) => {}
             () = over.cancelled() => return,
         }
         tokio::select! {
@@ -100,21 +82,21 @@ pub(crate) fn tunnel(
             () = over.cancelled() => {}
         }
     });
-    response.map(|_| ResponseBody::tunnel(tunnel))
+    Response::from_parts(parts, ResponseBody::tunnel(tunnel))
 }
 
 /// Passes on what the client sends, and its end.
-async fn send(mut client: ClientBody, mut backend: WriteHalf<Backend>) {
+async fn send(mut client: ClientBody, backend: Raw) {
     while let Some(Ok(frame)) = client.frame().await {
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if backend.write_all(&data).await.is_err() || backend.flush().await.is_err() {
+        if backend.send(data).await.is_err() {
             return;
         }
     }
     // A backend that is gone needs no word.
-    let _ = backend.shutdown().await;
+    let _ = backend.shut_down().await;
 }
 
 impl Tunnel {
@@ -123,19 +105,7 @@ impl Tunnel {
         if self.over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        let backend = match &mut self.backend {
-            Some(backend) => backend,
-            None => match ready!(Pin::new(&mut self.joining).poll(cx)) {
-                Ok(backend) => self.backend.insert(backend),
-                Err(_) => return Poll::Ready(None),
-            },
-        };
-        self.input.reserve(READ_BYTES);
-        match ready!(poll_read_buf(Pin::new(backend), cx, &mut self.input)) {
-            Ok(1..) => Poll::Ready(Some(self.input.split().freeze())),
-            // Either way nothing more comes, and there is nobody left to tell.
-            Ok(0) | Err(_) => Poll::Ready(None),
-        }
+        self.backend.poll_data(cx)
     }
 }
 

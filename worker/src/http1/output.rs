@@ -1,4 +1,4 @@
-//! What waits to be written to a client: small pieces are joined, large ones are passed on as they are.
+//! What waits to be written to a socket: small pieces are joined, large ones are passed on as they are.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use tidegate_codec::http1;
 use tokio::io::AsyncWrite;
 
 /// Pieces up to this many bytes are copied behind what waits: that costs less than another slice.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
-/// Bytes that wait before no more is taken from a backend.
+/// Bytes that wait before no more is taken from the other side.
 const WAITING_BYTES_MAX: usize = 64 << 10;
 
 /// Slices of one write.
@@ -19,7 +20,7 @@ const SLICES_MAX: usize = 16;
 
 /// A queue of bytes; it grows by one piece beyond its bound at most.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     pieces: VecDeque<Bytes>,
     /// What comes behind the pieces.
     tail: BytesMut,
@@ -29,11 +30,11 @@ pub(super) struct Output {
 
 impl Output {
     /// Where heads and small pieces are written to.
-    pub(super) fn tail(&mut self) -> &mut BytesMut {
+    pub(crate) fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
     }
 
-    pub(super) fn push(&mut self, data: Bytes) {
+    pub(crate) fn push(&mut self, data: Bytes) {
         if data.len() <= COPIED_BYTES_MAX {
             return self.tail.extend_from_slice(&data);
         }
@@ -44,24 +45,33 @@ impl Output {
         self.push_piece(data);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// A chunk of a body in chunks; nothing where there is no data, since that would end it.
+    pub(crate) fn push_chunk(&mut self, data: Bytes) {
+        if !data.is_empty() {
+            http1::chunk_head(&mut self.tail, data.len());
+            self.push(data);
+            self.tail.extend_from_slice(b"\r\n");
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether enough waits.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.len() >= WAITING_BYTES_MAX
     }
 
     /// Gives memory back while the connection rests.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.is_empty() {
             self.tail = BytesMut::new();
         }
     }
 
     /// Writes what the socket takes: the number of bytes, 0 where nothing waits.
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         mut io: Pin<&mut impl AsyncWrite>,
         cx: &mut Context<'_>,

@@ -6,26 +6,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Frame;
 use tidegate_codec::Refusal;
-use tidegate_codec::http1::{Chunks, Decoded, Framing, HeadBounds, HeadScan};
+use tidegate_codec::http1::{Chunks, Framing, HeadBounds, HeadScan};
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
-use tokio_util::io::poll_read_buf;
 
+use super::content::Content;
+use super::input::Input;
 use super::output::Output;
 use crate::http::pace::Pace;
 use crate::limits::Limits;
 
 /// A client's socket, in plain text or with TLS.
 pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
-
-/// Bytes of a first read; those of a busy body grow up to the maximum.
-const READ_BYTES_MIN: usize = 8 << 10;
-const READ_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes of a body that nobody wants, for which its connection is kept; above, it is closed.
 pub(super) const DISCARDED_BYTES_MAX: u64 = 256 << 10;
@@ -37,16 +34,17 @@ const READ_AHEAD_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Wire {
     io: Io,
-    input: BytesMut,
+    input: Input,
     pub(super) output: Output,
-    content: Content,
+    received: Received,
     /// Counts requests, so that the body of an earlier one reads nothing of a later one.
     request: u64,
     /// The client sends nothing more.
     pub(super) ended: bool,
     /// The client waits for 100 before it sends the body.
     continue_wanted: bool,
-    read_bytes: usize,
+    /// The answer has begun: what is written is its business.
+    answering: bool,
     pace: Pace,
     /// Waits for the connection to leave HTTP.
     switching: Option<Waker>,
@@ -54,15 +52,13 @@ pub(super) struct Wire {
     watcher: Option<Waker>,
 }
 
-/// What is left of the present request's body.
+/// What comes behind the head of the present request.
 #[derive(Debug)]
-enum Content {
-    Length(u64),
-    Chunked(Box<Chunks>),
+enum Received {
+    /// Its body; after the connection has left HTTP, bytes of another protocol.
+    Body(Content),
     /// No body, but bytes of another protocol once the connection has switched to it.
     Switching,
-    Switched,
-    Ended,
     Broken(Refusal),
 }
 
@@ -70,13 +66,13 @@ impl Wire {
     pub(super) fn new(io: Io) -> Self {
         Self {
             io,
-            input: BytesMut::new(),
+            input: Input::default(),
             output: Output::default(),
-            content: Content::Ended,
+            received: Received::Body(Content::Ended),
             request: 0,
             ended: false,
             continue_wanted: false,
-            read_bytes: READ_BYTES_MIN,
+            answering: false,
             pace: Pace::default(),
             switching: None,
             watcher: None,
@@ -89,8 +85,8 @@ impl Wire {
         scan: &mut HeadScan,
         bounds: &HeadBounds,
     ) -> Result<Option<Bytes>, Refusal> {
-        let end = scan.end(&self.input, bounds)?;
-        Ok(end.map(|len| self.input.split_to(len).freeze()))
+        let end = scan.end(&self.input.bytes, bounds)?;
+        Ok(end.map(|len| self.input.bytes.split_to(len).freeze()))
     }
 
     /// The body of another request begins; returns the number that reads it.
@@ -103,15 +99,16 @@ impl Wire {
     ) -> u64 {
         self.request += 1;
         self.continue_wanted = expects_continue;
+        self.answering = false;
         self.pace.begin(limits);
-        self.content = match framing {
-            Framing::Length(length) => Content::Length(length),
+        self.received = match framing {
+            Framing::Length(length) => Received::Body(Content::Length(length)),
             Framing::Chunked => {
                 let chunks = Chunks::new(limits.header_bytes_max, limits.header_count_max);
-                Content::Chunked(Box::new(chunks))
+                Received::Body(Content::Chunked(Box::new(chunks)))
             }
-            Framing::None if upgrades => Content::Switching,
-            Framing::None => Content::Ended,
+            Framing::None if upgrades => Received::Switching,
+            Framing::None => Received::Body(Content::Ended),
         };
         self.request
     }
@@ -119,17 +116,19 @@ impl Wire {
     /// The answer begins: it is too late for 100. Returns whether a next request can be found: not after a
     /// body that is not valid, that the client may not send any more, or of which too much is to come.
     pub(super) fn start_answer(&mut self, switches: bool) -> bool {
-        match self.content {
-            Content::Switching if switches => self.content = Content::Switched,
-            Content::Switching => self.content = Content::Ended,
-            _ => {}
+        self.answering = true;
+        if matches!(self.received, Received::Switching) {
+            self.received = Received::Body(match switches {
+                true => Content::Raw,
+                false => Content::Ended,
+            });
         }
         if let Some(waker) = self.switching.take() {
             waker.wake();
         }
-        let can_end = match self.content {
-            Content::Broken(_) => false,
-            Content::Length(left) => left <= DISCARDED_BYTES_MAX,
+        let can_end = match self.received {
+            Received::Broken(_) => false,
+            Received::Body(Content::Length(left)) => left <= DISCARDED_BYTES_MAX,
             _ => true,
         };
         !std::mem::take(&mut self.continue_wanted) && can_end
@@ -142,25 +141,25 @@ impl Wire {
     }
 
     pub(super) fn has_whole_body(&self) -> bool {
-        matches!(self.content, Content::Ended | Content::Switching)
+        matches!(
+            self.received,
+            Received::Body(Content::Ended) | Received::Switching
+        )
     }
 
     /// The length that is known of what is left of the body.
     pub(super) fn body_len(&self, request: u64) -> Option<u64> {
-        match self.content {
+        match &self.received {
             _ if request != self.request => None,
-            Content::Length(left) => Some(left),
-            Content::Ended | Content::Switching => Some(0),
-            _ => None,
+            Received::Body(content) => content.len(),
+            Received::Switching => Some(0),
+            Received::Broken(_) => None,
         }
     }
 
     /// Gives memory back while the connection rests.
     pub(super) fn release(&mut self) {
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-            self.read_bytes = READ_BYTES_MIN;
-        }
+        self.input.release();
         self.output.release();
     }
 
@@ -179,9 +178,9 @@ impl Wire {
                 self.continue_wanted = false;
                 return Poll::Ready(Some(frame));
             }
-            match self.content {
-                Content::Ended => return Poll::Ready(None),
-                Content::Switching => {
+            match self.received {
+                Received::Body(Content::Ended) => return Poll::Ready(None),
+                Received::Switching => {
                     self.switching = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
@@ -198,7 +197,7 @@ impl Wire {
                 Poll::Pending if self.content_is_raw() => return Poll::Pending,
                 Poll::Pending => {
                     ready!(self.pace.poll_too_slow(cx));
-                    self.content = Content::Broken(Refusal::BodyTooSlow);
+                    self.received = Received::Broken(Refusal::BodyTooSlow);
                 }
             }
         }
@@ -206,15 +205,8 @@ impl Wire {
 
     /// Reads what the client sends: the number of bytes, 0 when nothing more comes.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < READ_BYTES_MIN / 4 {
-            self.input.reserve(self.read_bytes);
-        }
-        let room = self.input.capacity() - self.input.len();
-        let len = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input))?;
+        let len = ready!(self.input.poll_fill(Pin::new(&mut self.io), cx))?;
         self.ended |= len == 0;
-        if len == room {
-            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
-        }
         Poll::Ready(Ok(len))
     }
 
@@ -223,7 +215,8 @@ impl Wire {
         if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
             return Poll::Ready(());
         }
-        while self.has_whole_body() && !self.ended && self.input.len() < READ_AHEAD_BYTES_MAX {
+        while self.has_whole_body() && !self.ended && self.input.bytes.len() < READ_AHEAD_BYTES_MAX
+        {
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -261,7 +254,7 @@ impl Wire {
 
     /// Reads and drops what the client sends: the number of bytes.
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.clear();
+        self.input.bytes.clear();
         self.poll_fill(cx)
     }
 
@@ -276,61 +269,54 @@ impl Wire {
     }
 
     fn content_is_raw(&self) -> bool {
-        matches!(self.content, Content::Switched)
+        matches!(self.received, Received::Body(Content::Raw))
     }
 
     /// What of the body is among the bytes that have been read.
     fn take_frame(&mut self) -> Option<Result<Frame<Bytes>, Refusal>> {
-        match &mut self.content {
-            Content::Broken(refusal) => Some(Err(*refusal)),
-            Content::Length(left) if !self.input.is_empty() => {
-                let len = usize::try_from(*left)
-                    .map_or(self.input.len(), |left| left.min(self.input.len()));
-                *left -= len as u64;
-                if *left == 0 {
+        let content = match &mut self.received {
+            Received::Body(Content::Ended) | Received::Switching => return None,
+            Received::Body(content) => content,
+            Received::Broken(refusal) => return Some(Err(*refusal)),
+        };
+        match content.take(&mut self.input.bytes) {
+            Ok(frame) => {
+                if matches!(content, Content::Ended) {
                     self.end_body();
                 }
-                Some(Ok(Frame::data(self.input.split_to(len).freeze())))
+                frame.map(Ok)
             }
-            Content::Chunked(chunks) => match chunks.decode(&mut self.input) {
-                Ok(Decoded::Partial) => None,
-                Ok(Decoded::Data(data)) => Some(Ok(Frame::data(data))),
-                Ok(Decoded::End(trailers)) => {
-                    self.end_body();
-                    trailers.map(|trailers| Ok(Frame::trailers(trailers)))
-                }
-                Err(refusal) => {
-                    self.content = Content::Broken(refusal);
-                    Some(Err(refusal))
-                }
-            },
-            Content::Switched if !self.input.is_empty() => {
-                Some(Ok(Frame::data(self.input.split().freeze())))
+            Err(refusal) => {
+                self.received = Received::Broken(refusal);
+                Some(Err(refusal))
             }
-            Content::Length(_) | Content::Switching | Content::Switched | Content::Ended => None,
         }
     }
 
     fn end_body(&mut self) {
-        self.content = Content::Ended;
         if let Some(watcher) = self.watcher.take() {
             watcher.wake();
         }
     }
 
     fn end_early(&mut self) {
-        self.content = match self.content {
-            Content::Switched => Content::Ended,
-            _ => Content::Broken(Refusal::BodyBrokenOff),
+        self.received = if self.content_is_raw() {
+            Received::Body(Content::Ended)
+        } else {
+            Received::Broken(Refusal::BodyBrokenOff)
         };
     }
 
     fn send_continue(&mut self, cx: &mut Context<'_>) {
+        // Once there is an answer, whoever writes it looks after the socket; the body may be somebody else's.
+        if self.answering {
+            return;
+        }
         if std::mem::take(&mut self.continue_wanted) {
             self.output
                 .push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
-        if !self.output.is_empty() && !self.content_is_raw() {
+        if !self.output.is_empty() {
             // An error shows at the next read.
             let _ = self.poll_flush(cx);
         }

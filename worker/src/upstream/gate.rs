@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidegate_ir::ConnectionLimits;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::error::ProxyError;
 
@@ -104,7 +105,13 @@ impl Gate {
         }
     }
 
-    fn makes_room(&self) -> bool {
+    /// Ready when requests wait for room; look then whether it is still wanted.
+    pub(super) fn room_wanted(&self) -> Notified<'_> {
+        self.wanted.notified()
+    }
+
+    /// Takes the wish of one request for room: whoever takes it closes an unused connection.
+    pub(super) fn makes_room(&self) -> bool {
         let less = |wanted: u32| wanted.checked_sub(1);
         let order = (Ordering::AcqRel, Ordering::Acquire);
         let taken = self.rooms_wanted.fetch_update(order.0, order.1, less);

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidegate_worker::Limits;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::backend::Echo;
 use crate::support::client::send_raw;
 use crate::support::parts::{backend, listener, to};
+use crate::support::wire::Wire;
 use crate::support::{Running, Setup};
 
 /// A worker in front of one backend.
@@ -20,45 +21,6 @@ async fn serving(address: SocketAddr, limits: Limits) -> Running {
     };
     let backends = vec![backend("a", &[address])];
     Running::serving_with(setup, listener(), vec![to("/", "a")], backends).await
-}
-
-/// A client that writes and reads bytes.
-struct Client(TcpStream);
-
-impl Client {
-    async fn open(running: &Running) -> Self {
-        let stream = TcpStream::connect(running.address("http")).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(stream)
-    }
-
-    async fn write(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).await.unwrap();
-    }
-
-    /// Reads until a text has come; everything up to then.
-    async fn read_until(&mut self, text: &str) -> String {
-        let mut read = Vec::new();
-        while !String::from_utf8_lossy(&read).contains(text) {
-            let byte = tokio::time::timeout(Duration::from_secs(10), self.0.read_u8()).await;
-            let byte = byte.unwrap_or_else(|_| panic!("only {}", String::from_utf8_lossy(&read)));
-            match byte {
-                Ok(byte) => read.push(byte),
-                Err(_) => panic!("closed after {}", String::from_utf8_lossy(&read)),
-            }
-        }
-        String::from_utf8(read).unwrap()
-    }
-
-    async fn read_to_end(&mut self) -> String {
-        let mut read = Vec::new();
-        let reading = self.0.read_to_end(&mut read);
-        // A reset ends it, too.
-        let _ = tokio::time::timeout(Duration::from_secs(10), reading)
-            .await
-            .unwrap();
-        String::from_utf8_lossy(&read).into_owned()
-    }
 }
 
 /// A backend that reads one request up to a text, and then does what the test says.
@@ -73,7 +35,7 @@ where
     let address = listener.local_addr().unwrap();
     tokio::task::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let mut client = Client(stream);
+        let mut client = Wire(stream);
         let read = client.read_until(text).await;
         then(client.0, read).await;
     });
@@ -88,7 +50,7 @@ async fn answer(mut stream: TcpStream, text: &str) {
 async fn a_client_that_expects_100_gets_it_when_the_backend_wants_the_body() {
     let echo = Echo::start("a").await;
     let running = serving(echo.address, Limits::default()).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client
         .write("PUT / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
         .await;
@@ -111,7 +73,7 @@ async fn a_client_that_expects_100_gets_it_when_the_backend_wants_the_body() {
 async fn an_answer_without_100_ends_the_connection_since_the_body_may_or_may_not_come() {
     let echo = Echo::start("a").await;
     let running = Running::serving(vec![to("/a", "a")], vec![backend("a", &[echo.address])]).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client
         .write(
             "PUT /other HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n",
@@ -126,7 +88,7 @@ async fn an_answer_without_100_ends_the_connection_since_the_body_may_or_may_not
 async fn pipelined_requests_are_answered_in_order() {
     let echo = Echo::start("a").await;
     let running = serving(echo.address, Limits::default()).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     let requests: String = (0..50)
         .map(|n| match n % 3 {
             0 => format!("GET /{n} HTTP/1.1\r\nhost: h\r\n\r\n"),
@@ -158,7 +120,7 @@ async fn pipelined_requests_are_answered_in_order() {
 async fn a_client_that_has_closed_its_side_gets_its_answer() {
     let echo = Echo::start_slow("a", Duration::from_millis(200)).await;
     let running = serving(echo.address, Limits::default()).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
     client.0.shutdown().await.unwrap();
     assert!(client.read_to_end().await.starts_with("HTTP/1.1 200"));
@@ -168,7 +130,7 @@ async fn a_client_that_has_closed_its_side_gets_its_answer() {
 async fn a_half_closed_client_does_not_wait_for_ever() {
     let address = backend_after("\r\n\r\n", |stream, _| async move {
         // Never answers, and says so when it is given up.
-        let mut stream = Client(stream);
+        let mut stream = Wire(stream);
         assert_eq!(stream.read_to_end().await, "");
     })
     .await;
@@ -177,7 +139,7 @@ async fn a_half_closed_client_does_not_wait_for_ever() {
         ..Limits::default()
     };
     let running = serving(address, limits).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
     client.0.shutdown().await.unwrap();
     assert_eq!(client.read_to_end().await, "");
@@ -188,12 +150,12 @@ async fn a_half_closed_client_does_not_wait_for_ever() {
 async fn a_client_that_goes_away_frees_its_backend() {
     let (gone, is_gone) = tokio::sync::oneshot::channel();
     let address = backend_after("\r\n\r\n", |stream, _| async move {
-        Client(stream).read_to_end().await;
+        Wire(stream).read_to_end().await;
         gone.send(()).unwrap();
     })
     .await;
     let running = serving(address, Limits::default()).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     socket2::SockRef::from(&client.0)
@@ -216,7 +178,7 @@ async fn trailers_of_the_answer_are_passed_on() {
     })
     .await;
     let running = serving(address, Limits::default()).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
     let read = client.read_until("x-sum: 7\r\n\r\n").await;
     assert!(
@@ -248,7 +210,7 @@ async fn answers_without_a_body_end_with_their_head() {
         })
         .await;
         let running = serving(address, Limits::default()).await;
-        let mut client = Client::open(&running).await;
+        let mut client = Wire::open(&running).await;
         client
             .write(&format!(
                 "{method} / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
@@ -273,7 +235,7 @@ async fn clients_of_http_1_0_get_bodies_that_end_with_the_connection() {
     })
     .await;
     let running = serving(address, Limits::default()).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client
         .write("GET / HTTP/1.0\r\nhost: h\r\nconnection: keep-alive\r\n\r\n")
         .await;
@@ -298,7 +260,7 @@ async fn an_answer_that_breaks_off_never_looks_complete() {
         })
         .await;
         let running = serving(address, Limits::default()).await;
-        let mut client = Client::open(&running).await;
+        let mut client = Wire::open(&running).await;
         client
             .write(&format!("GET / HTTP/{version}\r\nhost: h\r\n\r\n"))
             .await;
@@ -343,7 +305,7 @@ async fn a_body_that_comes_too_slowly_gets_408() {
         ..Limits::default()
     };
     let running = serving(echo.address, limits).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client
         .write("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\n\r\n")
         .await;
@@ -398,7 +360,7 @@ async fn a_client_that_reads_nothing_loses_its_connection() {
         ..Limits::default()
     };
     let running = serving(address, limits).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
     tokio::time::timeout(Duration::from_secs(10), is_gone)
         .await
@@ -411,7 +373,7 @@ async fn a_client_that_reads_nothing_loses_its_connection() {
 async fn a_little_unread_body_keeps_the_connection_and_a_large_one_ends_it() {
     let echo = Echo::start("a").await;
     let running = Running::serving(vec![to("/a", "a")], vec![backend("a", &[echo.address])]).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client
         .write("POST /other HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\n01234")
         .await;
@@ -428,7 +390,7 @@ async fn a_little_unread_body_keeps_the_connection_and_a_large_one_ends_it() {
             .await
             .contains("no route")
     );
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client
         .write("POST /other HTTP/1.1\r\nhost: h\r\ncontent-length: 100000000\r\n\r\n")
         .await;
@@ -438,25 +400,6 @@ async fn a_little_unread_body_keeps_the_connection_and_a_large_one_ends_it() {
         .await
         .unwrap();
     assert_eq!(echo.count(), 1);
-}
-
-#[tokio::test]
-async fn an_answer_before_the_end_of_the_request_reaches_the_client() {
-    let address = backend_after("first", |stream, _| async move {
-        answer(
-            stream,
-            "HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nno\n",
-        )
-        .await;
-    })
-    .await;
-    let running = serving(address, Limits::default()).await;
-    let mut client = Client::open(&running).await;
-    client
-        .write("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\nfirst")
-        .await;
-    let answer = client.read_until("no\n").await;
-    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
 #[tokio::test]
@@ -484,21 +427,6 @@ async fn another_version_of_http_is_not_tunnelled_past_the_rules() {
 }
 
 #[tokio::test]
-async fn a_backend_that_leaves_http_unasked_gives_no_valid_answer() {
-    let address = backend_after("\r\n\r\n", |stream, _| {
-        answer(
-            stream,
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
-        )
-    })
-    .await;
-    let running = serving(address, Limits::default()).await;
-    let asks = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
-    let answer = send_raw(running.address("http"), asks).await;
-    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
-}
-
-#[tokio::test]
 async fn a_tunnel_ends_a_while_after_its_client_has_ended() {
     let address = backend_after("\r\n\r\n", |stream, _| async move {
         let mut stream = stream;
@@ -506,7 +434,7 @@ async fn a_tunnel_ends_a_while_after_its_client_has_ended() {
             .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
             .await
             .unwrap();
-        let mut stream = Client(stream);
+        let mut stream = Wire(stream);
         assert_eq!(stream.read_to_end().await, "ping");
         // Does not close its own side.
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -517,7 +445,7 @@ async fn a_tunnel_ends_a_while_after_its_client_has_ended() {
         ..Limits::default()
     };
     let running = serving(address, limits).await;
-    let mut client = Client::open(&running).await;
+    let mut client = Wire::open(&running).await;
     client
         .write("GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
         .await;
@@ -527,47 +455,6 @@ async fn a_tunnel_ends_a_while_after_its_client_has_ended() {
     client.write("ping").await;
     client.0.shutdown().await.unwrap();
     assert_eq!(client.read_to_end().await, "");
-}
-
-#[tokio::test]
-async fn interim_answers_without_an_end_are_given_up() {
-    let address = backend_after("\r\n\r\n", |mut stream, _| async move {
-        let interim = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
-        while stream.write_all(&interim).await.is_ok() {}
-    })
-    .await;
-    let running = serving(address, Limits::default()).await;
-    let asks = b"POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let answer = send_raw(running.address("http"), asks).await;
-    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
-}
-
-#[tokio::test]
-async fn an_answer_after_the_timeout_reaches_nobody_else() {
-    let address = backend_after("\r\n\r\n", |stream, _| async move {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await;
-    })
-    .await;
-    let limits = Limits {
-        request_timeout: Some(Duration::from_millis(100)),
-        ..Limits::default()
-    };
-    let running = serving(address, limits).await;
-    let mut client = Client::open(&running).await;
-    client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
-    assert!(
-        client
-            .read_until("timeout passed\n")
-            .await
-            .starts_with("HTTP/1.1 504")
-    );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    client
-        .write("GET /again HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
-        .await;
-    let answer = client.read_to_end().await;
-    assert!(!answer.contains("late"), "{answer}");
 }
 
 #[tokio::test]

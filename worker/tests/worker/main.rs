@@ -8,6 +8,7 @@
 mod support;
 
 mod auth;
+mod backends;
 mod client_certificates;
 mod connections;
 mod cors;

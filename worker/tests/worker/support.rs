@@ -11,6 +11,7 @@ pub mod process;
 pub mod scripted;
 pub mod tls;
 pub mod udp;
+pub mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

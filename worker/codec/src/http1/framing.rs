@@ -44,13 +44,6 @@ impl Framing {
     }
 }
 
-/// Whether the body of a message has a coding other than `chunked`, once: what such a body means, nobody asked
-/// for and nobody here can tell.
-#[must_use]
-pub fn has_other_coding(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING) && check_coding(headers).is_err()
-}
-
 /// The framing of an answer to a request, HEAD or another (RFC 9112, section 6.3); `headers` keep what frames the
 /// message and nothing that contradicts it.
 ///

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::{Question, grpc_refusal, may_set};
 use crate::error::ProxyError;
@@ -12,7 +11,7 @@ use crate::http::body::ResponseBody;
 use crate::http::call::{Call, discard};
 use crate::http::filter;
 use crate::http::forward::Head;
-use crate::upstream::{Lease, Upstream};
+use crate::upstream::{self, Lease, Upstream};
 
 /// What goes along in any case, beside method, path, host and length.
 const ALWAYS: [HeaderName; 1] = [header::AUTHORIZATION];
@@ -54,7 +53,7 @@ pub(super) async fn call(
     upstream: &Upstream,
     head: &Head,
     body: &Bytes,
-) -> Result<(Response<Incoming>, Lease), ProxyError> {
+) -> Result<(Response<upstream::Body>, Lease), ProxyError> {
     let call = Call {
         upstream,
         protocol: upstream.backend.protocol,
@@ -95,7 +94,7 @@ fn is_of_body(name: &HeaderName) -> bool {
 /// The server's answer, for the client. Success of another kind than 200 is no success.
 pub(super) fn refusal(
     question: &Question<'_>,
-    mut response: Response<Incoming>,
+    mut response: Response<upstream::Body>,
     lease: Lease,
     grpc: bool,
 ) -> Response<ResponseBody> {

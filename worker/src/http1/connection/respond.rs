@@ -178,12 +178,10 @@ impl Client {
 
     fn encode(&self, data: Bytes, framed: Framed) {
         let output = &mut self.wire.borrow_mut().output;
-        if framed != Framed::Chunked {
+        if framed == Framed::Chunked {
+            output.push_chunk(data);
+        } else {
             output.push(data);
-        } else if !data.is_empty() {
-            http1::chunk_head(output.tail(), data.len());
-            output.push(data);
-            output.tail().extend_from_slice(b"\r\n");
         }
     }
 

@@ -1,0 +1,62 @@
+//! The body of an endpoint's answer, whatever the version of HTTP.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::failure::UpstreamError;
+use super::http1::{Answer, Raw};
+
+/// What an endpoint sends after the head of its answer.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Http1(Answer),
+    Http2(Incoming),
+}
+
+impl Body {
+    /// The connection as it is, after the endpoint has agreed to leave HTTP; `None` where it has not.
+    pub(crate) fn into_raw(self) -> Option<Raw> {
+        match self {
+            Self::Http1(answer) => answer.into_raw(),
+            Self::Http2(_) => None,
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        match self.get_mut() {
+            Self::Http1(answer) => answer.poll_frame(cx),
+            Self::Http2(incoming) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(UpstreamError::Http2)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(answer) => answer.is_ended(),
+            Self::Http2(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(answer) => answer
+                .len()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Http2(incoming) => incoming.size_hint(),
+        }
+    }
+}

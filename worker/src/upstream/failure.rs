@@ -1,0 +1,93 @@
+//! Why an exchange with an endpoint failed.
+
+use std::error::Error as _;
+use std::io;
+
+use tidegate_codec::{Fault, Refusal};
+
+use crate::error::ProxyError;
+use crate::http::client_body::RequestBodyError;
+
+/// What went wrong between a request and the end of its answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("the connection was closed before an answer")]
+    Closed(#[source] Option<io::Error>),
+    #[error("the connection was closed inside of an answer")]
+    BrokenOff(#[source] Option<io::Error>),
+    #[error("the answer is not valid: {0}")]
+    Invalid(Fault),
+    #[error("the request could not be sent whole")]
+    Request(#[source] RequestBodyError),
+    #[error("the HTTP/2 connection or stream failed")]
+    Http2(#[source] hyper::Error),
+}
+
+impl UpstreamError {
+    /// Whether the client's request is to blame, and not the endpoint.
+    pub(crate) fn is_of_request(&self) -> bool {
+        match self {
+            Self::Request(_) => true,
+            Self::Http2(error) => error.is_user(),
+            _ => false,
+        }
+    }
+
+    /// Whether the endpoint says that it has not looked at the request (RFC 9113, section 8.7).
+    pub(crate) fn was_refused(&self) -> bool {
+        let Self::Http2(error) = self else {
+            return false;
+        };
+        let h2 = error
+            .source()
+            .and_then(|source| source.downcast_ref::<h2::Error>());
+        h2.is_some_and(|error| {
+            let graceful = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            error.is_remote() && (graceful || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+        })
+    }
+
+    /// Whether the connection was closed before a byte of an answer came.
+    pub(crate) fn was_closed(&self) -> bool {
+        match self {
+            Self::Closed(_) => true,
+            Self::Http2(error) => {
+                error.is_incomplete_message()
+                    || error.is_canceled()
+                    || error.is_closed()
+                    || is_reset(error)
+            }
+            _ => false,
+        }
+    }
+
+    /// What the client is answered, where it has no answer yet.
+    pub(crate) fn to_proxy_error(&self) -> ProxyError {
+        match self {
+            Self::Closed(_) | Self::BrokenOff(_) => ProxyError::UpstreamClosed,
+            Self::Invalid(fault) => ProxyError::UpstreamFault(*fault),
+            Self::Request(error) => error.refusal(),
+            Self::Http2(error) if error.is_user() => {
+                let body = error
+                    .source()
+                    .and_then(|source| source.downcast_ref::<RequestBodyError>());
+                body.map_or(
+                    ProxyError::Refused(Refusal::BodyBrokenOff),
+                    RequestBodyError::refusal,
+                )
+            }
+            Self::Http2(error) if error.is_parse() => ProxyError::UpstreamInvalid,
+            Self::Http2(_) => ProxyError::UpstreamClosed,
+        }
+    }
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let io = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|io| {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        matches!(io.kind(), ConnectionReset | BrokenPipe)
+    })
+}
