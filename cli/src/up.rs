@@ -23,7 +23,7 @@ use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
-use tidegate_worker::{BindPolicy, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tidegate_worker::{AccessLogTo, BindPolicy, PortPolicy, Worker, WorkerHandle, WorkerOptions};
 use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
@@ -149,7 +149,10 @@ fn worker_options(
             privileged_ports: args.privileged_ports,
         },
         last_good: Some(folder.path().join("last-good.snapshot")),
-        access_log: args.access_log,
+        access_log: match args.access_log {
+            true => AccessLogTo::Stdout,
+            false => AccessLogTo::Nowhere,
+        },
         traces: telemetry.exports_traces(),
         limits: args.limits.limits(),
         edge: args.edge.clone().into(),

@@ -13,7 +13,9 @@ use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, op
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
-use tidegate_worker::{BindPolicy, Edge, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tidegate_worker::{
+    AccessLogTo, BindPolicy, Edge, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions,
+};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
@@ -134,7 +136,7 @@ fn worker_options(channel: tonic::transport::Channel, limits: Limits) -> WorkerO
             privileged_ports: false,
         },
         last_good: None,
-        access_log: false,
+        access_log: AccessLogTo::Nowhere,
         traces: false,
         limits,
         drain_delay: Duration::ZERO,

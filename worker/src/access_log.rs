@@ -9,9 +9,22 @@ use serde::Serialize;
 
 use crate::http::exchange::Record;
 use crate::l4;
+use crate::listen::ended::Ended;
 use crate::metrics::WorkerMetrics;
 
-/// Where lines go; clones share the queue. A full queue drops lines and counts them.
+/// Where the lines of the access log go.
+#[derive(Debug, Clone, Default)]
+pub enum AccessLogTo {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// Standard output, by a thread of its own.
+    Stdout,
+    /// Whoever holds the other end.
+    Queue(SyncSender<Vec<u8>>),
+}
+
+/// Takes lines; clones share the queue. A full queue drops lines and counts them.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
     lines: SyncSender<Vec<u8>>,
@@ -72,17 +85,49 @@ struct FlowLine<'r> {
     snapshot_version: u64,
 }
 
+/// The line of a connection that ended before its time, without a request.
+#[derive(Debug, Serialize)]
+struct EndedLine {
+    time_unix_ms: u128,
+    client: std::net::IpAddr,
+    peer: std::net::SocketAddr,
+    bind_port: u16,
+    reason: &'static str,
+}
+
 impl AccessLog {
-    /// Starts the writer; it ends with the last clone.
+    /// Starts the writer, which ends with the last clone; `None` where no log is wanted.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start(queue_max: usize, metrics: WorkerMetrics) -> io::Result<Self> {
-        let (lines, queue) = sync_channel(queue_max);
-        std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_lines(&queue, io::stdout()))?;
-        Ok(Self { lines, metrics })
+    pub(crate) fn start(
+        to: AccessLogTo,
+        queue_max: usize,
+        metrics: WorkerMetrics,
+    ) -> io::Result<Option<Self>> {
+        let lines = match to {
+            AccessLogTo::Nowhere => return Ok(None),
+            AccessLogTo::Queue(lines) => lines,
+            AccessLogTo::Stdout => {
+                let (lines, queue) = sync_channel(queue_max);
+                std::thread::Builder::new()
+                    .name("access-log".to_owned())
+                    .spawn(move || write_lines(&queue, io::stdout()))?;
+                lines
+            }
+        };
+        Ok(Some(Self { lines, metrics }))
+    }
+
+    /// Writes the line of a connection that ended before its time.
+    pub(crate) fn write_ended(&self, bind_port: u16, peer: std::net::SocketAddr, ended: Ended) {
+        self.write_line(&EndedLine {
+            time_unix_ms: unix_ms(),
+            client: peer.ip().to_canonical(),
+            peer,
+            bind_port,
+            reason: ended.reason(),
+        });
     }
 
     /// Writes the line of an exchange.

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, AccessLogTo};
 use crate::apply::{Applier, BoundListener, InUse};
 use crate::edge::Edge;
 use crate::last_good::LastGood;
@@ -46,8 +46,8 @@ pub struct WorkerOptions {
     pub ports: PortPolicy,
     /// The file that keeps the last applied snapshot; `None` keeps none.
     pub last_good: Option<PathBuf>,
-    /// Whether a line per exchange is written to stdout.
-    pub access_log: bool,
+    /// Where a line per exchange is written to.
+    pub access_log: AccessLogTo,
     /// Whether spans leave the process.
     pub traces: bool,
     /// Bounds of the data plane.
@@ -88,9 +88,7 @@ impl Worker {
         let count = options.threads.unwrap_or_else(cores).max(1);
         let limits = Arc::new(options.limits.clone().for_threads(count));
         let queue_max = limits.access_log_queue_max;
-        let access_log = options
-            .access_log
-            .then(|| AccessLog::start(queue_max, worker_metrics.clone()));
+        let access_log = AccessLog::start(options.access_log, queue_max, worker_metrics.clone());
         let pressure = Pressure::default();
         drain.tasks().spawn("memory", {
             let (watching, end) = (pressure.clone().watch(limits.clone()), drain.clone());
@@ -105,7 +103,7 @@ impl Worker {
             limits: limits.clone(),
             open_connections: Arc::default(),
             pressure: pressure.clone(),
-            access_log: access_log.transpose().context("starting the access log")?,
+            access_log: access_log.context("starting the access log")?,
             traces: options.traces,
             shut_down: CancellationToken::new(),
         };
@@ -122,7 +120,7 @@ impl Worker {
             options.ports,
             Terms {
                 edge: options.edge,
-                limits: options.limits,
+                limits: (*limits).clone(),
             },
             TlsBuilder::new().context("preparing TLS")?,
             threads,

@@ -28,6 +28,7 @@ mod traces;
 mod update;
 mod upstream;
 
+pub use access_log::AccessLogTo;
 pub use app::{Worker, WorkerHandle, WorkerOptions};
 pub use apply::BoundListener;
 pub use edge::{Edge, EdgeArgs};

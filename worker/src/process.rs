@@ -13,7 +13,7 @@ use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use tonic::transport::Endpoint;
 
-use crate::{BindPolicy, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions};
+use crate::{AccessLogTo, BindPolicy, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions};
 
 /// Run a worker: serves the traffic of one pool by the snapshots that configd streams.
 #[derive(Debug, Args)]
@@ -138,7 +138,10 @@ fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result
             .data_dir
             .as_ref()
             .map(|folder| folder.join("last-good.snapshot")),
-        access_log: !options.no_access_log,
+        access_log: match options.no_access_log {
+            true => AccessLogTo::Nowhere,
+            false => AccessLogTo::Stdout,
+        },
         traces: telemetry.exports_traces(),
         limits: options.limits.limits(),
         edge: options.edge.clone().into(),

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use crate::l4::relay::Pools;
 use crate::l4::udp::{Datagrams, Udp};
 use crate::limits::Limits;
 use crate::listen::accept;
+use crate::listen::ended::Ended;
 use crate::listen::open::OpenConnections;
 use crate::metrics::{SERIES_MAX, Series, ThreadMetrics};
 use crate::pressure::Pressure;
@@ -176,6 +177,15 @@ impl Thread {
     /// On which terms a client of a port that comes now is met.
     pub(crate) fn terms(&self, bind_port: u16) -> Arc<Terms> {
         self.serving().serving.terms(bind_port).clone()
+    }
+
+    /// A client's connection ended before its time: counted, and logged.
+    pub(crate) fn connection_ended(&self, bind_port: u16, client: SocketAddr, ended: Ended) {
+        self.metrics.connection_ended(ended);
+        tracing::debug!(bind_port, %client, reason = ended.reason(), "a connection ended early");
+        if let Some(log) = self.access_log.as_ref().filter(|_| ended.is_logged()) {
+            log.write_ended(bind_port, client, ended);
+        }
     }
 
     /// The present time as the `Date` header states it.

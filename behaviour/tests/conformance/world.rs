@@ -22,7 +22,9 @@ use tidegate_runtime::drain::Drain;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::tasks::Tasks;
-use tidegate_worker::{BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tidegate_worker::{
+    AccessLogTo, BindPolicy, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions,
+};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
@@ -284,7 +286,7 @@ fn worker_options(channel: Channel) -> WorkerOptions {
             privileged_ports: false,
         },
         last_good: None,
-        access_log: false,
+        access_log: AccessLogTo::Nowhere,
         traces: false,
         limits: Limits::default(),
         edge: tidegate_worker::Edge::default(),

@@ -94,6 +94,28 @@ fn recorder(service: &str) -> (String, Receiver<String>) {
 }
 
 #[test]
+fn behind_a_balancer_believes_the_proxies_in_front() {
+    let up = up("behind-a-balancer");
+    let mut client = Client::connect(up.port("http")).unwrap();
+    let told = [("x-forwarded-for", "192.0.2.1")];
+    let answer = client.send("GET", "localhost", "/", &told).unwrap();
+    let headers = answer.json()["headers"].to_string();
+    assert!(headers.contains("192.0.2.1, 127.0.0.1"), "{headers}");
+    let ask = |header: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", up.port("balanced"))).unwrap();
+        let request = format!("{header}GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        // What was not read of the request may reset the connection.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let served = ask("PROXY TCP4 192.0.2.7 127.0.0.1 40000 8081\r\n");
+    assert!(served.contains("192.0.2.7"), "{served}");
+    assert_eq!(ask(""), "");
+}
+
+#[test]
 fn canary_gets_one_request_in_ten() {
     let up = up("canary");
     let port = up.port("http");

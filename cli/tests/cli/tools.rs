@@ -150,6 +150,32 @@ fn explain_says_why_rules_lose() {
 }
 
 #[test]
+fn explain_reads_paths_as_the_listener_does() {
+    let files = tempfile::tempdir().unwrap();
+    let example = example("behind-a-balancer");
+    for name in ["gateway.yaml", "shop.yaml"] {
+        fs::copy(example.join(name), files.path().join(name)).unwrap();
+    }
+    let explained = || {
+        let folder = files.path().to_str().unwrap();
+        let url = "http://localhost:8080//cart";
+        stdout(&run(&["explain", "GET", url, "-f", folder]))
+    };
+    let shop = files.path().join("shop.yaml");
+    let exact = "  - matches: [{path: {type: Exact, value: /cart}}]\n    backendRefs:";
+    let text = fs::read_to_string(&shop).unwrap();
+    fs::write(&shop, text.replacen("  - backendRefs:", exact, 1)).unwrap();
+    let text = explained();
+    assert!(text.contains("wins"), "{text}");
+    let gateway = files.path().join("gateway.yaml");
+    let text = fs::read_to_string(&gateway).unwrap();
+    let kept = "  paths: {mergeSlashes: false}\n  limits:";
+    fs::write(&gateway, text.replacen("  limits:", kept, 1)).unwrap();
+    let text = explained();
+    assert!(!text.contains("wins"), "{text}");
+}
+
+#[test]
 fn a_running_tidegate_answers_questions() {
     let up = Up::start(&[&example("canary")], &[]);
     let ask = |args: &[&str]| {

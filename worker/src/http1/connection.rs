@@ -23,6 +23,7 @@ use crate::http::body::ResponseBody;
 use crate::http::client_body::ClientBody;
 use crate::http::stack::{self, Connection};
 use crate::limits::Limits;
+use crate::listen::ended::Ended;
 use crate::terms::Terms;
 use crate::thread::Thread;
 use crate::timer::Timer;
@@ -164,7 +165,10 @@ impl Client {
                         ready!(self.poll_patience(begun, cx));
                         return Poll::Ready(Err(match begun {
                             Some(_) => NoHead::Refused(Refusal::HeadTimeout),
-                            None => NoHead::Over,
+                            None => {
+                                self.note_silence();
+                                NoHead::Over
+                            }
                         }));
                     }
                 }
@@ -193,6 +197,24 @@ impl Client {
             }
         };
         self.timer.poll_until(end, cx)
+    }
+
+    /// No request has come in time; while the port is drained, that is as it should be.
+    fn note_silence(&self) {
+        if self.stopped.is_none() {
+            self.note_end(if self.served {
+                Ended::Idle
+            } else {
+                Ended::NoRequest
+            });
+        }
+    }
+
+    fn note_end(&self, ended: Ended) {
+        let Connection {
+            client, bind_port, ..
+        } = *self.connection;
+        self.thread.connection_ended(bind_port, client, ended);
     }
 
     /// Lets the stack answer; `None` when the client has gone away meanwhile.

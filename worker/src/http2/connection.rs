@@ -58,14 +58,12 @@ pub(crate) async fn serve<I>(
             poll_fn(|cx| client.poll(cx)).await
         }
         Ok(Err(error)) => Err(End::of(error)),
-        // A client that sends nothing is left in silence.
-        Err(_) => return,
+        Err(_) => Err(End::of_reason(Ended::NoRequest)),
     };
     if let Err(End { reason, error }) = ended {
-        let name = reason.map_or("none", Ended::reason);
-        tracing::debug!(client = %connection.client, reason = name, error, "a connection ended early");
+        tracing::debug!(client = %connection.client, error, "HTTP/2 ended early");
         if let Some(reason) = reason {
-            thread.metrics.connection_ended(reason);
+            thread.connection_ended(connection.bind_port, connection.client, reason);
         }
     }
 }
@@ -215,10 +213,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
             let soon = now + limits.idle_timeout.min(limits.header_timeout);
             return Some(self.pinger.as_ref().map_or(soon, |p| p.due().min(soon)));
         };
-        let patience = if connection.has_served() {
-            limits.idle_timeout
+        let (patience, ended) = if connection.has_served() {
+            (limits.idle_timeout, Ended::Idle)
         } else {
-            limits.header_timeout
+            (limits.header_timeout, Ended::NoRequest)
         };
         match self.leaving {
             Some(leaving) => {
@@ -227,6 +225,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
             }
             None if now < unused + patience => Some(unused + patience),
             None => {
+                let (bind_port, client) = (connection.bind_port, connection.client);
+                self.shared.thread.connection_ended(bind_port, client, ended);
                 self.leave();
                 // The word has still to be written.
                 Some(now)

@@ -98,8 +98,7 @@ impl Socket {
                 });
             }
             Err(ended) => {
-                tracing::debug!(%peer, reason = ended.reason(), "a connection was closed at once");
-                self.port.thread.metrics.connection_ended(ended);
+                self.port.ended(peer, ended);
             }
         }
         Ok(())

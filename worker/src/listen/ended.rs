@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::{Error, PeerIncompatible};
 
-/// A reason; none of them is about a request that a log line would tell.
+/// A reason; none of them is about a request that a log line would tell of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// No PROXY header where one must be.
@@ -37,6 +37,12 @@ pub(crate) enum Ended {
     TooManyOfClient,
     /// The process is short of memory.
     ShortOfMemory,
+    /// A client that sent nothing of a first request in time.
+    NoRequest,
+    /// A client that sent no other request in time.
+    Idle,
+    /// A client that reads nothing of its answer.
+    WriteStalled,
     /// HTTP/2 that breaks the protocol.
     H2Protocol,
     /// HTTP/2 whose flow control or compression is out of step.
@@ -75,6 +81,9 @@ impl Ended {
         Self::TooManyOfPort,
         Self::TooManyOfClient,
         Self::ShortOfMemory,
+        Self::NoRequest,
+        Self::Idle,
+        Self::WriteStalled,
         Self::H2Protocol,
         Self::H2State,
         Self::H2EnhanceYourCalm,
@@ -104,6 +113,9 @@ impl Ended {
             Self::TooManyOfPort => "too_many_of_port",
             Self::TooManyOfClient => "too_many_of_client",
             Self::ShortOfMemory => "short_of_memory",
+            Self::NoRequest => "no_request",
+            Self::Idle => "idle",
+            Self::WriteStalled => "write_stalled",
             Self::H2Protocol => "h2_protocol",
             Self::H2State => "h2_state",
             Self::H2EnhanceYourCalm => "h2_enhance_your_calm",
@@ -114,6 +126,11 @@ impl Ended {
             Self::H2Silent => "h2_silent",
             Self::H2Other => "h2_other",
         }
+    }
+
+    /// Whether the access log has a line for it: not for the ordinary end of a connection.
+    pub(crate) fn is_logged(self) -> bool {
+        self != Self::Idle
     }
 
     /// The reason behind the error that ended a TLS handshake.

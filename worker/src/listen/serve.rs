@@ -68,10 +68,7 @@ pub(super) async fn serve(
         });
         match admitted {
             Ok(counted) => _of_client = counted,
-            Err(ended) => {
-                tracing::debug!(%peer, %client, reason = ended.reason(), "a connection was closed");
-                return port.thread.metrics.connection_ended(ended);
-            }
+            Err(ended) => return port.ended(client, ended),
         }
     }
     let configuration = port.thread.serving();
@@ -106,9 +103,9 @@ async fn serve_named(port: &Rc<Port>, arrival: Arrival, terms: Arc<Terms>) {
         Ok(Ok(hello)) => hello,
         Ok(Err(reason)) => {
             tracing::debug!(client = %arrival.client, %reason, "no ClientHello was found");
-            return port.thread.metrics.connection_ended(Ended::NoClientHello);
+            return port.ended(arrival.client, Ended::NoClientHello);
         }
-        Err(_) => return port.thread.metrics.connection_ended(Ended::TlsTimeout),
+        Err(_) => return port.ended(arrival.client, Ended::TlsTimeout),
     };
     let name = hello.server_name;
     let serving = arrival.serving.serving.clone();
@@ -173,8 +170,11 @@ async fn origin(stream: &mut TcpStream, patience: Duration) -> Option<Origin> {
 
 async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr, terms: Arc<Terms>) {
     let patience = terms.limits.header_timeout;
-    let Ok(Ok(h2)) = timeout(patience, starts_with_preface(&stream)).await else {
-        return;
+    let h2 = match timeout(patience, starts_with_preface(&stream)).await {
+        Ok(Ok(h2)) => h2,
+        // The client is gone.
+        Ok(Err(_)) => return,
+        Err(_) => return port.ended(client, Ended::NoRequest),
     };
     let connection = port.connection(client, false, None);
     if h2 {
@@ -203,18 +203,17 @@ async fn serve_tls(
             .await
             .map(Either::Right)
     };
-    let metrics = &port.thread.metrics;
     let stream = match timeout(terms.limits.handshake_timeout, handshake).await {
         Ok(Ok(Either::Right(stream))) => stream,
         Ok(Ok(Either::Left(stream))) => {
-            metrics.connection_ended(Ended::PlainText);
+            port.ended(client, Ended::PlainText);
             return refuse_plain_text(stream, terms.limits.handshake_timeout).await;
         }
         Ok(Err(error)) => {
             tracing::debug!(%client, %error, "a TLS handshake failed");
-            return metrics.connection_ended(Ended::of_handshake(&error));
+            return port.ended(client, Ended::of_handshake(&error));
         }
-        Err(_) => return metrics.connection_ended(Ended::TlsTimeout),
+        Err(_) => return port.ended(client, Ended::TlsTimeout),
     };
     let (_, session) = stream.get_ref();
     let h2 = session.alpn_protocol() == Some(b"h2");
@@ -238,6 +237,11 @@ async fn refuse_plain_text(mut stream: TcpStream, patience: Duration) {
 }
 
 impl Port {
+    /// A connection ended before its time.
+    pub(super) fn ended(&self, client: SocketAddr, ended: Ended) {
+        self.thread.connection_ended(self.bind_port, client, ended);
+    }
+
     /// Counts a connection of a client, who may have too many.
     pub(super) fn enter_client(
         &self,

@@ -9,6 +9,7 @@ mod support;
 
 mod auth;
 mod backends;
+mod bounds;
 mod client_certificates;
 mod connections;
 mod cors;

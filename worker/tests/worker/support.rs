@@ -20,7 +20,9 @@ use std::time::Duration;
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
-use tidegate_worker::{BindPolicy, Edge, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions};
+use tidegate_worker::{
+    AccessLogTo, BindPolicy, Edge, Limits, PortPolicy, Worker, WorkerHandle, WorkerOptions,
+};
 
 use tidegate_ir::{Listener, Part, Rule};
 
@@ -47,7 +49,7 @@ pub struct Setup {
     pub limits: Limits,
     pub edge: Edge,
     pub threads: Option<usize>,
-    pub access_log: bool,
+    pub access_log: AccessLogTo,
     pub traces: bool,
 }
 

@@ -13,6 +13,7 @@ use tidegate_codec::http1::{self, Framed};
 
 use super::{Asked, Broken, Client};
 use crate::http::body::{BodyError, ResponseBody};
+use crate::listen::ended::Ended;
 use crate::pressure::Level;
 
 impl Client {
@@ -151,6 +152,7 @@ impl Client {
                     let since = *stalled_since.get_or_insert_with(Instant::now);
                     let end = since + self.terms.limits.write_stall_timeout;
                     ready!(self.timer.poll_until(end, cx));
+                    self.note_end(Ended::WriteStalled);
                     return Poll::Ready(Err(Broken));
                 }
             }
