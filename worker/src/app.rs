@@ -119,6 +119,7 @@ impl Worker {
         let applier = Applier::new(
             options.ports,
             Terms {
+                port: None,
                 edge: options.edge,
                 limits: (*limits).clone(),
             },

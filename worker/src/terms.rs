@@ -12,6 +12,8 @@ use crate::limits::Limits;
 /// The terms of one port.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
+    /// The port as the Gateway states it, where a listener has it.
+    pub(crate) port: Option<u16>,
     pub(crate) edge: Edge,
     pub(crate) limits: Limits,
 }
@@ -32,12 +34,13 @@ impl PortTerms {
         own: &Arc<Terms>,
         problems: &mut Vec<Problem>,
     ) -> Self {
-        let mut said: BTreeMap<u16, &tidegate_ir::Edge> = BTreeMap::new();
+        let mut said: BTreeMap<u16, (u16, &tidegate_ir::Edge)> = BTreeMap::new();
         // UDP has ports of its own, and no connections.
         let listeners = snapshot.listeners();
         for listener in listeners.filter(|one| one.protocol != ListenerProtocol::Udp) {
-            let first = said.entry(listener.bind_port).or_insert(&listener.edge);
-            if **first != *listener.edge {
+            let own = (listener.port, &*listener.edge);
+            let first = said.entry(listener.bind_port).or_insert(own);
+            if first.1 != own.1 {
                 problems.push(Problem {
                     part: PartKey::new(PartKind::Listener, listener.name.clone()),
                     message: "other listeners of its port meet clients in another way".to_owned(),
@@ -46,7 +49,7 @@ impl PortTerms {
         }
         let ports = said
             .into_iter()
-            .map(|(port, said)| (port, Arc::new(own.under(said))));
+            .map(|(bind_port, (port, said))| (bind_port, Arc::new(own.under(port, said))));
         let ports = ports.collect();
         let own = own.clone();
         Self { own, ports }
@@ -60,8 +63,9 @@ impl PortTerms {
 
 impl Terms {
     /// The same, save for what a listener says.
-    fn under(&self, said: &tidegate_ir::Edge) -> Self {
+    fn under(&self, port: u16, said: &tidegate_ir::Edge) -> Self {
         Self {
+            port: Some(port),
             edge: self.edge.under(said),
             limits: self.limits.under(&said.bounds),
         }

@@ -7,8 +7,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Version, request::Parts};
 use tidegate_ir::ClientTrust;
 
-use crate::edge::Edge;
 use crate::http::stack::Connection;
+use crate::terms::Terms;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -38,13 +38,15 @@ const PSEUDONYM: &str = "tidegate";
 
 /// Writes the headers anew, or adds to those of a trusted peer; returns the client's address.
 pub(crate) fn stamp(
-    edge: &Edge,
+    terms: &Terms,
     connection: &Connection,
     host: &HeaderValue,
     request: &mut Parts,
     id: impl FnOnce() -> u128,
 ) -> SocketAddr {
+    let edge = &terms.edge;
     let headers = &mut request.headers;
+    remove_aliases(headers);
     let peer = connection.client;
     let is_trusted = trusts(&edge.trust, peer.ip());
     let client = if is_trusted {
@@ -63,7 +65,7 @@ pub(crate) fn stamp(
     }
     headers
         .entry(PORT)
-        .or_insert_with(|| connection.bind_port.into());
+        .or_insert_with(|| terms.port.unwrap_or(connection.bind_port).into());
     add_element(headers, header::FORWARDED, &forwarded(connection, host));
     if !edge.without_via {
         let element = match request.version {
@@ -80,6 +82,18 @@ pub(crate) fn stamp(
         headers.insert(REQUEST_ID, uuid(id()));
     }
     client
+}
+
+/// Removes what a server that takes `_` for `-`, as CGI does, would read as a header of this file.
+fn remove_aliases(headers: &mut HeaderMap) {
+    let is_alias = |name: &&HeaderName| {
+        name.as_str().contains('_') && {
+            let dashed = name.as_str().replace('_', "-");
+            ALL.iter().any(|own| *own == *dashed)
+        }
+    };
+    let aliases: Vec<HeaderName> = headers.keys().filter(is_alias).cloned().collect();
+    aliases.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// Whether this peer is one of the proxies.

@@ -189,13 +189,13 @@ async fn handle(
     if request.uri.authority().is_some() {
         request.headers.insert(header::HOST, authority.clone());
     }
-    let edge = &terms.edge;
-    let path = path::normalize(request.uri.path(), edge.paths).map_err(ProxyError::Refused)?;
+    let path =
+        path::normalize(request.uri.path(), terms.edge.paths).map_err(ProxyError::Refused)?;
     if let Cow::Owned(path) = path {
         before_routing::set_path(&mut request, &path)?;
     }
     let id = || thread.random_bits();
-    exchange.record.client = forwarded::stamp(edge, connection, &authority, &mut request, id);
+    exchange.record.client = forwarded::stamp(terms, connection, &authority, &mut request, id);
     exchange.record.notice_id(&request.headers);
     let arrival = Arrival {
         thread,

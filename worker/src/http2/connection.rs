@@ -226,7 +226,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
             None if now < unused + patience => Some(unused + patience),
             None => {
                 let (bind_port, client) = (connection.bind_port, connection.client);
-                self.shared.thread.connection_ended(bind_port, client, ended);
+                self.shared
+                    .thread
+                    .connection_ended(bind_port, client, ended);
                 self.leave();
                 // The word has still to be written.
                 Some(now)

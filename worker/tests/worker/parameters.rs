@@ -221,6 +221,18 @@ async fn listeners_of_one_port_that_meet_clients_differently_are_refused() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+#[tokio::test]
+async fn a_backend_is_told_the_port_that_the_gateway_states() {
+    let echo = Echo::start("a").await;
+    let moved = Listener {
+        bind_port: 10_080,
+        ..met("http", 80, Edge::default())
+    };
+    let running = running(Setup::default(), &echo, &[moved]).await;
+    send_raw(running.address("http"), REQUEST.as_bytes()).await;
+    assert_eq!(seen(&echo, "x-forwarded-port"), "80");
+}
+
 /// Opens a connection and keeps it, if it is served.
 async fn open(address: SocketAddr, before: &str) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).await.unwrap();
