@@ -1,26 +1,39 @@
-//! CPU per request: each peer in turn, on core 0, while wrk and the backend share core 1.
+//! CPU for each piece of work: the peers in turn, on core 0, while load and backends share core 1.
 
-use std::net::SocketAddr;
+mod work;
+
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
 use clap::Args;
+use tokio::net::TcpStream;
 
-use crate::process::Process;
-use crate::tidegate::{Tidegate, free_address};
-use crate::{backend, http, nginx, objects};
+use crate::backend::Backends;
+use crate::certificates::Certificates;
+use crate::objects;
+use crate::peers::{Peer, Running, Site};
+use crate::process;
+use work::{Material, Work};
 
-/// The host that both peers route.
-const HOST: &str = "www.bench.test";
+/// Seconds of load before the first measurement of a peer, so that its connections are there.
+const WARM_UP: u32 = 1;
+
+/// Longest wait for a peer to listen.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What is measured.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Keep-alive connections
-    #[arg(long, default_value_t = 64)]
-    connections: u32,
+    /// Kinds of work; all of them without it
+    #[arg(long, value_delimiter = ',')]
+    work: Vec<Work>,
+    /// Proxies that are measured
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "nginx,haproxy,envoy,tidegate"
+    )]
+    peers: Vec<Peer>,
     /// Seconds of each measurement
     #[arg(long, default_value_t = 4)]
     seconds: u32,
@@ -35,90 +48,101 @@ pub(crate) struct Options {
     hosts: usize,
 }
 
-/// Prints every measurement, the medians and their ratio.
+/// Prints a row for each kind of work: the medians of the peers, and ours over the best other one.
 pub(crate) async fn run(tidegate: &Path, options: &Options) -> anyhow::Result<()> {
+    process::pin_this(1);
     let dir = tempfile::tempdir()?;
-    pin_to_core_1();
-    let backend = backend::start()?;
-    let (nginx_address, tidegate_address) = (free_address()?, free_address()?);
-    let nginx = nginx::start(dir.path(), nginx_address, backend)?;
-    let ours = Tidegate::start(tidegate, dir.path()).await?;
-    let mut all = objects::base(tidegate_address.port(), backend);
-    all.push(objects::route(HOST));
-    all.extend(objects::spread(options.routes, options.hosts));
-    objects::apply(&ours.channel, &all).await?;
-    for address in [nginx_address, tidegate_address] {
-        http::until_ok(address, HOST, Duration::from_secs(60)).await?;
+    let certificates = Certificates::new(dir.path())?;
+    let site = Site {
+        dir: dir.path(),
+        backends: Backends::start(&certificates.ecdsa)?,
+        certificates: &certificates,
+    };
+    let material = Material::new(dir.path(), &certificates)?;
+    let mut peers = vec![];
+    for peer in &options.peers {
+        let routes = objects::spread(options.routes, options.hosts);
+        let running = peer.start(site, tidegate, routes).await?;
+        listens(&running).await?;
+        peers.push(running);
     }
-    let mut figures = [vec![], vec![]];
-    for repetition in 0..options.repetitions {
-        let peers = [
-            ("nginx", &nginx, nginx_address),
-            ("tidegate", &ours.worker, tidegate_address),
-        ];
-        for (index, (name, process, address)) in peers.into_iter().enumerate() {
-            load(address, options.connections, 1)?;
-            let figure = measure(process, address, options)?;
-            println!(
-                "{name:9} run {}: {figure:.2} CPU-µs per request",
-                repetition + 1
-            );
-            figures[index].push(figure);
-        }
+    print!("{:12}", "work");
+    peers
+        .iter()
+        .for_each(|peer| print!("{:>10}", peer.peer.name()));
+    println!("{:>8}  unit", "ratio");
+    let all = if options.work.is_empty() {
+        &Work::ALL[..]
+    } else {
+        &options.work
+    };
+    for work in all {
+        row(*work, &peers, &material, options).await?;
     }
-    let [nginx, ours] = figures.map(median);
-    println!(
-        "nginx {nginx:.2}  tidegate {ours:.2}  ratio {:.2}",
-        ours / nginx
-    );
     Ok(())
 }
 
-fn measure(process: &Process, address: SocketAddr, options: &Options) -> anyhow::Result<f64> {
-    let before = process.cpu_ns()?;
-    let requests = load(address, options.connections, options.seconds)?;
-    Ok((process.cpu_ns()? - before) as f64 / 1e3 / requests as f64)
-}
-
-/// Requests that wrk completed; anything but 2xx is an error.
-fn load(address: SocketAddr, connections: u32, seconds: u32) -> anyhow::Result<u64> {
-    let output = Command::new("taskset")
-        .args([
-            "-c",
-            "1",
-            "wrk",
-            "-t1",
-            &format!("-c{connections}"),
-            &format!("-d{seconds}s"),
-        ])
-        .args([
-            "-H",
-            &format!("Host: {HOST}"),
-            &format!("http://{address}/"),
-        ])
-        .output()
-        .context("cannot start wrk; bench/setup installs it")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if text.contains("Non-2xx") || text.contains("Socket errors") {
-        bail!("wrk saw errors:\n{text}");
+async fn row(
+    work: Work,
+    peers: &[Running],
+    material: &Material,
+    options: &Options,
+) -> anyhow::Result<()> {
+    let mut figures: Vec<Vec<f64>> = vec![vec![]; peers.len()];
+    for repetition in 0..options.repetitions {
+        for turn in 0..peers.len() {
+            let index = (turn + repetition) % peers.len();
+            let peer = &peers[index];
+            if !work.is_done_by(peer.peer) {
+                continue;
+            }
+            work.run(peer.ports, material, WARM_UP).await?;
+            let before = peer.cpu_ns()?;
+            let done = work.run(peer.ports, material, options.seconds).await?;
+            figures[index].push(work.figure(peer.cpu_ns()? - before, done));
+        }
     }
-    let line = text.lines().find(|line| line.contains(" requests in "));
-    let requests = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
-    requests.with_context(|| format!("wrk printed no count:\n{text}"))
-}
-
-/// The backend runs in this process, which must not disturb core 0.
-fn pin_to_core_1() {
-    let pid = std::process::id().to_string();
-    let pinned = Command::new("taskset")
-        .args(["-a", "-p", "-c", "1", &pid])
-        .output();
-    if !pinned.is_ok_and(|output| output.status.success()) {
-        eprintln!("cannot pin to core 1; the figures are noisier");
+    let medians: Vec<Option<f64>> = figures.into_iter().map(median).collect();
+    print!("{:12}", work.name());
+    for median in &medians {
+        match median {
+            Some(figure) => print!("{figure:>10.2}"),
+            None => print!("{:>10}", "-"),
+        }
     }
+    match ratio(work, peers, &medians) {
+        Some(ratio) => println!("{ratio:>8.2}  {}", work.unit()),
+        None => println!("{:>8}  {}", "-", work.unit()),
+    }
+    Ok(())
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+/// Our figure over that of the best other peer.
+fn ratio(work: Work, peers: &[Running], medians: &[Option<f64>]) -> Option<f64> {
+    let is_ours = |peer: &Running| peer.peer == Peer::Tidegate;
+    let pairs = || peers.iter().zip(medians);
+    let ours = pairs().find_map(|(peer, median)| median.filter(|_| is_ours(peer)))?;
+    let others = pairs().filter_map(|(peer, median)| median.filter(|_| !is_ours(peer)));
+    let best = if work.more_is_better() {
+        others.max_by(f64::total_cmp)?
+    } else {
+        others.min_by(f64::total_cmp)?
+    };
+    Some(ours / best)
+}
+
+/// Waits until a peer listens.
+pub(crate) async fn listens(peer: &Running) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while TcpStream::connect(peer.ports.http).await.is_err() {
+        let name = peer.peer.name();
+        anyhow::ensure!(started.elapsed() < START_LIMIT, "{name} does not listen");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    figures.get(figures.len() / 2).copied()
 }

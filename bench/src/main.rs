@@ -1,14 +1,16 @@
 //! Measures Tidegate next to its peers, on this machine, in one run.
 
 mod backend;
+mod certificates;
 mod compile;
 mod cpu;
 mod http;
-mod nginx;
+mod load;
+mod memory;
 mod objects;
+mod peers;
 mod process;
 mod propagation;
-mod tidegate;
 
 use std::path::PathBuf;
 
@@ -26,8 +28,10 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// CPU microseconds per request: nginx and the worker in turn, one thread each, same backend
+    /// CPU of the proxy for each piece of work, by peer and kind of work
     Cpu(cpu::Options),
+    /// Memory without work, and for each connection that waits for its next request
+    Memory(memory::Options),
     /// Time of one compilation after one route changed, with 1, 1,000 and 10,000 routes in place
     Compile(compile::Options),
     /// Time from Apply to served, with 1, 1,000 and 10,000 routes in place
@@ -42,6 +46,7 @@ fn main() -> anyhow::Result<()> {
     match what {
         What::Compile(options) => compile::run(&options),
         What::Cpu(options) => runtime.block_on(cpu::run(&tidegate, &options)),
+        What::Memory(options) => runtime.block_on(memory::run(&tidegate, &options)),
         What::Propagation(options) => runtime.block_on(propagation::run(&tidegate, &options)),
     }
 }

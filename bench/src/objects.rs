@@ -1,48 +1,147 @@
-//! The objects of a measurement: one Gateway, one Service, and a route for each host.
+//! The objects of a measurement: one Gateway, its backends, and their routes.
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, operation};
 use tonic::transport::Channel;
+
+use crate::certificates::Certificate;
+use crate::peers::{Ports, Site};
 
 /// Objects of one batch.
 const BATCH: usize = 2_000;
 
 const NAMESPACE: &str = "bench";
 
-/// Everything but the routes.
+/// A Gateway with one listener for HTTP, and its backend.
 pub(crate) fn base(port: u16, backend: SocketAddr) -> Vec<Value> {
-    let listener = json!({"name": "http", "port": port, "protocol": "HTTP"});
+    let mut all = vec![
+        class(),
+        gateway(&json!([{"name": "http", "port": port, "protocol": "HTTP"}])),
+    ];
+    all.extend(service("backend", "TCP", None, backend));
+    all
+}
+
+/// A Gateway that serves all kinds of work, with its backends and routes.
+pub(crate) fn site(ports: Ports, site: Site<'_>) -> Vec<Value> {
+    let (backends, certificates) = (site.backends, site.certificates);
+    let listener = |name: &str, at: SocketAddr, protocol: &str| json!({"name": name, "port": at.port(), "protocol": protocol});
+    let secure = |name: &str, at: SocketAddr, secret: &str| {
+        let mut listener = listener(name, at, "HTTPS");
+        listener["tls"] = json!({"certificateRefs": [{"name": secret}]});
+        listener
+    };
+    let mut passthrough = listener("passthrough", ports.passthrough, "TLS");
+    passthrough["tls"] = json!({"mode": "Passthrough"});
+    let listeners = json!([
+        listener("http", ports.http, "HTTP"),
+        secure("https", ports.https, "ecdsa"),
+        secure("https-rsa", ports.https_rsa, "rsa"),
+        listener("grpc", ports.grpc, "HTTP"),
+        listener("tcp", ports.tcp, "TCP"),
+        listener("source", ports.source, "TCP"),
+        passthrough,
+        listener("udp", ports.udp, "UDP"),
+    ]);
+    let mut all = vec![
+        class(),
+        gateway(&listeners),
+        secret("ecdsa", &certificates.ecdsa),
+        secret("rsa", &certificates.rsa),
+    ];
+    let services = [
+        ("backend", "TCP", None, backends.http),
+        ("grpc", "TCP", Some("kubernetes.io/h2c"), backends.grpc),
+        ("tcp", "TCP", None, backends.tcp),
+        ("source", "TCP", None, backends.source),
+        ("tls", "TCP", None, backends.tls),
+        ("udp", "UDP", None, backends.udp),
+    ];
+    for (name, transport, protocol, at) in services {
+        all.extend(service(name, transport, protocol, at));
+    }
+    let mut by_name = attached("TLSRoute", &["passthrough"], "tls");
+    by_name["spec"]["hostnames"] = json!([crate::certificates::HOST]);
+    all.extend([
+        attached("HTTPRoute", &["http", "https", "https-rsa"], "backend"),
+        attached("GRPCRoute", &["grpc"], "grpc"),
+        attached("TCPRoute", &["tcp"], "tcp"),
+        attached("TCPRoute", &["source"], "source"),
+        by_name,
+        attached("UDPRoute", &["udp"], "udp"),
+    ]);
+    all
+}
+
+fn class() -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+        "metadata": {"name": "tidegate"},
+        "spec": {"controllerName": "tidegate.dev/gateway-controller"},
+    })
+}
+
+fn gateway(listeners: &Value) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "bench", "namespace": NAMESPACE},
+        "spec": {"gatewayClassName": "tidegate", "listeners": listeners},
+    })
+}
+
+fn secret(name: &str, certificate: &Certificate) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": {
+            "tls.crt": BASE64.encode(&certificate.chain),
+            "tls.key": BASE64.encode(&certificate.key),
+        },
+    })
+}
+
+/// A Service with one port, 80, and its only address.
+fn service(name: &str, transport: &str, protocol: Option<&str>, at: SocketAddr) -> [Value; 2] {
+    let mut port = json!({"name": "main", "port": 80, "protocol": transport});
+    if let Some(protocol) = protocol {
+        port["appProtocol"] = json!(protocol);
+    }
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"ports": [port]},
+    });
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
-            "name": "backend", "namespace": NAMESPACE,
-            "labels": {"kubernetes.io/service-name": "backend"},
+            "name": name, "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": name},
         },
         "addressType": "IPv4",
-        "ports": [{"name": "http", "port": backend.port(), "protocol": "TCP"}],
-        "endpoints": [{"addresses": [backend.ip().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "main", "port": at.port(), "protocol": transport}],
+        "endpoints": [{"addresses": [at.ip().to_string()], "conditions": {"ready": true}}],
     });
-    vec![
-        json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
-            "metadata": {"name": "tidegate"},
-            "spec": {"controllerName": "tidegate.dev/gateway-controller"},
-        }),
-        json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-            "metadata": {"name": "bench", "namespace": NAMESPACE},
-            "spec": {"gatewayClassName": "tidegate", "listeners": [listener]},
-        }),
-        json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "backend", "namespace": NAMESPACE},
-            "spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
-        }),
-        slice,
-    ]
+    [service, slice]
+}
+
+/// A route of any kind that takes all that comes to some listeners.
+fn attached(kind: &str, sections: &[&str], backend: &str) -> Value {
+    let parents = sections
+        .iter()
+        .map(|section| json!({"name": "bench", "sectionName": section}));
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": kind,
+        "metadata": {"name": backend, "namespace": NAMESPACE},
+        "spec": {
+            "parentRefs": parents.collect::<Vec<_>>(),
+            "rules": [{"backendRefs": [{"name": backend, "port": 80}]}],
+        },
+    })
 }
 
 /// Many routes, spread over hosts; those of one host differ by their paths.

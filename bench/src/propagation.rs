@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::tidegate::{Tidegate, free_address};
+use crate::peers::tidegate::{Tidegate, free_address};
 use crate::{backend, http, objects};
 
 /// Longest wait for the routes that are in place before the measurement.
@@ -35,7 +35,7 @@ pub(crate) struct Options {
 
 /// Prints a row for each number of routes.
 pub(crate) async fn run(tidegate: &Path, options: &Options) -> anyhow::Result<()> {
-    let backend = backend::start()?;
+    let backend = backend::http1()?;
     println!("routes  loaded_s  p50_ms  p99_ms  max_ms  worker_rss_mb  configd_rss_mb");
     for routes in &options.routes {
         let row = measure(tidegate, backend, *routes, options).await?;
