@@ -88,10 +88,11 @@ impl Shared {
         let answering = stack::answer(self.thread.clone(), self.connection.clone(), request);
         let mut answering = pin!(answering);
         poll_fn(|cx| {
-            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
-                return Poll::Ready(Some(response));
+            // First, so that a stream that is gone is not answered as one whose body broke off.
+            if respond.poll_reset(cx).is_ready() {
+                return Poll::Ready(None);
             }
-            respond.poll_reset(cx).map(|_| None)
+            answering.as_mut().poll(cx).map(Some)
         })
         .await
     }
