@@ -88,11 +88,10 @@ impl Shared {
         let answering = stack::answer(self.thread.clone(), self.connection.clone(), request);
         let mut answering = pin!(answering);
         poll_fn(|cx| {
-            // First, so that a stream that is gone is not answered as one whose body broke off.
-            if respond.poll_reset(cx).is_ready() {
-                return Poll::Ready(None);
+            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
             }
-            answering.as_mut().poll(cx).map(Some)
+            respond.poll_reset(cx).map(|_| None)
         })
         .await
     }

@@ -79,7 +79,9 @@ async fn an_upload_that_is_reset_is_never_whole_at_the_backend() {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
     assert!(!rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
-    running.wait_for_metric("reason=\"client_closed\"").await;
+    running
+        .wait_for_metric("reason=\"request_broken_off\"")
+        .await;
 }
 
 #[tokio::test]
