@@ -38,21 +38,7 @@ fi
 plain=$(free_port) https=$(free_port) backend=$(free_port)
 certificate edge.test
 gateway "$plain" "$https" edge.test
-cat >>"$work/objects.yaml" <<'YAML'
----
-apiVersion: v1
-kind: Service
-metadata: {name: echo, namespace: edge}
-spec: {ports: [{port: 80}]}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: all, namespace: edge}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - backendRefs: [{name: echo, port: 80}]
-YAML
+route_all echo
 "$server/bin/python" edge-tests/websocket/echo.py "$backend" 2>"$work/echo.log" &
 started+=($!)
 serve --backend "edge/echo=127.0.0.1:$backend"

@@ -77,3 +77,22 @@ data:
   tls.key: $(base64 -w0 "$work/$3.key")
 YAML
 }
+
+# A Service with port 80, and an HTTPRoute of everything to it, added to what `gateway` wrote: route_all SERVICE
+route_all() {
+  cat >>"$work/objects.yaml" <<YAML
+---
+apiVersion: v1
+kind: Service
+metadata: {name: $1, namespace: edge}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: all, namespace: edge}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - backendRefs: [{name: $1, port: 80}]
+YAML
+}

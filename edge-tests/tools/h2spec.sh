@@ -8,21 +8,7 @@ h2spec=$(go_tool github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible)
 plain=$(free_port) https=$(free_port)
 certificate edge.test
 gateway "$plain" "$https" edge.test
-cat >>"$work/objects.yaml" <<'YAML'
----
-apiVersion: v1
-kind: Service
-metadata: {name: echo, namespace: edge}
-spec: {ports: [{port: 80}]}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: all, namespace: edge}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - backendRefs: [{name: echo, port: 80}]
-YAML
+route_all echo
 serve
 
 failed=0

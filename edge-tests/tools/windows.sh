@@ -9,21 +9,7 @@ readonly MIB=${MIB:-64}
 plain=$(free_port) https=$(free_port) backend=$(free_port)
 certificate edge.test
 gateway "$plain" "$https" edge.test
-cat >>"$work/objects.yaml" <<'YAML'
----
-apiVersion: v1
-kind: Service
-metadata: {name: files, namespace: edge}
-spec: {ports: [{port: 80}]}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: all, namespace: edge}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - backendRefs: [{name: files, port: 80}]
-YAML
+route_all files
 chmod 755 "$work"
 mkdir "$work/files"
 head -c "$((MIB << 20))" /dev/urandom >"$work/files/large"
