@@ -1,6 +1,7 @@
 //! `tidegate`: the one command a person types. It runs every role, the standalone mode and the tools.
 
 mod api;
+mod batch;
 mod commands;
 mod desired;
 mod echo;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completion, describe, explain, explain_code, get, lint, snapshots};
+use crate::commands::{apply, completion, describe, explain, explain_code, get, lint, snapshots};
 use crate::style::Style;
 
 #[global_allocator]
@@ -27,6 +28,7 @@ Examples:
   tidegate up                                      serve a built-in demo
   tidegate up deploy/examples/quickstart           serve Gateway API YAML, and follow its changes
   tidegate lint manifests/                         find mistakes without a cluster
+  tidegate apply manifests/                        store what files say in a configd that runs
   tidegate explain GET http://shop.example.com/cart -f manifests/
                                                    see which rule wins, and why the others lose
   tidegate get httproute -A                        see what is configured
@@ -53,6 +55,8 @@ struct Cli {
 enum Command {
     /// Serve Gateway API YAML: configd and worker in one process
     Up(up::UpArgs),
+    /// Store the objects of files in a configd
+    Apply(apply::ApplyArgs),
     /// Find mistakes in files, without a cluster and without running anything
     Lint(lint::LintArgs),
     /// Show which listener, rule and backend a request gets, and why the other rules lose
@@ -105,24 +109,24 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::ExplainCode(args) => explain_code::run(&args)?,
         Command::Completion(args) => completion::run::<Cli>(&args),
         Command::Version => println!("tidegate {}", env!("CARGO_PKG_VERSION")),
-        command => runtime(&command)?.block_on(run_async(command))?,
+        command => return runtime(&command)?.block_on(run_async(command)),
     }
     Ok(Outcome::Done)
 }
 
-async fn run_async(command: Command) -> anyhow::Result<()> {
+async fn run_async(command: Command) -> anyhow::Result<Outcome> {
     match command {
-        Command::Up(args) => up::run(args).await,
-        Command::Explain(args) => explain::run(args).await,
-        Command::Get(args) => get::run(args).await,
-        Command::Describe(args) => describe::run(args).await,
-        Command::Snapshots(command) => snapshots::run(command).await,
-        Command::Configd(args) => args.run().await,
-        Command::Worker(args) => args.run().await,
-        Command::Lint(_) | Command::ExplainCode(_) | Command::Completion(_) | Command::Version => {
-            Ok(())
-        }
+        Command::Apply(args) => return apply::run(args).await,
+        Command::Up(args) => up::run(args).await?,
+        Command::Explain(args) => explain::run(args).await?,
+        Command::Get(args) => get::run(args).await?,
+        Command::Describe(args) => describe::run(args).await?,
+        Command::Snapshots(command) => snapshots::run(command).await?,
+        Command::Configd(args) => args.run().await?,
+        Command::Worker(args) => args.run().await?,
+        Command::Lint(_) | Command::ExplainCode(_) | Command::Completion(_) | Command::Version => {}
     }
+    Ok(Outcome::Done)
 }
 
 /// The control side needs few threads; the worker's data threads are its own.

@@ -19,6 +19,9 @@ use crate::app::{Configd, ConfigdOptions};
 /// Time for streams and the store to end after a signal.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
+/// What Raft does from entry to entry is for those who look into Raft.
+const DEFAULT_FILTER: &str = "info,openraft=warn";
+
 /// Run the config store: takes objects in, publishes compiled snapshots, streams them to workers.
 #[derive(Debug, Args)]
 pub struct ConfigdArgs {
@@ -45,6 +48,9 @@ pub struct ConfigdArgs {
     /// for another one are not programmed; without any, what they ask for is taken on trust
     #[arg(long = "address", value_name = "IP")]
     addresses: Vec<std::net::IpAddr>,
+    /// text or json, on stderr
+    #[arg(long, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
 }
 
 impl ConfigdArgs {
@@ -60,11 +66,12 @@ impl ConfigdArgs {
             controller_name,
             pool,
             addresses,
+            log_format,
         } = self;
         let telemetry = Telemetry::init(&TelemetryOptions {
             service_name: "tidegate-configd".to_owned(),
-            log_format: LogFormat::default(),
-            default_filter: "info".to_owned(),
+            log_format,
+            default_filter: DEFAULT_FILTER.to_owned(),
         })?;
         let drain = Drain::new(DRAIN_DEADLINE);
         drain.listen_for_signals()?;
@@ -95,7 +102,9 @@ impl ConfigdArgs {
         let configd = Configd::start(options)
             .await
             .context("configd did not start")?;
-        info!(address = ?configd.address(), "configd serves.");
+        if let Some(address) = configd.address() {
+            info!(%address, "configd serves");
+        }
         drain.started().await;
         configd.shutdown().await;
         drain.shut_down_now();

@@ -1,6 +1,7 @@
 //! Logs to stderr and, where the standard `OTEL_*` variables ask for it, traces over OTLP.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -23,7 +24,7 @@ pub struct TelemetryOptions {
     pub service_name: String,
     /// The form of a log line.
     pub log_format: LogFormat,
-    /// The filter where neither `TIDEGATE_LOG` nor `RUST_LOG` is set, such as `info`.
+    /// The filter where neither `TIDEGATE_LOG` nor `RUST_LOG` is set, such as `info,openraft=warn`.
     pub default_filter: String,
 }
 
@@ -146,11 +147,18 @@ fn log_filter(
 }
 
 fn log_layer(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let layer = log_format::layer().with_writer(std::io::stderr);
+    let layer = log_format::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(wants_color());
     match format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().boxed(),
     }
+}
+
+/// Files and collectors get no escape sequences, nor does who does not want them (<https://no-color.org>).
+fn wants_color() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 #[cfg(test)]

@@ -3,24 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use tidegate_proto::objects::v1::operation::Operation as Change;
-use tidegate_proto::objects::v1::{
-    ApplyMode, ApplyRequest, Object, ObjectKey, Operation, ResyncRequest,
-};
+use tidegate_proto::objects::v1::{ApplyMode, ApplyRequest, Operation, ResyncRequest};
 use tidegate_runtime::drain::Drain;
 use tokio_stream::iter;
 
 use super::args::GivenBackend;
 use crate::api::{Api, failure};
-use crate::desired::{DesiredObject, DesiredSet, FileService, SOURCE, SetBuilder, services};
+use crate::batch;
+use crate::desired::{DesiredSet, FileService, SOURCE, SetBuilder, services};
 use crate::echo::EchoBackend;
-use crate::source::object::FileKey;
 use crate::source::set::{Contents, FileSet};
 
-/// Most changes in one batch; configd's bound.
-const OPERATIONS_MAX: usize = 20_000;
-/// Most bytes in one batch; configd's bound is 16 MiB with the framing.
-const BATCH_LEN_MAX: usize = 15 << 20;
 /// Most bytes in one message of a resync.
 const MESSAGE_LEN_MAX: usize = 3 << 20;
 /// Most echo backends; Services beyond it answer 503.
@@ -73,7 +66,7 @@ impl Feed {
             }
             len += object.content.len();
             let last = requests.last_mut().expect("there is a first one");
-            last.objects.push(proto_object(key, object));
+            last.objects.push(batch::object(SOURCE, key, object));
         }
         let mut client = self.api.objects.clone();
         let answer = client
@@ -101,7 +94,7 @@ impl Feed {
         self.owes = true;
         let (desired, contents, notes) = self.desired().await?;
         let mut revision = 0;
-        for operations in batches(&self.sent, &desired) {
+        for operations in batch::batches(changes(&self.sent, &desired)) {
             let request = ApplyRequest {
                 source: SOURCE.to_owned(),
                 operations,
@@ -186,53 +179,19 @@ fn request() -> ResyncRequest {
     }
 }
 
-/// The changes that make one set of another, in batches within configd's bounds. Objects go first and
-/// deletions last, so that nothing is missing in between.
-fn batches(sent: &DesiredSet, desired: &DesiredSet) -> Vec<Vec<Operation>> {
+/// The changes that make one set of another. Objects go first and deletions last, so that nothing is
+/// missing in between.
+fn changes<'s>(
+    sent: &'s DesiredSet,
+    desired: &'s DesiredSet,
+) -> impl Iterator<Item = Operation> + 's {
     let puts = desired
         .iter()
         .filter(|(key, object)| sent.get(*key) != Some(*object))
-        .map(|(key, object)| (object.content.len(), Change::Put(proto_object(key, object))));
+        .map(|(key, object)| batch::put(SOURCE, key, object));
     let deletes = sent
         .keys()
         .filter(|key| !desired.contains_key(*key))
-        .map(|key| (0, Change::Delete(proto_key(key))));
-    let mut batches: Vec<Vec<Operation>> = Vec::new();
-    let mut len = usize::MAX;
-    for (content_len, change) in puts.chain(deletes) {
-        let is_full = batches
-            .last()
-            .is_none_or(|batch| batch.len() >= OPERATIONS_MAX);
-        if is_full || len + content_len > BATCH_LEN_MAX {
-            batches.push(Vec::new());
-            len = 0;
-        }
-        len += content_len + 1_024;
-        let batch = batches.last_mut().expect("a batch is open");
-        batch.push(Operation {
-            operation: Some(change),
-            precondition: None,
-        });
-    }
-    batches
-}
-
-fn proto_object(key: &FileKey, object: &DesiredObject) -> Object {
-    Object {
-        key: Some(proto_key(key)),
-        uid: object.uid.clone(),
-        generation: object.generation,
-        created_at_unix_s: object.created_at_unix_s,
-        content: object.content.clone(),
-    }
-}
-
-fn proto_key(key: &FileKey) -> ObjectKey {
-    ObjectKey {
-        source: SOURCE.to_owned(),
-        group: key.group.clone(),
-        kind: key.kind.clone(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-    }
+        .map(|key| batch::delete(SOURCE, key));
+    puts.chain(deletes)
 }

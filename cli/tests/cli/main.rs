@@ -5,6 +5,7 @@
     reason = "a test fails where something is missing"
 )]
 
+mod apply;
 mod client;
 mod examples;
 mod policies;
