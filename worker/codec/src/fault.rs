@@ -25,6 +25,10 @@ pub enum Fault {
     InterimAnswers,
     /// A change to another protocol that nobody asked for.
     Switched,
+    /// A success in place of the change of protocol that the client cannot do without.
+    NotSwitched,
+    /// A change to another protocol than was asked for, or without the proof that WebSocket wants.
+    Handshake,
     /// A chunk that is not by the grammar.
     Chunk,
     /// A trailer field that is not by the grammar, or too many of them.
@@ -39,6 +43,7 @@ impl Fault {
             Self::HeadersTooLarge => "upstream_headers_too_large",
             Self::ContentLength | Self::TransferCoding => "upstream_bad_framing",
             Self::InterimAnswers => "upstream_interim_flood",
+            Self::NotSwitched | Self::Handshake => "upstream_bad_handshake",
             _ => "upstream_invalid",
         }
     }
@@ -75,6 +80,10 @@ impl std::fmt::Display for Fault {
             Self::TransferCoding => "its Transfer-Encoding is not chunked, once",
             Self::InterimAnswers => "there is no end of interim answers before it",
             Self::Switched => "it changes to another protocol, which nobody asked for",
+            Self::NotSwitched => {
+                "it is a success without the change to WebSocket that was asked for"
+            }
+            Self::Handshake => "its Upgrade or Sec-WebSocket-Accept is not what was asked for",
             Self::Chunk => "a chunk of its body is not valid",
             Self::Trailer => "a trailer field is not valid",
         })

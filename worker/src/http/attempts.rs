@@ -284,12 +284,13 @@ impl Attempts<'_> {
             deadline,
         } = attempt;
         let scheme = self.forwarding.scheme;
+        let interim = Some(&exchange.interim);
         let sent = if self.forwarding.thread.traces {
             let span = traces::client_span(&exchange.record, &mut head.headers);
-            let sending = Box::pin(lease.send(head, scheme, body).instrument(span));
+            let sending = Box::pin(lease.send(head, scheme, body, interim).instrument(span));
             within(deadline, sending).await
         } else {
-            within(deadline, pin!(lease.send(head, scheme, body))).await
+            within(deadline, pin!(lease.send(head, scheme, body, interim))).await
         };
         exchange.record.upstream = Some(started.elapsed());
         // A request whose client broke it off says nothing about the endpoint.

@@ -67,6 +67,8 @@ enum Source {
 pub(crate) enum BodyError {
     #[error("the backend's response broke off")]
     Upstream(#[source] UpstreamError),
+    #[error("the backend broke the connection off that has left HTTP")]
+    Tunnel(#[source] UpstreamError),
     #[error("the request's timeout passed before the backend's response was complete")]
     Deadline,
 }
@@ -270,13 +272,17 @@ impl Body for ResponseBody {
                 body.count(&data);
                 Some(Ok(data))
             }
-            Source::Tunnel(tunnel) => {
-                let data = ready!(tunnel.poll_data(cx)).map(Frame::data);
-                if let Some(data) = &data {
-                    body.count(data);
+            Source::Tunnel(tunnel) => match ready!(tunnel.poll_data(cx)) {
+                None => None,
+                Some(Ok(data)) => {
+                    let data = Frame::data(data);
+                    body.count(&data);
+                    Some(Ok(data))
                 }
-                data.map(Ok)
-            }
+                Some(Err(error)) => {
+                    return Poll::Ready(Some(body.break_off(BodyError::Tunnel(error))));
+                }
+            },
             Source::Streamed(incoming) => match Pin::new(incoming).poll_frame(cx) {
                 Poll::Ready(None) => None,
                 Poll::Ready(Some(Ok(frame))) => {
@@ -335,7 +341,9 @@ impl ResponseBody {
             return Err(error);
         };
         let (reason, code) = match &error {
-            BodyError::Upstream(_) => ("response_broken_off", grpc::Code::Unavailable),
+            BodyError::Upstream(_) | BodyError::Tunnel(_) => {
+                ("response_broken_off", grpc::Code::Unavailable)
+            }
             BodyError::Deadline => ("request_timeout", grpc::Code::DeadlineExceeded),
         };
         exchange.record.reason = Some(reason);

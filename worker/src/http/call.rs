@@ -63,7 +63,7 @@ impl Call<'_> {
                     Err(error) => break error,
                 };
                 let whole = RequestBody::Whole(body.clone());
-                match lease.send(head, self.scheme, whole).await {
+                match lease.send(head, self.scheme, whole, None).await {
                     Sent::Answered(response) => return Ok((response, lease)),
                     Sent::Failed(error, unsent) => {
                         tracing::debug!(%address, %error, "a request of the worker's own failed");

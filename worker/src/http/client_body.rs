@@ -53,9 +53,23 @@ impl ClientBody {
 
     /// What the client sends after a change that its request asks for.
     pub(crate) fn switching(body: http1::Body) -> Self {
+        Self::switching_source(Source::Http1(body))
+    }
+
+    /// The same on a stream of HTTP/2.
+    pub(crate) fn switching_stream(body: http2::Body) -> Self {
+        Self::switching_source(Source::Http2(body))
+    }
+
+    /// Whether it comes by HTTP/2.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.source, Source::Http2(_))
+    }
+
+    fn switching_source(source: Source) -> Self {
         Self {
             switches: true,
-            ..Self::new(Source::Http1(body), None)
+            ..Self::new(source, None)
         }
     }
 

@@ -13,6 +13,7 @@ use tidegate_router::{CompiledRule, ListenerTable, is_grpc};
 use crate::error::ProxyError;
 use crate::http::body::ResponseBody;
 use crate::http::client_body::ClientBody;
+use crate::http::interim::Interim;
 use crate::http::stack::Connection;
 use crate::http::{grpc, respond};
 use crate::thread::{Thread, ThreadServing};
@@ -27,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) added: Vec<Added>,
     /// What the client sends after the connection has left HTTP, if it does.
     pub(crate) tunnel: Option<ClientBody>,
+    /// Takes what backends say before their answer.
+    pub(crate) interim: Interim,
 }
 
 /// A header for the answer.
@@ -111,6 +114,7 @@ impl Exchange {
             },
             added: Vec::new(),
             tunnel: None,
+            interim: Interim::default(),
             thread: thread.clone(),
             connection: connection.clone(),
             serving,

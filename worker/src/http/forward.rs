@@ -9,14 +9,12 @@ use http::header::HeaderMap;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode, Version};
-use tidegate_codec::Fault;
-use tidegate_ir::{BackendProtocol, PartName, Target};
+use tidegate_ir::{PartName, Target};
 use tidegate_router::{CompiledAction, CompiledChoice, CompiledRule};
 
 use crate::error::ProxyError;
 use crate::http::attempts::{Answer, Attempts};
 use crate::http::body::{RequestBody, ResponseBody};
-use crate::http::client_body::ClientBody;
 use crate::http::cors::Grant;
 use crate::http::draft::Draft;
 use crate::http::exchange::Exchange;
@@ -24,7 +22,7 @@ use crate::http::filter;
 use crate::http::grpc;
 use crate::http::mirror;
 use crate::http::stack::Connection;
-use crate::http::upgrade::{self, TunnelEnd};
+use crate::http::upgrade::{Expected, TunnelEnd, Wanted};
 use crate::serving::Serving;
 use crate::thread::Thread;
 
@@ -69,12 +67,8 @@ pub(crate) async fn forward(
         .serving
         .upstream(backend)
         .ok_or(ProxyError::NoEndpoint)?;
-    let client = exchange.tunnel.take();
-    let client = client.filter(|_| upstream.backend.protocol == BackendProtocol::Http1);
-    let wanted = client
-        .as_ref()
-        .and_then(|_| upgrade::wanted(&request.headers));
-    let client = client.filter(|_| wanted.is_some());
+    let protocol = upstream.backend.protocol;
+    let wanted = Wanted::of(exchange.tunnel.take(), &request.headers, protocol)?;
     let deadline = forwarding.deadline(&request.headers, exchange);
     let grant = choice.filters.cors();
     let grant = grant.map(|cors| Grant::new(cors, &request.headers));
@@ -95,9 +89,10 @@ pub(crate) async fn forward(
             .for_each(|filters| draft.apply(filters.list()));
     }
     let (mut head, mirrors) = draft.finish()?;
-    if let Some(wanted) = wanted {
-        upgrade::ask(&mut head.headers, wanted);
+    if let Some(wanted) = &wanted {
+        wanted.ask(&mut head.headers);
     }
+    let expected = Expected::of(wanted.as_ref(), &head.headers);
     let body = mirror::send(forwarding, &mirrors, &head, body);
     let attempts = Attempts {
         forwarding,
@@ -111,11 +106,8 @@ pub(crate) async fn forward(
             .unwrap_or(Err(ProxyError::RequestTimeout))?,
         None => trying.await?,
     };
-    if client.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for that.
-        return Err(ProxyError::UpstreamFault(Fault::Switched));
-    }
-    let mut response = pass_back(forwarding, choice, answer, client, deadline);
+    expected.check(&answer.response)?;
+    let mut response = pass_back(forwarding, choice, answer, wanted, deadline);
     if let Some(grant) = grant {
         grant.apply(&mut response);
     }
@@ -151,7 +143,7 @@ fn pass_back(
     forwarding: &Forwarding<'_>,
     choice: &CompiledChoice,
     answer: Answer,
-    client: Option<ClientBody>,
+    wanted: Option<Wanted>,
     deadline: Option<Instant>,
 ) -> Response<ResponseBody> {
     let Answer {
@@ -160,14 +152,14 @@ fn pass_back(
     } = answer;
     let filters = [&choice.filters, &forwarding.rule.filters];
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(client) = client
+        && let Some(wanted) = wanted
     {
         let open = forwarding.thread.open();
         let end = TunnelEnd {
             stop: forwarding.connection.stop.clone(),
             half_closed_timeout: forwarding.thread.limits.half_closed_timeout,
         };
-        let mut response = upgrade::tunnel(client, response, open, end);
+        let mut response = wanted.tunnel(response, open, end);
         filters
             .iter()
             .for_each(|f| filter::on_response(f, response.headers_mut()));

@@ -25,6 +25,7 @@ use crate::http::exchange::Exchange;
 use crate::http::filter;
 use crate::http::forward::{self, Forwarding};
 use crate::http::forwarded;
+use crate::http::interim::Interim;
 use crate::http::respond::{self, RedirectSource};
 use crate::thread::{Thread, ThreadServing};
 use crate::traces;
@@ -101,13 +102,15 @@ impl Connection {
     }
 }
 
-/// Answers one request.
+/// Answers one request; what a backend says before its answer goes to `interim`.
 pub(crate) async fn answer(
     thread: Rc<Thread>,
     connection: Rc<Connection>,
     request: Request<ClientBody>,
+    interim: Interim,
 ) -> Response<ResponseBody> {
     let mut exchange = Exchange::start(&thread, &connection, &request);
+    exchange.interim = interim;
     let mut response = if thread.traces {
         Box::pin(respond_traced(&thread, &connection, &mut exchange, request)).await
     } else {
@@ -171,7 +174,12 @@ async fn handle(
     request: Request<ClientBody>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     if request.method() == Method::CONNECT {
-        return Err(ProxyError::Connect);
+        let is_extended = request.extensions().get::<h2::ext::Protocol>().is_some();
+        return Err(if is_extended {
+            ProxyError::Protocol
+        } else {
+            ProxyError::Connect
+        });
     }
     let serving = exchange.serving();
     let terms = serving.serving.terms(connection.bind_port);

@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Response, Version};
 use tidegate_codec::Refusal;
-use tidegate_codec::http1::{self, HeadBounds, HeadScan, RequestHead};
+use tidegate_codec::http1::{self, Framed, HeadBounds, HeadScan, RequestHead};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::body::Body;
 use super::wire::{Io, Wire};
 use crate::http::body::ResponseBody;
 use crate::http::client_body::ClientBody;
+use crate::http::interim::Interim;
 use crate::http::stack::{self, Connection};
 use crate::limits::Limits;
 use crate::listen::ended::Ended;
@@ -50,6 +51,7 @@ pub(crate) async fn serve(
         stopped: None,
         rested_since: Instant::now(),
         served: false,
+        interim: Interim::default(),
         thread,
         connection,
     };
@@ -70,6 +72,8 @@ struct Client {
     rested_since: Instant,
     /// Whether there has been a request.
     served: bool,
+    /// What backends say before the present answer.
+    interim: Interim,
 }
 
 /// How a connection goes on.
@@ -93,8 +97,13 @@ struct Asked {
     keep_alive: bool,
 }
 
-/// The client went away, or the answer broke off: there is nothing to be saved of the connection.
-struct Broken;
+/// Why an answer did not come to its end; there is nothing to be saved of its connection.
+enum Broken {
+    /// The client went away, or the answer itself broke off.
+    Gone,
+    /// The client takes nothing for too long.
+    Stalled,
+}
 
 impl Client {
     async fn exchange(&mut self) -> Next {
@@ -120,7 +129,7 @@ impl Client {
         match self.respond(response, asked).await {
             Ok(true) => self.finish_body().await,
             Ok(false) => self.close().await,
-            Err(Broken) => Next::Over,
+            Err(_) => Next::Over,
         }
     }
 
@@ -244,12 +253,16 @@ impl Client {
             }
         };
         let request = request.map(|()| body);
-        let answering = stack::answer(self.thread.clone(), self.connection.clone(), request);
+        let version = request.version();
+        let (thread, connection) = (self.thread.clone(), self.connection.clone());
+        let answering = stack::answer(thread, connection, request, self.interim.clone());
         // Boxed, so that a connection without a request has no room for one.
         let mut answering = Box::pin(answering);
         let mut half_closed: Option<Instant> = None;
         poll_fn(|cx| {
-            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+            let answered = answering.as_mut().poll(cx);
+            self.write_interim(version);
+            if let Poll::Ready(response) = answered {
                 return Poll::Ready(Some(response));
             }
             let mut wire = self.wire.borrow_mut();
@@ -269,6 +282,18 @@ impl Client {
         .await
     }
 
+    /// Lets interim answers wait to be written; HTTP/1.0 has none (RFC 9110, section 15.2), and a client that reads none
+    /// gets no more.
+    fn write_interim(&self, version: Version) {
+        while let Some(answer) = self.interim.pop() {
+            let output = &mut self.wire.borrow_mut().output;
+            if version == Version::HTTP_11 && !output.is_full() {
+                let (status, headers) = (answer.status(), answer.headers());
+                http1::response_head(output.tail(), status, headers, Framed::Bodiless, None);
+            }
+        }
+    }
+
     async fn refuse(&mut self, refusal: Refusal, is_head: bool) -> Next {
         let response = stack::refuse(&self.thread, &self.connection, refusal);
         let asked = Asked {
@@ -278,7 +303,7 @@ impl Client {
         };
         match self.respond(response, asked).await {
             Ok(_) => self.close().await,
-            Err(Broken) => Next::Over,
+            Err(_) => Next::Over,
         }
     }
 }

@@ -11,6 +11,7 @@ use tidegate_codec::Refusal;
 
 use super::flow::Flow;
 use crate::http::pace::Pace;
+use crate::http::trailers::without_forbidden;
 
 /// A request's body.
 #[derive(Debug)]
@@ -19,13 +20,28 @@ pub(crate) struct Body {
     flow: Rc<Flow>,
     /// What is left of the length, where the client has told it; the library holds it to that.
     left: Option<u64>,
-    pace: Pace,
+    /// `None` where the client may be silent: the stream has left HTTP.
+    pace: Option<Pace>,
     has_data: bool,
 }
 
 impl Body {
     /// A body of this length, where it is known.
     pub(super) fn new(stream: RecvStream, length: Option<u64>, pace: Pace, flow: Rc<Flow>) -> Self {
+        Self::with_pace(stream, length, Some(pace), flow)
+    }
+
+    /// What comes on a stream that has left HTTP.
+    pub(super) fn raw(stream: RecvStream, flow: Rc<Flow>) -> Self {
+        Self::with_pace(stream, None, None, flow)
+    }
+
+    fn with_pace(
+        stream: RecvStream,
+        length: Option<u64>,
+        pace: Option<Pace>,
+        flow: Rc<Flow>,
+    ) -> Self {
         let left = if stream.is_end_stream() {
             Some(0)
         } else {
@@ -49,7 +65,10 @@ impl Body {
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
-                    ready!(self.pace.poll_too_slow(cx));
+                    let Some(pace) = &mut self.pace else {
+                        return Poll::Pending;
+                    };
+                    ready!(pace.poll_too_slow(cx));
                     return Poll::Ready(Some(Err(Refusal::BodyTooSlow)));
                 }
             };
@@ -57,7 +76,9 @@ impl Body {
             // It fails where the stream has ended, and then nobody needs credit.
             let _ = self.stream.flow_control().release_capacity(len);
             self.flow.taken(len);
-            self.pace.note(len);
+            if let Some(pace) = &mut self.pace {
+                pace.note(len);
+            }
             if let Some(left) = &mut self.left {
                 *left = left.saturating_sub(len as u64);
             }
@@ -85,7 +106,7 @@ impl http_body::Body for Body {
             }
         }
         Poll::Ready(match ready!(body.stream.poll_trailers(cx)) {
-            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Ok(trailers) => trailers.map(|t| Ok(without_forbidden(Frame::trailers(t)))),
             Err(_) => Some(Err(Refusal::BodyBrokenOff)),
         })
     }

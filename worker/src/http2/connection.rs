@@ -77,7 +77,8 @@ fn builder(limits: &Limits) -> Builder {
         .max_pending_accept_reset_streams(limits.h2_resets_max)
         .max_local_error_reset_streams(Some(limits.h2_local_resets_max))
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX);
+        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+        .enable_connect_protocol();
     builder
 }
 

@@ -16,10 +16,11 @@ use http_body::Body as _;
 
 use super::body::Body;
 use super::flow::Flow;
-use crate::http::body::ResponseBody;
+use crate::http::body::{BodyError, ResponseBody};
 use crate::http::client_body::ClientBody;
+use crate::http::interim::Interim;
 use crate::http::pace::Pace;
-use crate::http::{filter, stack};
+use crate::http::{filter, stack, websocket};
 use crate::limits::Limits;
 use crate::terms::Terms;
 use crate::thread::Thread;
@@ -40,8 +41,8 @@ enum Broken {
     Gone,
     /// The client takes nothing for too long.
     Stalled,
-    /// The answer itself broke off.
-    Source,
+    /// The answer itself broke off; this is what the client is told.
+    Source(Reason),
 }
 
 /// Serves a request.
@@ -71,7 +72,13 @@ pub(super) async fn serve(
 impl Shared {
     /// The request as the stack takes it.
     fn take(&self, request: Request<RecvStream>, limits: &Limits) -> Request<ClientBody> {
-        let (parts, stream) = request.into_parts();
+        let is_websocket = websocket::is_asked(&request);
+        let (mut parts, stream) = request.into_parts();
+        if is_websocket {
+            websocket::to_upgrade(&mut parts, self.thread.random_bits());
+            let body = Body::raw(stream, self.flow.clone());
+            return Request::from_parts(parts, ClientBody::switching_stream(body));
+        }
         let length = length(&parts.headers);
         let mut pace = Pace::default();
         pace.begin(limits);
@@ -85,10 +92,17 @@ impl Shared {
         request: Request<ClientBody>,
         respond: &mut SendResponse<Bytes>,
     ) -> Option<Response<ResponseBody>> {
-        let answering = stack::answer(self.thread.clone(), self.connection.clone(), request);
+        let interim = Interim::default();
+        let (thread, connection) = (self.thread.clone(), self.connection.clone());
+        let answering = stack::answer(thread, connection, request, interim.clone());
         let mut answering = pin!(answering);
         poll_fn(|cx| {
-            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+            let answered = answering.as_mut().poll(cx);
+            while let Some(answer) = interim.pop() {
+                // It fails where the client has reset the stream meanwhile.
+                let _ = respond.send_informational(answer);
+            }
+            if let Poll::Ready(response) = answered {
                 return Poll::Ready(Some(response));
             }
             respond.poll_reset(cx).map(|_| None)
@@ -98,6 +112,7 @@ impl Shared {
 
     /// Completes a head; returns whether the answer ends with it.
     fn prepare(&self, parts: &mut response::Parts, body: &ResponseBody, is_head: bool) -> bool {
+        websocket::to_answer(parts);
         let headers = &mut parts.headers;
         filter::remove_connection_headers(headers);
         if !headers.contains_key(header::DATE) {
@@ -133,7 +148,7 @@ impl Shared {
         let sent = poll_fn(|cx| writer.poll_send(&mut stream, body.as_mut(), cx)).await;
         match sent {
             Ok(()) | Err(Broken::Gone) => {}
-            Err(Broken::Source) => stream.send_reset(Reason::INTERNAL_ERROR),
+            Err(Broken::Source(reason)) => stream.send_reset(reason),
             Err(Broken::Stalled) => {
                 body.get_mut().stalled();
                 stream.send_reset(Reason::CANCEL);
@@ -184,7 +199,7 @@ impl Writer<'_> {
                 Poll::Ready(Some(Err(error))) => {
                     let client = self.shared.connection.client;
                     tracing::debug!(%client, %error, "an answer broke off");
-                    return Poll::Ready(Err(Broken::Source));
+                    return Poll::Ready(Err(Broken::Source(reason_of(&error))));
                 }
                 Poll::Ready(None) => {
                     let sent = stream.send_data(Bytes::new(), true);
@@ -237,6 +252,14 @@ impl Writer<'_> {
             return Poll::Ready(sent.map(|()| true).map_err(|_| Broken::Gone));
         }
         Poll::Ready(Ok(false))
+    }
+}
+
+/// What a client is told of an answer that broke off (RFC 8441, section 5, for one that has left HTTP).
+fn reason_of(error: &BodyError) -> Reason {
+    match error {
+        BodyError::Tunnel(_) => Reason::CANCEL,
+        BodyError::Upstream(_) | BodyError::Deadline => Reason::INTERNAL_ERROR,
     }
 }
 

@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::failure::UpstreamError;
 use super::http1::{Answer, Raw};
+use crate::http::trailers::without_forbidden;
 
 /// What an endpoint sends after the head of its answer.
 #[derive(Debug)]
@@ -27,6 +28,21 @@ impl Body {
     }
 }
 
+/// The next piece of an answer by HTTP/2. A reset without an error may follow an answer, but it is no end of one: that
+/// is END_STREAM alone (RFC 9113, section 8.1).
+fn poll_stream(
+    incoming: &mut Incoming,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+    let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+    Poll::Ready(match frame {
+        Some(Ok(frame)) => Some(Ok(without_forbidden(frame))),
+        Some(Err(error)) => Some(Err(UpstreamError::Http2(error))),
+        None if incoming.is_end_stream() => None,
+        None => Some(Err(UpstreamError::BrokenOff(None))),
+    })
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = UpstreamError;
@@ -37,10 +53,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         match self.get_mut() {
             Self::Http1(answer) => answer.poll_frame(cx),
-            Self::Http2(incoming) => {
-                let frame = ready!(Pin::new(incoming).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(UpstreamError::Http2)))
-            }
+            Self::Http2(incoming) => poll_stream(incoming, cx),
         }
     }
 

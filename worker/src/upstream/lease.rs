@@ -14,6 +14,7 @@ use super::http2::Stream;
 use super::pool::Place;
 use crate::http::body::RequestBody;
 use crate::http::forward::Head;
+use crate::http::interim::Interim;
 
 /// A connection for one exchange; dropping it closes the connection, unless others share it.
 #[derive(Debug)]
@@ -75,18 +76,19 @@ impl Lease {
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer; interim answers by HTTP/1 go to `interim` meanwhile.
     pub(crate) async fn send(
         &mut self,
         head: &Head,
         scheme: &'static str,
         body: RequestBody,
+        interim: Option<&Interim>,
     ) -> Sent {
         let sent = match &mut self.kind {
             Kind::Http1 {
                 connection, reused, ..
             } => {
-                let sent = http1::send(connection, *reused, head, body).await;
+                let sent = http1::send(connection, *reused, head, body, interim).await;
                 sent.map(|response| response.map(Body::Http1))
             }
             Kind::Http2(stream) => {

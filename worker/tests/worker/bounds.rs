@@ -255,7 +255,7 @@ async fn a_client_that_reads_nothing_of_its_answer_is_left() {
     watched.ended("write_stalled").await;
     let line = watched.line().await;
     assert_eq!(line["status"], 200, "{line}");
-    assert_eq!(line["reason"], "client_closed", "{line}");
+    assert_eq!(line["reason"], "client_stalled", "{line}");
 }
 
 #[tokio::test]

@@ -366,7 +366,7 @@ async fn a_client_that_reads_nothing_loses_its_connection() {
         .await
         .unwrap()
         .unwrap();
-    running.wait_for_metric("client_closed").await;
+    running.wait_for_metric("client_stalled").await;
 }
 
 #[tokio::test]

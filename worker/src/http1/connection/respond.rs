@@ -65,7 +65,7 @@ impl Client {
         }
         let body = Some(body).filter(|_| framed != Framed::Bodiless);
         let sent = self.send(body, framed).await;
-        if sent.is_err() && framed == Framed::Close {
+        if sent.is_err() && matches!(framed, Framed::Close | Framed::Switched) {
             self.wire.borrow().reset_at_end();
         }
         sent?;
@@ -84,7 +84,7 @@ impl Client {
         let mut body = pin!(body);
         let mut yielded = false;
         let mut stalled_since: Option<Instant> = None;
-        poll_fn(|cx| {
+        let sent = poll_fn(|cx| {
             loop {
                 let is_full = self.wire.borrow().output.is_full();
                 if is_full || body.is_none() {
@@ -120,7 +120,11 @@ impl Client {
                 }
             }
         })
-        .await
+        .await;
+        if let (Err(Broken::Stalled), Some(body)) = (&sent, body.as_pin_mut()) {
+            body.get_mut().stalled();
+        }
+        sent
     }
 
     /// Writes until there is room, or nothing is left; an error when the client reads nothing for too long.
@@ -147,13 +151,13 @@ impl Client {
             };
             match polled {
                 Poll::Ready(Ok(_)) => *stalled_since = None,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Gone)),
                 Poll::Pending => {
                     let since = *stalled_since.get_or_insert_with(Instant::now);
                     let end = since + self.terms.limits.write_stall_timeout;
                     ready!(self.timer.poll_until(end, cx));
                     self.note_end(Ended::WriteStalled);
-                    return Poll::Ready(Err(Broken));
+                    return Poll::Ready(Err(Broken::Stalled));
                 }
             }
             if is_done {
@@ -175,7 +179,7 @@ impl Client {
             return Poll::Pending;
         }
         ready!(self.wire.borrow_mut().poll_watch(cx));
-        Poll::Ready(Err(Broken))
+        Poll::Ready(Err(Broken::Gone))
     }
 
     fn encode(&self, data: Bytes, framed: Framed) {
@@ -198,6 +202,6 @@ impl Client {
         tracing::debug!(client = %self.connection.client, %error, "an answer broke off");
         // What does not fit now is lost with the rest.
         let _ = self.wire.borrow_mut().poll_flush(cx);
-        Err(Broken)
+        Err(Broken::Gone)
     }
 }

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -174,6 +175,12 @@ impl Connection {
         self.broken = true;
         // A socket that is closed already needs no word.
         let _ = SockRef::from(self.socket()).shutdown(Shutdown::Both);
+    }
+
+    /// Closing the socket will be a reset.
+    pub(super) fn reset_at_end(&self) {
+        // Without it the endpoint sees an ordinary end: the best that is left.
+        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,6 +8,7 @@ use tidegate_codec::http1::{HeadScan, ResponseHead, parse_response};
 
 use super::Connection;
 use crate::http::forward::Head;
+use crate::http::interim::Interim;
 use crate::upstream::failure::UpstreamError;
 
 /// Interim answers before the answer; their heads together may be as large as that of one answer.
@@ -15,35 +16,38 @@ const INTERIM_ANSWERS_MAX: usize = 64;
 
 /// How far the answer to a request has been looked at.
 #[derive(Debug)]
-pub(super) struct Awaited {
+pub(super) struct Awaited<'i> {
     scan: HeadScan,
     to_head: bool,
     /// Whether the request asks to leave HTTP.
     upgrades: bool,
     interim_answers: usize,
     interim_bytes: usize,
+    /// Takes interim answers; `None` where they are dropped.
+    interim: Option<&'i Interim>,
 }
 
-impl Awaited {
-    pub(super) fn of_request(head: &Head) -> Self {
+impl<'i> Awaited<'i> {
+    pub(super) fn of_request(head: &Head, interim: Option<&'i Interim>) -> Self {
         Self {
             scan: HeadScan::of_answer(),
             to_head: head.method == Method::HEAD,
             upgrades: head.headers.contains_key(header::UPGRADE),
             interim_answers: 0,
             interim_bytes: 0,
+            interim,
         }
     }
 }
 
 impl Connection {
-    /// The head of the answer; interim answers are dropped.
+    /// The head of the answer; interim answers are passed on or dropped.
     ///
     /// # Errors
     /// When the connection ends before, or what comes is no answer within the bounds.
     pub(super) fn poll_head(
         &mut self,
-        awaited: &mut Awaited,
+        awaited: &mut Awaited<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, UpstreamError>> {
         loop {
@@ -65,7 +69,7 @@ impl Connection {
     }
 
     /// The head of the answer, if it is among the bytes that have been read.
-    fn take_head(&mut self, awaited: &mut Awaited) -> Result<Option<ResponseHead>, Fault> {
+    fn take_head(&mut self, awaited: &mut Awaited<'_>) -> Result<Option<ResponseHead>, Fault> {
         loop {
             let Some(len) = awaited.scan.end(&self.input.bytes, &self.bounds)? else {
                 return Ok(None);
@@ -86,6 +90,9 @@ impl Connection {
                 || awaited.interim_bytes > self.bounds.header_bytes_max
             {
                 return Err(Fault::InterimAnswers);
+            }
+            if let Some(interim) = awaited.interim {
+                interim.push(head.response);
             }
         }
     }

@@ -15,6 +15,7 @@ use super::upload::Upload;
 use super::{Connection, Shared};
 use crate::http::body::RequestBody;
 use crate::http::forward::Head;
+use crate::http::interim::Interim;
 use crate::http1::Content;
 use crate::upstream::failure::UpstreamError;
 
@@ -31,6 +32,7 @@ pub(crate) async fn send(
     reused: bool,
     head: &Head,
     body: RequestBody,
+    interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Failed> {
     // What may not be sent twice is worth a system call: the endpoint may have closed the connection just now.
     let may_repeat = head.method.is_idempotent() && body.is_end_stream();
@@ -39,7 +41,7 @@ pub(crate) async fn send(
     }
     let started = connection.borrow_mut().start(head, body);
     started.map_err(|error| (UpstreamError::Request(error), None))?;
-    let mut awaited = Awaited::of_request(head);
+    let mut awaited = Awaited::of_request(head, interim);
     poll_fn(|cx| {
         let mut connection = connection.borrow_mut();
         if let Poll::Ready(Err(error)) = connection.poll_upload(cx) {

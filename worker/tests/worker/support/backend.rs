@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,6 +28,7 @@ pub struct Seen {
     pub host: String,
     pub headers: http::HeaderMap,
     pub body: Bytes,
+    pub trailers: http::HeaderMap,
 }
 
 impl Echo {
@@ -68,16 +69,11 @@ impl Echo {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (parts, body) = request.into_parts();
-        let body = body
-            .collect()
-            .await
-            .map(|body| body.to_bytes())
-            .unwrap_or_default();
+        let body = body.collect().await.unwrap_or_default();
         let version = parts.version;
-        self.seen
-            .lock()
-            .unwrap()
-            .push(Seen::new(parts, body.clone()));
+        let seen = Seen::new(parts, body);
+        let body = seen.body.clone();
+        self.seen.lock().unwrap().push(seen);
         tokio::time::sleep(pause).await;
         let response = Response::builder()
             .header("x-backend", &name)
@@ -101,7 +97,7 @@ impl Echo {
 }
 
 impl Seen {
-    pub fn new(parts: http::request::Parts, body: Bytes) -> Self {
+    pub fn new(parts: http::request::Parts, body: Collected<Bytes>) -> Self {
         let host = parts.headers.get("host");
         let host = host.and_then(|host| host.to_str().ok());
         let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
@@ -111,7 +107,8 @@ impl Seen {
             uri: uri.unwrap_or_default(),
             host: host.unwrap_or_default().to_owned(),
             headers: parts.headers,
-            body,
+            trailers: body.trailers().cloned().unwrap_or_default(),
+            body: body.to_bytes(),
         }
     }
 }

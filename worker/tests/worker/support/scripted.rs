@@ -68,8 +68,7 @@ impl Scripted {
         request: Request<Incoming>,
     ) -> Result<Response<impl http_body::Body<Data = Bytes, Error = Infallible>>, Infallible> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await;
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body.collect().await.unwrap_or_default();
         let seen = Seen::new(parts, body);
         let reply = {
             let mut all = self.seen.lock().unwrap();
