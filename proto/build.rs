@@ -2,12 +2,13 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "tidegate/ir/v1/parts.proto",
     "tidegate/objects/v1/objects.proto",
     "tidegate/snapshots/v1/snapshots.proto",
     "tidegate/statuses/v1/statuses.proto",
     "tidegate/raft/v1/commands.proto",
+    "tidegate/raft/v1/peers.proto",
 ];
 
 /// Contracts of others, which our services do not offer.

@@ -56,15 +56,21 @@ pub(crate) fn invalid(violations: &[Violation]) -> Status {
 pub(crate) fn store(error: &StoreError) -> Status {
     let message = chain(error);
     match error {
-        StoreError::DiskFull { .. } => Status::resource_exhausted(message),
+        StoreError::DiskFull { .. } | StoreError::NotWritten { .. } => {
+            Status::resource_exhausted(message)
+        }
         StoreError::NoBlob { .. } => Status::not_found(message),
-        StoreError::NotLeader { .. } | StoreError::NotReady { .. } | StoreError::Stopped { .. } => {
+        // Not UNAVAILABLE, which clients send again by themselves.
+        StoreError::Uncertain { .. } => Status::aborted(message),
+        StoreError::NoLeader { .. } | StoreError::NotReady { .. } | StoreError::Stopped { .. } => {
             let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(500)));
             Status::with_error_details(Code::Unavailable, message, details)
         }
         StoreError::Io { .. }
         | StoreError::InUse { .. }
         | StoreError::OtherFormat { .. }
+        | StoreError::ClusterExists { .. }
+        | StoreError::Founding { .. }
         | StoreError::Damaged { .. } => Status::internal(message),
     }
 }

@@ -133,8 +133,23 @@ impl Blobs {
         Ok(())
     }
 
+    /// Takes a pack that another node has sent from where it lies. The same entry always brings the same bytes.
+    pub(crate) fn take(&self, pack: u64, from: &Path) -> Result<(), StoreError> {
+        fs::rename(from, self.path(pack)).map_err(StoreError::io("rename", from))
+    }
+
+    /// Makes the packs that were taken durable.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        sync_dir(&self.dir)
+    }
+
+    /// The folder of the packs.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn path(&self, pack: u64) -> PathBuf {
-        self.dir.join(format!("{pack:016x}.pack"))
+        pack_path(&self.dir, pack)
     }
 
     fn remember(&self, digest: Digest, content: &Bytes) {
@@ -161,6 +176,11 @@ impl Blobs {
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The file of a pack in a folder of packs.
+pub(crate) fn pack_path(dir: &Path, pack: u64) -> PathBuf {
+    dir.join(format!("{pack:016x}.pack"))
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {

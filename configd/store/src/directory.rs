@@ -13,8 +13,10 @@ use crate::StoreError;
 
 /// The format that this build reads and writes.
 pub(crate) const FORMAT_VERSION: u64 = 1;
-/// The first node of a cluster. Later ids are allotted from the log and never used again.
+/// The first node of a cluster.
 const FIRST_NODE_ID: u64 = 1;
+/// The epoch of a cluster that was never restored from a backup.
+pub(crate) const FIRST_EPOCH: u64 = 1;
 
 /// Who a node is; written once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +25,50 @@ pub(crate) struct Identity {
     pub(crate) node_id: u64,
     /// 32 hexadecimal digits.
     pub(crate) cluster_id: String,
+    /// Grows whenever the cluster is restored from a backup.
+    #[serde(default = "first_epoch")]
+    pub(crate) epoch: u64,
     /// Milliseconds since 1970-01-01 UTC.
     pub(crate) created_at_unix_ms: u64,
+}
+
+fn first_epoch() -> u64 {
+    FIRST_EPOCH
+}
+
+impl Identity {
+    /// A node of a cluster.
+    pub(crate) fn new(node_id: u64, cluster_id: String, epoch: u64) -> Self {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            format_version: FORMAT_VERSION,
+            node_id,
+            cluster_id,
+            epoch,
+            created_at_unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The first node of a new cluster.
+    pub(crate) fn first() -> Result<Self, StoreError> {
+        Ok(Self::new(FIRST_NODE_ID, random_id()?, FIRST_EPOCH))
+    }
+
+    /// Whether both are the same node of the same cluster.
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        let place = |identity: &Self| (identity.node_id, identity.epoch);
+        place(self) == place(other) && self.cluster_id == other.cluster_id
+    }
+}
+
+/// A data directory that this process alone uses, whose node may belong to no cluster yet.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Option<Identity>,
+    lock: File,
 }
 
 /// A data directory that this process alone uses, until it is dropped.
@@ -35,23 +79,58 @@ pub(crate) struct Directory {
     _lock: File,
 }
 
-impl Directory {
-    /// Takes the directory, creates it where it is missing, and reads or writes its identity.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+impl Claim {
+    /// Takes the directory, creates it where it is missing, and reads its identity, if there is one.
+    pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(path).map_err(StoreError::io("create", path))?;
         let lock = lock(path)?;
         let file = path.join("IDENTITY");
         let identity = match fs::read_to_string(&file) {
-            Ok(text) => read_identity(path, &file, &text)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                create_identity(path, &file)?
-            }
+            Ok(text) => Some(read_identity(path, &file, &text)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io("read", file)(error)),
         };
+        if identity.is_none() && path.join("log").exists() {
+            return Err(StoreError::damaged(
+                file,
+                "the file is missing, but there is a log",
+            ));
+        }
         Ok(Self {
             path: path.to_owned(),
             identity,
-            _lock: lock,
+            lock,
+        })
+    }
+
+    /// Writes down who the node is, once.
+    pub(crate) fn settle(&mut self, identity: Identity) -> Result<(), StoreError> {
+        if self.identity.is_none() {
+            write_identity(&self.path, &identity)?;
+            self.identity = Some(identity);
+        }
+        Ok(())
+    }
+
+    /// Whether the node has had a log before; an empty one is then a lost one.
+    pub(crate) fn had_log(&self) -> bool {
+        had_log(&self.path)
+    }
+
+    /// The directory of a node that belongs to a cluster. One that does not becomes the first node of a new one.
+    pub(crate) fn into_directory(mut self) -> Result<Directory, StoreError> {
+        let identity = match self.identity.take() {
+            Some(identity) => identity,
+            None => {
+                let first = Identity::first()?;
+                write_identity(&self.path, &first)?;
+                first
+            }
+        };
+        Ok(Directory {
+            path: self.path,
+            identity,
+            _lock: self.lock,
         })
     }
 }
@@ -59,7 +138,7 @@ impl Directory {
 impl Directory {
     /// Whether the node has had a log before; an empty one is then a lost one.
     pub(crate) fn had_log(&self) -> bool {
-        self.path.join("INITIALISED").exists()
+        had_log(&self.path)
     }
 
     /// Notes that the node has a log from now on.
@@ -72,6 +151,10 @@ impl Directory {
         made.map_err(StoreError::io("create", &path))?;
         sync_dir(&self.path)
     }
+}
+
+fn had_log(path: &Path) -> bool {
+    path.join("INITIALISED").exists()
 }
 
 /// Makes the names in a directory durable.
@@ -124,23 +207,9 @@ fn read_identity(dir: &Path, file: &Path, text: &str) -> Result<Identity, StoreE
     serde_json::from_value(value).map_err(|error| damaged(&error.to_string()))
 }
 
-fn create_identity(dir: &Path, file: &Path) -> Result<Identity, StoreError> {
-    if dir.join("log").exists() {
-        return Err(StoreError::damaged(
-            file,
-            "the file is missing, but there is a log",
-        ));
-    }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let identity = Identity {
-        format_version: FORMAT_VERSION,
-        node_id: FIRST_NODE_ID,
-        cluster_id: random_id()?,
-        created_at_unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-    };
-    let body = serde_json::to_string(&identity).expect("an identity is plain JSON");
+fn write_identity(dir: &Path, identity: &Identity) -> Result<(), StoreError> {
+    let file = dir.join("IDENTITY");
+    let body = serde_json::to_string(identity).expect("an identity is plain JSON");
     let text = format!("{body}\ncrc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
     let unfinished = file.with_extension("tmp");
     let written = File::create(&unfinished).and_then(|mut out| {
@@ -148,9 +217,8 @@ fn create_identity(dir: &Path, file: &Path) -> Result<Identity, StoreError> {
         out.sync_all()
     });
     written.map_err(StoreError::io("write", &unfinished))?;
-    fs::rename(&unfinished, file).map_err(StoreError::io("rename", &unfinished))?;
-    sync_dir(dir)?;
-    Ok(identity)
+    fs::rename(&unfinished, &file).map_err(StoreError::io("rename", &unfinished))?;
+    sync_dir(dir)
 }
 
 fn random_id() -> Result<String, StoreError> {

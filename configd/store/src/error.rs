@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use tidegate_ir::Digest;
 
+use crate::member::Member;
+
 /// Why the store could not be opened, or could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -69,11 +71,49 @@ pub enum StoreError {
         /// The first failure.
         reason: String,
     },
-    /// Only the leader writes.
-    #[error("this node is not the leader{}", leader.map(|id| format!("; node {id} is")).unwrap_or_default())]
-    NotLeader {
-        /// The leader's node id, where known.
-        leader: Option<u64>,
+    /// Only a leader that a quorum follows writes and answers linearizable reads. Nothing was written.
+    #[error(
+        "no node leads with a quorum behind it{}; nothing was written. Try again in a moment, or see \
+         `tidegate cluster members`",
+        hint.as_ref().map(|member| format!(", as far as this one knows; {member} may")).unwrap_or_default()
+    )]
+    NoLeader {
+        /// Who may lead, where known.
+        hint: Option<Member>,
+    },
+    /// A write was begun and nobody can say whether it will be carried out.
+    #[error(
+        "the write may or may not have been carried out: {reason}; read the objects, or send it again with the \
+         same request id"
+    )]
+    Uncertain {
+        /// What kept the answer away.
+        reason: String,
+    },
+    /// The leader wrote nothing.
+    #[error("the leader wrote nothing: {reason}")]
+    NotWritten {
+        /// Why not.
+        reason: String,
+    },
+    /// The data directory is empty, but the cluster that it should help to found exists.
+    #[error(
+        "cluster {cluster_id} exists already, says {peer}, but data directory {} is empty. If its data was lost, \
+         remove this node's old entry with `tidegate cluster remove` and start it with --join", dir.display()
+    )]
+    ClusterExists {
+        /// The empty data directory.
+        dir: PathBuf,
+        /// Who says so.
+        peer: String,
+        /// The cluster.
+        cluster_id: String,
+    },
+    /// The nodes that should found a cluster do not fit together.
+    #[error("the cluster cannot be founded: {reason}")]
+    Founding {
+        /// What does not fit.
+        reason: String,
     },
     /// No retained snapshot and no staged part has these bytes.
     #[error("no part with digest {digest} is stored")]

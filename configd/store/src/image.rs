@@ -76,12 +76,36 @@ impl Images {
         write_file(&unfinished, image).map_err(StoreError::io("write", &unfinished))?;
         fs::rename(&unfinished, &path).map_err(StoreError::io("rename", &unfinished))?;
         sync_dir(&self.dir)?;
+        self.remove_older()?;
+        Ok(ImageFile { path })
+    }
+
+    /// The same for an image that another node has sent, whose entries this node's log need not have.
+    pub(crate) fn write_received(&self, image: &Image) -> Result<ImageFile, StoreError> {
+        let index = image.applied.map_or(0, |id| id.index);
+        let note = self.dir.join(format!("{index:016x}.received"));
+        let noted = File::create(&note).and_then(|file| file.sync_all());
+        noted.map_err(StoreError::io("create", &note))?;
+        self.write(image)
+    }
+
+    /// Whether another node has sent the image of this log index.
+    pub(crate) fn was_received(&self, index: u64) -> bool {
+        self.dir.join(format!("{index:016x}.received")).exists()
+    }
+
+    fn remove_older(&self) -> Result<(), StoreError> {
         let mut older = self.files("image")?;
         older.truncate(older.len().saturating_sub(2));
         for path in older {
             fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
         }
-        Ok(ImageFile { path })
+        for note in self.files("received")? {
+            if !note.with_extension("image").exists() {
+                fs::remove_file(&note).map_err(StoreError::io("remove", &note))?;
+            }
+        }
+        Ok(())
     }
 
     /// Files that end so, ordered by log index.

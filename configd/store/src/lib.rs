@@ -1,6 +1,6 @@
 //! The replicated state behind configd: objects, the history of snapshots and the bytes of their parts.
 //!
-//! Every change is one entry of a Raft log. An entry is acknowledged after the log is on the disk
+//! Every change is one entry of a Raft log. An entry is acknowledged after the log is on the disks of a quorum
 //! (`fdatasync` returned) and the entry is applied. The store knows keys and bytes; what the bytes mean
 //! is the compiler's business. This is the only crate that names openraft or sled.
 //!
@@ -12,6 +12,7 @@
 //! log/       the Raft log, in sled, fenced by checksummed and chained frames
 //! images/    the state up to a log index; older log entries are purged
 //! blobs/     the bytes of parts, one pack file for each entry that brought some
+//! incoming/  an image that another node is sending
 //! ```
 
 mod blobs;
@@ -20,11 +21,15 @@ mod command;
 mod directory;
 mod disk;
 mod error;
+mod founding;
 mod history;
 mod image;
 mod key;
 mod log;
 mod machine;
+mod member;
+mod node;
+mod options;
 mod peers;
 mod raft;
 mod state;
@@ -35,7 +40,10 @@ pub use command::{Command, Outcome};
 pub use error::StoreError;
 pub use history::{PartChange, PartRef, SnapshotMeta};
 pub use key::{ObjectFilter, ObjectKey, StoredObject};
-pub use store::{Metrics, OpenOptions, Store};
+pub use member::Member;
+pub use options::{ClusterOptions, OpenOptions};
+pub use peers::{Dial, PlainDial};
+pub use store::{Metrics, Store};
 pub use views::Heads;
 
 /// Digest of bytes, as the snapshot model defines it.

@@ -29,7 +29,8 @@ use crate::{
     raft::{Entry, LogId, TypeConfig, Vote},
 };
 pub(crate) use wire::{
-    LogIdWire, MembershipWire, decode_membership, encode_membership, log_id, log_id_wire,
+    LogIdWire, MembershipWire, decode_entry, decode_membership, encode_entry, encode_membership,
+    log_id, log_id_wire,
 };
 use writer::{Request, Writer};
 
@@ -53,13 +54,18 @@ struct View {
 }
 
 impl Log {
-    /// Reads and checks the whole log, then starts its writer. `dir` is for messages.
+    /// Reads and checks the whole log, then starts its writer. `dir` is for messages, `received` as in [`scan`].
     ///
     /// # Errors
     ///
     /// [`StoreError::Damaged`] when a row has other bytes than were written, or is missing between others.
-    pub(crate) fn open(mut engine: impl LogEngine, dir: &Path) -> Result<Self, StoreError> {
-        let found = scan::scan(engine.rows()?).map_err(|what| StoreError::damaged(dir, what))?;
+    pub(crate) fn open(
+        mut engine: impl LogEngine,
+        dir: &Path,
+        received: Option<u64>,
+    ) -> Result<Self, StoreError> {
+        let found =
+            scan::scan(engine.rows()?, received).map_err(|what| StoreError::damaged(dir, what))?;
         let (requests, queue) = mpsc::channel(QUEUE_LEN_MAX);
         let writer = Writer::new(engine, found.chains, found.purged_chain);
         std::thread::Builder::new()

@@ -86,7 +86,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(StoreError::into_io)
 }
 
-fn meta_of(image: &Image) -> SnapshotMetaOf<TypeConfig> {
+pub(crate) fn meta_of(image: &Image) -> SnapshotMetaOf<TypeConfig> {
     SnapshotMetaOf::<TypeConfig> {
         last_log_id: image.applied,
         last_membership: image.membership.clone(),
@@ -143,14 +143,20 @@ impl RaftStateMachine<TypeConfig> for Machine {
         _meta: &SnapshotMetaOf<TypeConfig>,
         file: ImageFile,
     ) -> io::Result<()> {
-        let images = self.images.clone();
-        let (file, image) = blocking(move || {
+        let (images, views) = (self.images.clone(), self.views.clone());
+        let (file, meta) = blocking(move || {
             let image = file.read()?;
-            Ok((images.write(&image)?, image))
+            let file = images.write_received(&image)?;
+            let meta = meta_of(&image);
+            views.replace(image);
+            // Nothing is applied meanwhile, so no pack is about to be named.
+            views
+                .blobs
+                .retain(|pack| views.read().state.has_pack(pack))?;
+            Ok((file, meta))
         })
         .await?;
-        self.set_newest(meta_of(&image), file);
-        self.views.replace(image);
+        self.set_newest(meta, file);
         Ok(())
     }
 

@@ -1,62 +1,23 @@
-//! The way to other nodes. A single node has none, so nobody is reachable.
+//! The way to other nodes: what openraft sends them, over gRPC, and what they send us.
+//!
+//! Payloads are the bytes that the log holds. Every message names its cluster, its epoch and the node it is for, so that
+//! a node that finds itself at a recycled address is refused instead of believed.
 
-use std::future::Future;
+mod dial;
+mod image;
+mod network;
+mod refusal;
+mod server;
+mod service;
+mod wire;
 
-use openraft::{
-    AnyError, BasicNode, RaftNetworkFactory, RaftNetworkV2,
-    base::OptionalSend,
-    errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
-    network::RPCOption,
-    raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-    },
-    type_config::alias::{SnapshotOf, VoteOf},
-};
+pub use dial::{Dial, PlainDial};
 
-use crate::{image::ImageFile, raft::TypeConfig};
+pub(crate) use image::Received;
+pub(crate) use network::{Network, READ_DEADLINE, WRITE_DEADLINE};
+pub(crate) use server::PeerServer;
+pub(crate) use service::Desk;
+pub(crate) use wire::{member, member_wire};
 
-/// A cluster of one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoPeers;
-
-fn nobody() -> Unreachable<TypeConfig> {
-    Unreachable::new(&AnyError::error("this node is the only one of its cluster"))
-}
-
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
-    type Network = Self;
-
-    async fn new_client(&mut self, _target: u64, _node: &BasicNode) -> Self {
-        Self
-    }
-}
-
-impl RaftNetworkV2<TypeConfig> for NoPeers {
-    type SnapshotData = ImageFile;
-
-    async fn append_entries(
-        &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(nobody()))
-    }
-
-    async fn vote(
-        &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(nobody()))
-    }
-
-    async fn full_snapshot(
-        &mut self,
-        _vote: VoteOf<TypeConfig>,
-        _image: SnapshotOf<TypeConfig, ImageFile>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
-    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Unreachable(nobody()))
-    }
-}
+/// Bytes of one message, at most: the largest command with its framing.
+const MESSAGE_BYTES_MAX: usize = 20 << 20;

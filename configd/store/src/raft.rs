@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use openraft::{Config, SnapshotPolicy, type_config::alias};
 
-use crate::{StoreError, command::Outcome, machine::Machine};
+use crate::{StoreError, command::Outcome, machine::Machine, member::Member};
 
 /// An encoded [`Command`](crate::Command); openraft does not look inside.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,13 +31,14 @@ openraft::declare_raft_types!(
     pub(crate) TypeConfig:
         D = Payload,
         R = Outcome,
+        Node = Member,
 );
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;
 pub(crate) type Vote = alias::VoteOf<TypeConfig>;
-pub(crate) type Membership = openraft::Membership<u64, openraft::BasicNode>;
+pub(crate) type Membership = openraft::Membership<u64, Member>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 
 /// Entries that stay in the log after an image contains them, for replicas that are a little behind.
@@ -47,9 +48,9 @@ const KEPT_ENTRIES: u64 = 500;
 pub(crate) fn config(image_every: u64) -> Result<Arc<Config>, StoreError> {
     let config = Config {
         cluster_name: "tidegate".to_owned(),
-        heartbeat_interval: 200,
-        election_timeout_min: 600,
-        election_timeout_max: 1_200,
+        heartbeat_interval: 250,
+        election_timeout_min: 1_000,
+        election_timeout_max: 2_000,
         enable_pre_vote: Some(true),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(image_every),
         max_in_snapshot_log_to_keep: KEPT_ENTRIES.min(image_every),

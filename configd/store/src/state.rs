@@ -110,6 +110,11 @@ impl State {
         self.packs.contains_key(&pack)
     }
 
+    /// The packs in which something is alive, in order.
+    pub(crate) fn packs(&self) -> Vec<u64> {
+        self.packs.keys().copied().collect()
+    }
+
     /// Takes back a part of an image.
     pub(crate) fn restore_blob(&mut self, digest: Digest, blob: StoredBlob) {
         *self.packs.entry(blob.place.pack).or_default() += 1;

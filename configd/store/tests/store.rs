@@ -111,9 +111,11 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 #[tokio::test]
 async fn an_image_and_a_purged_log_bring_back_the_same_state() {
     let dir = tempfile::tempdir().unwrap();
-    let mut options = OpenOptions::new(dir.path());
-    options.image_every = 20;
-    let store = Store::open(options.clone()).await.unwrap();
+    let options = || OpenOptions {
+        image_every: 20,
+        ..OpenOptions::new(dir.path())
+    };
+    let store = Store::open(options()).await.unwrap();
     for version in 0..100 {
         store
             .propose(put(&format!("s{}", version % 7), &version.to_string()))
@@ -139,7 +141,7 @@ async fn an_image_and_a_purged_log_bring_back_the_same_state() {
     store.shutdown().await;
     drop(store);
 
-    let store = Store::open(options).await.unwrap();
+    let store = Store::open(options()).await.unwrap();
     assert_eq!(store.objects(&ObjectFilter::default()), (revision, before));
     assert_eq!(
         store

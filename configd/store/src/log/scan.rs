@@ -38,12 +38,13 @@ pub(crate) struct Found {
     pub(crate) committed: Option<LogId>,
 }
 
-/// Checks all rows: no gap, every checksum, one chain from the purged entry to the last one.
+/// Checks all rows: no gap, every checksum, one chain from the purged entry to the last one. `received` is the log
+/// index of an image that another node sent and after which the log may not be purged yet.
 ///
 /// # Errors
 ///
 /// A sentence that says which row does not fit.
-pub(crate) fn scan(rows: Vec<Row>) -> Result<Found, String> {
+pub(crate) fn scan(rows: Vec<Row>, received: Option<u64>) -> Result<Found, String> {
     let mut found = Found::default();
     let mut log = Vec::new();
     for (key, value) in rows {
@@ -97,13 +98,16 @@ pub(crate) fn scan(rows: Vec<Row>) -> Result<Found, String> {
         found.entries.insert(index, entry);
         next = Some(index + 1);
     }
-    held_against_committed(found)
+    held_against_committed(found, received)
 }
 
 /// The committed mark is written after the entries that it covers, so a log that ends before it has lost some.
-fn held_against_committed(found: Found) -> Result<Found, String> {
+/// Entries up to `received` came within an image of another node, so the log need not have had them.
+fn held_against_committed(found: Found, received: Option<u64>) -> Result<Found, String> {
     let last = found.entries.last_key_value().map(|(index, _)| *index);
-    let last = last.or_else(|| found.purged.map(|id| id.index));
+    let last = last
+        .or_else(|| found.purged.map(|id| id.index))
+        .max(received);
     match found.committed {
         Some(committed) if last.is_none_or(|last| last < committed.index) => {
             let last = last.map_or_else(|| "nothing".to_owned(), |last| format!("entry {last}"));

@@ -33,7 +33,7 @@ impl StoreBuilder<TypeConfig, Log, Machine, tempfile::TempDir> for Builder {
     ) -> Result<(tempfile::TempDir, Log, Machine), openraft::StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let log = Log::open(SledEngine::open(&path).unwrap(), &path).unwrap();
+        let log = Log::open(SledEngine::open(&path).unwrap(), &path, None).unwrap();
         let images = Images::open(dir.path().join("images")).unwrap();
         let blobs = Blobs::open(dir.path().join("blobs")).unwrap();
         let views = Arc::new(Views::new(Image::default(), blobs));
@@ -68,7 +68,7 @@ async fn append(log: &mut Log, entries: Vec<Entry>) -> io::Result<()> {
 }
 
 fn open(dir: &Path) -> Result<Log, StoreError> {
-    Log::open(SledEngine::open(dir)?, dir)
+    Log::open(SledEngine::open(dir)?, dir, None)
 }
 
 async fn read(log: &mut Log) -> Vec<Entry> {
@@ -171,7 +171,7 @@ impl LogEngine for Memory {
 #[tokio::test]
 async fn nothing_is_acknowledged_before_the_sync_has_returned() {
     let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory")).unwrap();
+    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
     append(&mut log, vec![entry(0, 10)]).await.unwrap();
     assert_eq!(*engine.steps.lock().unwrap(), ["write", "sync"]);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
@@ -184,7 +184,7 @@ async fn nothing_is_acknowledged_before_the_sync_has_returned() {
 #[tokio::test]
 async fn appends_that_wait_together_share_a_sync() {
     let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory")).unwrap();
+    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
     let mut waiting = Vec::new();
     for index in 0..40 {
         let (done, durable) = TypeConfig::oneshot();
@@ -209,7 +209,7 @@ async fn appends_that_wait_together_share_a_sync() {
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory")).unwrap();
+    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
     *engine.fails.lock().unwrap() = true;
     assert!(append(&mut log, vec![entry(0, 10)]).await.is_err());
     *engine.fails.lock().unwrap() = false;
@@ -219,7 +219,7 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
 
 async fn written() -> Memory {
     let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory")).unwrap();
+    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
     append(&mut log, (0..6).map(|index| entry(index, 10_000)).collect())
         .await
         .unwrap();
@@ -237,14 +237,14 @@ async fn a_flipped_bit_in_any_row_is_refused() {
     assert!(keys.len() > 8);
     for key in keys {
         engine.rows.lock().unwrap().get_mut(&key).unwrap()[20] ^= 4;
-        let opened = Log::open(engine.clone(), Path::new("memory"));
+        let opened = Log::open(engine.clone(), Path::new("memory"), None);
         assert!(
             matches!(opened, Err(StoreError::Damaged { .. })),
             "row {key:?}"
         );
         engine.rows.lock().unwrap().get_mut(&key).unwrap()[20] ^= 4;
     }
-    assert!(Log::open(engine, Path::new("memory")).is_ok());
+    assert!(Log::open(engine, Path::new("memory"), None).is_ok());
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn a_missing_row_is_refused_wherever_it_was() {
     let rows: Vec<_> = engine.rows.lock().unwrap().clone().into_iter().collect();
     for (key, value) in rows.into_iter().filter(|(key, _)| key[0] == b'l') {
         engine.rows.lock().unwrap().remove(&key);
-        let opened = Log::open(engine.clone(), Path::new("memory"));
+        let opened = Log::open(engine.clone(), Path::new("memory"), None);
         assert!(
             matches!(opened, Err(StoreError::Damaged { .. })),
             "row {key:?}"
@@ -266,7 +266,7 @@ async fn a_missing_row_is_refused_wherever_it_was() {
 async fn a_row_that_an_earlier_log_left_is_refused() {
     let engine = written().await;
     let other = Memory::default();
-    let mut log = Log::open(other.clone(), Path::new("memory")).unwrap();
+    let mut log = Log::open(other.clone(), Path::new("memory"), None).unwrap();
     append(&mut log, (0..6).map(|index| entry(index, 9_999)).collect())
         .await
         .unwrap();
@@ -276,7 +276,7 @@ async fn a_row_that_an_earlier_log_left_is_refused() {
         let stale = other.rows.lock().unwrap()[&key].clone();
         engine.rows.lock().unwrap().insert(key, stale);
     }
-    let Err(error) = Log::open(engine, Path::new("/data/log")) else {
+    let Err(error) = Log::open(engine, Path::new("/data/log"), None) else {
         panic!("it was accepted")
     };
     assert!(

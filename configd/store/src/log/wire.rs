@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use openraft::{BasicNode, EntryPayload, entry::RaftEntry as _, impls::leader_id_adv::LeaderId};
+use openraft::{EntryPayload, entry::RaftEntry as _, impls::leader_id_adv::LeaderId};
 use prost::Message;
 
-use crate::raft::{Entry, LogId, Membership, Payload, Vote};
+use crate::{
+    member::Member,
+    raft::{Entry, LogId, Membership, Payload, Vote},
+};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct LogIdWire {
@@ -47,7 +50,11 @@ struct NodeWire {
     #[prost(uint64, tag = "1")]
     id: u64,
     #[prost(string, tag = "2")]
-    address: String,
+    peer_address: String,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    api_address: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -118,9 +125,11 @@ pub(crate) fn encode_membership(membership: &Membership) -> MembershipWire {
     let voters = |ids: &std::collections::BTreeSet<u64>| VotersWire {
         ids: ids.iter().copied().collect(),
     };
-    let node = |(id, node): (&u64, &BasicNode)| NodeWire {
+    let node = |(id, member): (&u64, &Member)| NodeWire {
         id: *id,
-        address: node.addr.clone(),
+        peer_address: member.peer_address.clone(),
+        name: member.name.clone(),
+        api_address: member.api_address.clone(),
     };
     MembershipWire {
         configs: membership.get_joint_config().iter().map(voters).collect(),
@@ -134,11 +143,17 @@ pub(crate) fn decode_membership(wire: MembershipWire) -> Result<Membership, Stri
         .into_iter()
         .map(|voters| voters.ids.into_iter().collect())
         .collect();
-    let nodes: BTreeMap<u64, BasicNode> = wire
-        .nodes
-        .into_iter()
-        .map(|node| (node.id, BasicNode { addr: node.address }))
-        .collect();
+    let member = |node: NodeWire| {
+        let (name, peer_address) = (node.name, node.peer_address);
+        let api_address = node.api_address;
+        let member = Member {
+            name,
+            peer_address,
+            api_address,
+        };
+        (node.id, member)
+    };
+    let nodes: BTreeMap<u64, Member> = wire.nodes.into_iter().map(member).collect();
     if configs.is_empty() && nodes.is_empty() {
         return Ok(Membership::default());
     }

@@ -15,18 +15,18 @@ use crate::{
 impl Store {
     /// The log index that last changed the object set; 0 where there was no change.
     pub fn revision(&self) -> u64 {
-        self.inner.views.read().state.revision
+        self.inner.node.views.read().state.revision
     }
 
     /// One object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<StoredObject>> {
-        self.inner.views.read().state.objects.get(key).cloned()
+        self.inner.node.views.read().state.objects.get(key).cloned()
     }
 
     /// Objects ordered by key, and the revision at which they were read.
     pub fn objects(&self, filter: &ObjectFilter) -> (u64, Vec<Arc<StoredObject>>) {
         use std::ops::Bound::{Excluded, Unbounded};
-        let image = self.inner.views.read();
+        let image = self.inner.node.views.read();
         let after = filter.after.as_ref().map_or(Unbounded, Excluded);
         let found = image
             .state
@@ -44,12 +44,13 @@ impl Store {
     /// The keys that changed after `revision`, each once; `None` where that is no longer known and the whole set
     /// has to be read.
     pub fn changes_since(&self, revision: u64) -> Option<Vec<ObjectKey>> {
-        self.inner.views.changes_since(revision)
+        self.inner.node.views.changes_since(revision)
     }
 
     /// Every pool that has a version, in order.
     pub fn pools(&self) -> Vec<Arc<str>> {
         self.inner
+            .node
             .views
             .read()
             .state
@@ -104,6 +105,7 @@ impl Store {
     pub fn blob(&self, digest: &Digest) -> Result<Bytes, StoreError> {
         let place = self
             .inner
+            .node
             .views
             .read()
             .state
@@ -111,17 +113,23 @@ impl Store {
             .get(digest)
             .map(|blob| blob.place);
         match place {
-            Some(place) => self.inner.views.blobs.read(*digest, place),
+            Some(place) => self.inner.node.views.blobs.read(*digest, place),
             None => Err(StoreError::NoBlob { digest: *digest }),
         }
     }
 
     /// Whether the part is stored, so that a commit need not bring it.
     pub fn has_blob(&self, digest: &Digest) -> bool {
-        self.inner.views.read().state.blobs.contains_key(digest)
+        self.inner
+            .node
+            .views
+            .read()
+            .state
+            .blobs
+            .contains_key(digest)
     }
 
     fn history<T>(&self, pool: &str, read: impl FnOnce(&History) -> Option<T>) -> Option<T> {
-        read(self.inner.views.read().state.pools.get(pool)?)
+        read(self.inner.node.views.read().state.pools.get(pool)?)
     }
 }

@@ -1,0 +1,142 @@
+//! One node: its files, its Raft, and what it does by itself. Other nodes reach it through [`peers`](crate::peers).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::{
+    ReadPolicy,
+    errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
+    type_config::alias::SnapshotOf,
+};
+
+use crate::{
+    StoreError,
+    command::Outcome,
+    directory::Directory,
+    disk::free_bytes,
+    image::ImageFile,
+    log::Log,
+    machine::meta_of,
+    member::Member,
+    peers::{Network, READ_DEADLINE, Received, WRITE_DEADLINE},
+    raft::{LogId, Payload, Raft, TypeConfig},
+    views::Views,
+};
+
+/// Commands since the last image after which the next one is made, in bytes.
+const IMAGE_BYTES: u64 = 64 << 20;
+
+/// What a node consists of.
+pub(crate) struct Node {
+    pub(crate) directory: Directory,
+    pub(crate) free_bytes_min: u64,
+    pub(crate) raft: Raft,
+    pub(crate) log: Log,
+    pub(crate) views: std::sync::Arc<Views>,
+    pub(crate) network: Network,
+}
+
+/// Why this node did not do what only a leader does, with whoever is thought to lead.
+pub(crate) enum Declined {
+    /// Nothing was written. Another node leads, or none.
+    NotLeader(Option<(u64, Member)>),
+    /// Anything else.
+    Failed(StoreError),
+}
+
+impl Node {
+    /// Appends a command as the leader.
+    pub(crate) async fn propose(&self, command: Bytes) -> Result<Outcome, Declined> {
+        self.check_space().map_err(Declined::Failed)?;
+        let write = self.raft.client_write(Payload(command));
+        let written = tokio::time::timeout(WRITE_DEADLINE, write).await;
+        if self.views.bytes_since_image() > IMAGE_BYTES {
+            self.views.image_was_made();
+            // Best effort: the next entries ask again.
+            let _ = self.raft.trigger().snapshot().await;
+        }
+        let uncertain = |reason: String| Declined::Failed(StoreError::Uncertain { reason });
+        match written {
+            Ok(Ok(response)) => Ok(response.data),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
+                Err(Declined::NotLeader(leader_of(to)))
+            }
+            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => Err(uncertain(
+                "this node lost its lead before a quorum had confirmed the write".to_owned(),
+            )),
+            Ok(Err(other)) => Err(Declined::Failed(stopped(other))),
+            Err(_) => Err(uncertain(format!(
+                "no quorum confirmed the write within {} s",
+                WRITE_DEADLINE.as_secs()
+            ))),
+        }
+    }
+
+    /// Confirms with a quorum that this node leads, and says how far a reader must have applied the log.
+    pub(crate) async fn read_index(&self) -> Result<LogId, Declined> {
+        let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(READ_DEADLINE, asked).await {
+            Ok(Ok(linearizer)) => Ok(*linearizer.read_log_id().log_id()),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
+                Err(Declined::NotLeader(leader_of(to)))
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
+                Err(Declined::NotLeader(None))
+            }
+            Ok(Err(other)) => Err(Declined::Failed(stopped(other))),
+        }
+    }
+
+    /// Waits until the log is applied up to an entry.
+    pub(crate) async fn applied(&self, index: u64, timeout: Duration) -> Result<(), StoreError> {
+        let wait = self.raft.wait(Some(timeout));
+        let applied = wait.applied_index_at_least(Some(index), "a read waits");
+        applied.await.map(drop).map_err(|_| StoreError::NotReady {
+            waited_ms: millis(timeout),
+        })
+    }
+
+    /// Puts what another node has sent where openraft can take it. Blocks.
+    pub(crate) fn take_image(
+        &self,
+        received: Received,
+    ) -> Result<SnapshotOf<TypeConfig, ImageFile>, StoreError> {
+        let snapshot = ImageFile {
+            path: received.image,
+        };
+        let meta = meta_of(&snapshot.read()?);
+        for (pack, path) in &received.packs {
+            self.views.blobs.take(*pack, path)?;
+        }
+        self.views.blobs.sync()?;
+        Ok(SnapshotOf::<TypeConfig, ImageFile> { meta, snapshot })
+    }
+
+    fn check_space(&self) -> Result<(), StoreError> {
+        let (dir, needed) = (&self.directory.path, self.free_bytes_min);
+        let free = free_bytes(dir).map_err(StoreError::io("ask for the free space of", dir))?;
+        if free < needed {
+            Err(StoreError::DiskFull {
+                dir: dir.clone(),
+                free,
+                needed,
+            })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn leader_of(to: ForwardToLeader<TypeConfig>) -> Option<(u64, Member)> {
+    to.leader_id.zip(to.leader_node)
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn stopped(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Stopped {
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,51 @@
+//! How a store is opened.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+
+use crate::{member::Member, peers::Dial};
+
+/// How to open a store.
+#[derive(Debug)]
+pub struct OpenOptions {
+    /// The data directory; created where it is missing.
+    pub dir: PathBuf,
+    /// Free space below which writes are refused, in bytes. A log that hits a full disk half-way cannot go on
+    /// without a restart, so it stops before.
+    pub free_bytes_min: u64,
+    /// Log entries after which a state image is made.
+    pub image_every: u64,
+    /// How long opening a node that is alone may wait for it to lead and to have applied its log.
+    pub ready_timeout: Duration,
+    /// How the node takes part in a cluster; `None` for one that is alone.
+    pub cluster: Option<ClusterOptions>,
+}
+
+/// How a node takes part in a cluster.
+#[derive(Debug)]
+pub struct ClusterOptions {
+    /// How it is called and reached.
+    pub member: Member,
+    /// Where it listens for the others.
+    pub listener: TcpListener,
+    /// How it reaches the others.
+    pub dial: Arc<dyn Dial>,
+    /// The peer addresses of the nodes that found the cluster, this one's among them. The first one founds; it must be
+    /// the same for all. It counts only while the data directory is empty.
+    pub founders: Vec<String>,
+}
+
+impl OpenOptions {
+    /// The usual settings: 64 MiB kept free, an image every 5,000 entries, ready within 60 s, alone.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let (free_bytes_min, image_every) = (64 << 20, 5_000);
+        Self {
+            dir: dir.into(),
+            free_bytes_min,
+            image_every,
+            ready_timeout: Duration::from_secs(60),
+            cluster: None,
+        }
+    }
+}

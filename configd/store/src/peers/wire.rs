@@ -1,0 +1,230 @@
+//! openraft's messages as they travel, and back.
+
+use bytes::Bytes;
+use openraft::{
+    impls::leader_id_adv::LeaderId,
+    raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse},
+};
+use tidegate_ir::Digest;
+use tidegate_proto::raft::v1::{self, command_outcome::Outcome as Said};
+
+use crate::{
+    command::Outcome,
+    log::{decode_entry, encode_entry},
+    member::Member,
+    raft::{Entry, LogId, TypeConfig, Vote},
+};
+
+/// Bytes of entries in one message, at most, unless the first is larger.
+const APPEND_BYTES_MAX: usize = 4 << 20;
+
+pub(crate) fn member_wire(member: &Member) -> v1::Member {
+    v1::Member {
+        name: member.name.clone(),
+        peer_address: member.peer_address.clone(),
+        api_address: member.api_address.clone(),
+    }
+}
+
+pub(crate) fn member(wire: v1::Member) -> Member {
+    Member {
+        name: wire.name,
+        peer_address: wire.peer_address,
+        api_address: wire.api_address,
+    }
+}
+
+pub(super) fn ballot_wire(vote: &Vote) -> v1::Ballot {
+    v1::Ballot {
+        term: vote.leader_id.term,
+        node: vote.leader_id.node_id,
+        committed: vote.committed,
+    }
+}
+
+pub(super) fn ballot(wire: Option<v1::Ballot>) -> Result<Vote, String> {
+    let wire = wire.ok_or("the ballot is missing")?;
+    Ok(Vote {
+        leader_id: LeaderId {
+            term: wire.term,
+            node_id: wire.node,
+        },
+        committed: wire.committed,
+    })
+}
+
+pub(super) fn log_id_wire(id: &LogId) -> v1::LogId {
+    v1::LogId {
+        term: id.leader_id.term,
+        node: id.leader_id.node_id,
+        index: id.index,
+    }
+}
+
+pub(super) fn log_id(wire: &v1::LogId) -> LogId {
+    LogId {
+        leader_id: LeaderId {
+            term: wire.term,
+            node_id: wire.node,
+        },
+        index: wire.index,
+    }
+}
+
+/// The message, and the last of the entries where not all of them fit into it.
+pub(super) fn append_wire(
+    request: &AppendEntriesRequest<TypeConfig>,
+    envelope: v1::Envelope,
+) -> (v1::AppendRequest, Option<LogId>) {
+    let mut entries = Vec::new();
+    let (mut bytes, mut cut) = (0, None);
+    for entry in &request.entries {
+        let encoded = encode_entry(entry);
+        if bytes > 0 && bytes + encoded.len() > APPEND_BYTES_MAX {
+            cut = request.entries.get(entries.len() - 1);
+            break;
+        }
+        bytes += encoded.len();
+        entries.push(Bytes::from(encoded));
+    }
+    let message = v1::AppendRequest {
+        envelope: Some(envelope),
+        ballot: Some(ballot_wire(&request.vote)),
+        previous: request.prev_log_id.as_ref().map(log_id_wire),
+        entries,
+        committed: request.leader_commit.as_ref().map(log_id_wire),
+    };
+    (message, cut.map(|entry| entry.log_id))
+}
+
+pub(super) fn append(wire: v1::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, String> {
+    let entries: Result<Vec<Entry>, String> = wire
+        .entries
+        .into_iter()
+        .map(|bytes| decode_entry(bytes.into()))
+        .collect();
+    Ok(AppendEntriesRequest {
+        vote: ballot(wire.ballot)?,
+        prev_log_id: wire.previous.as_ref().map(log_id),
+        entries: entries?,
+        leader_commit: wire.committed.as_ref().map(log_id),
+    })
+}
+
+pub(super) fn appended_wire(response: &AppendEntriesResponse<TypeConfig>) -> v1::AppendResponse {
+    let mut wire = v1::AppendResponse::default();
+    let result = match response {
+        AppendEntriesResponse::Success => v1::AppendResult::Stored,
+        AppendEntriesResponse::PartialSuccess(last) => {
+            wire.last = last.as_ref().map(log_id_wire);
+            v1::AppendResult::Partial
+        }
+        AppendEntriesResponse::Conflict => v1::AppendResult::Conflict,
+        AppendEntriesResponse::HigherVote(vote) => {
+            wire.ballot = Some(ballot_wire(vote));
+            v1::AppendResult::HigherBallot
+        }
+    };
+    wire.set_result(result);
+    wire
+}
+
+pub(super) fn appended(
+    wire: v1::AppendResponse,
+) -> Result<AppendEntriesResponse<TypeConfig>, String> {
+    Ok(match wire.result() {
+        v1::AppendResult::Stored => AppendEntriesResponse::Success,
+        v1::AppendResult::Partial => {
+            AppendEntriesResponse::PartialSuccess(wire.last.as_ref().map(log_id))
+        }
+        v1::AppendResult::Conflict => AppendEntriesResponse::Conflict,
+        v1::AppendResult::HigherBallot => AppendEntriesResponse::HigherVote(ballot(wire.ballot)?),
+        v1::AppendResult::Unspecified => return Err("the answer is of an unknown kind".to_owned()),
+    })
+}
+
+pub(super) fn vote_wire(
+    request: &VoteRequest<TypeConfig>,
+    envelope: v1::Envelope,
+    pre_vote: bool,
+) -> v1::VoteRequest {
+    v1::VoteRequest {
+        envelope: Some(envelope),
+        ballot: Some(ballot_wire(&request.vote)),
+        last: request.last_log_id.as_ref().map(log_id_wire),
+        transfer: request.leadership_transfer,
+        pre_vote,
+    }
+}
+
+pub(super) fn vote(wire: v1::VoteRequest) -> Result<VoteRequest<TypeConfig>, String> {
+    let last = wire.last.as_ref().map(log_id);
+    let mut request = VoteRequest::new(ballot(wire.ballot)?, last);
+    request.leadership_transfer = wire.transfer;
+    Ok(request)
+}
+
+pub(super) fn voted_wire(response: &VoteResponse<TypeConfig>) -> v1::VoteResponse {
+    v1::VoteResponse {
+        ballot: Some(ballot_wire(&response.vote)),
+        granted: response.vote_granted,
+        last: response.last_log_id.as_ref().map(log_id_wire),
+    }
+}
+
+pub(super) fn voted(wire: v1::VoteResponse) -> Result<VoteResponse<TypeConfig>, String> {
+    let last = wire.last.as_ref().map(log_id);
+    Ok(VoteResponse::new(ballot(wire.ballot)?, last, wire.granted))
+}
+
+pub(super) fn outcome_wire(outcome: &Outcome) -> v1::CommandOutcome {
+    let said = match outcome {
+        Outcome::None => None,
+        Outcome::Applied { revision, changed } => Some(Said::Applied(v1::AppliedOutcome {
+            revision: *revision,
+            changed: *changed,
+        })),
+        Outcome::PreconditionFailed { index, key, found } => {
+            Some(Said::PreconditionFailed(v1::PreconditionOutcome {
+                index: *index,
+                key: Some(key.clone().into()),
+                found: *found,
+            }))
+        }
+        Outcome::Committed { version } => Some(Said::Committed(*version)),
+        Outcome::ParentMismatch { head } => Some(Said::ParentMismatch(*head)),
+        Outcome::MissingBlobs { digests } => {
+            let bytes = |digest: &Digest| Bytes::copy_from_slice(digest.as_bytes());
+            let digests = digests.iter().map(bytes).collect();
+            Some(Said::MissingBlobs(v1::DigestList { digests }))
+        }
+        Outcome::Staged { stored } => Some(Said::Staged(*stored)),
+        Outcome::Refused { reason } => Some(Said::Refused(reason.clone())),
+    };
+    v1::CommandOutcome { outcome: said }
+}
+
+pub(super) fn outcome(wire: v1::CommandOutcome) -> Result<Outcome, String> {
+    Ok(match wire.outcome {
+        None => Outcome::None,
+        Some(Said::Applied(applied)) => Outcome::Applied {
+            revision: applied.revision,
+            changed: applied.changed,
+        },
+        Some(Said::PreconditionFailed(failed)) => Outcome::PreconditionFailed {
+            index: failed.index,
+            key: failed.key.unwrap_or_default().into(),
+            found: failed.found,
+        },
+        Some(Said::Committed(version)) => Outcome::Committed { version },
+        Some(Said::ParentMismatch(head)) => Outcome::ParentMismatch { head },
+        Some(Said::MissingBlobs(list)) => {
+            let digest = |bytes: &Bytes| Digest::try_from(bytes.as_ref());
+            let digests: Result<_, _> = list.digests.iter().map(digest).collect();
+            let digests = digests.map_err(|_| "a digest has another length than 32 bytes")?;
+            Outcome::MissingBlobs { digests }
+        }
+        Some(Said::Staged(stored)) => Outcome::Staged { stored },
+        Some(Said::Refused(reason)) => Outcome::Refused { reason },
+    })
+}

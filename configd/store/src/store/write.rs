@@ -1,0 +1,85 @@
+//! Writes and linearizable reads: by this node where it leads, else once by the one that does.
+
+use std::time::Duration;
+
+use super::Store;
+use crate::{
+    StoreError,
+    command::{Command, Outcome},
+    member::Member,
+    node::Declined,
+};
+
+/// Time for this node to apply what a reader has to see.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Appends a command to the log and returns what it came to, after a quorum has it on the disk and the leader has
+    /// applied it. A node that does not lead passes it on to the one that does, once.
+    ///
+    /// A command that the state refuses is not an error but an [`Outcome`].
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written with [`StoreError::NoLeader`], [`StoreError::DiskFull`] and [`StoreError::NotWritten`].
+    /// Nobody knows with [`StoreError::Uncertain`]. After [`StoreError::Stopped`] only reads work here.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, StoreError> {
+        if let Err(reason) = command.check() {
+            return Ok(Outcome::Refused { reason });
+        }
+        let node = &self.inner.node;
+        let command = command.encode();
+        match node.propose(command.clone()).await {
+            Ok(outcome) => Ok(outcome),
+            Err(Declined::Failed(error)) => Err(error),
+            Err(Declined::NotLeader(leader)) => {
+                let (id, member) = self.elsewhere(leader)?;
+                node.network.propose((id, &member), command).await
+            }
+        }
+    }
+
+    /// Waits until reads of this node see every write that was acknowledged before the call, by any node.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLeader`] where no quorum confirms a leader; [`StoreError::NotReady`] where this node is too far
+    /// behind.
+    pub async fn linearize(&self) -> Result<(), StoreError> {
+        let node = &self.inner.node;
+        let upto = match node.read_index().await {
+            Ok(upto) => upto,
+            Err(Declined::Failed(error)) => return Err(error),
+            Err(Declined::NotLeader(leader)) => {
+                let (id, member) = self.elsewhere(leader)?;
+                node.network.read_index((id, &member)).await?
+            }
+        };
+        node.applied(upto.index, CATCH_UP).await
+    }
+
+    /// Waits until there is a leader and this node has applied what was acknowledged before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotReady`] after `timeout`.
+    pub async fn ready(&self, timeout: Duration) -> Result<(), StoreError> {
+        const PAUSE: Duration = Duration::from_millis(100);
+        let ready = async {
+            while self.linearize().await.is_err() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let waited_ms = crate::node::millis(timeout);
+        let ready = tokio::time::timeout(timeout, ready).await;
+        ready.map_err(|_| StoreError::NotReady { waited_ms })
+    }
+
+    /// A leader other than this node.
+    fn elsewhere(&self, leader: Option<(u64, Member)>) -> Result<(u64, Member), StoreError> {
+        match leader {
+            Some((id, member)) if id != self.node_id() => Ok((id, member)),
+            _ => Err(StoreError::NoLeader { hint: None }),
+        }
+    }
+}
