@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::{node::Node, peers::PeerServer, views::Heads};
+use crate::{member::Member, node::Node, peers::PeerServer, views::Heads};
 
 /// Numbers for operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +73,26 @@ impl Store {
     /// Follows whether this node leads.
     pub fn watch_leader(&self) -> watch::Receiver<bool> {
         self.inner.leader.clone()
+    }
+
+    /// Who leads, as far as this node knows: its id and how it is reached.
+    pub fn leader(&self) -> Option<(u64, Member)> {
+        use openraft::async_runtime::watch::WatchReceiver as _;
+        let metrics = self.inner.node.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let id = metrics.current_leader?;
+        let members = metrics.membership_config.membership();
+        Some((id, members.get_node(&id)?.clone()))
+    }
+
+    /// The other nodes of the cluster, as far as this node knows, ordered by id.
+    pub fn others(&self) -> Vec<(u64, Member)> {
+        use openraft::async_runtime::watch::WatchReceiver as _;
+        let metrics = self.inner.node.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.membership().nodes();
+        let others = members.filter(|(id, _)| **id != metrics.id);
+        others.map(|(id, member)| (*id, member.clone())).collect()
     }
 
     /// This node's id; it is never used for another one.

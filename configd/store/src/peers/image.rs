@@ -98,7 +98,7 @@ impl Sender {
         Ok(())
     }
 
-    fn push(&mut self, piece: Piece) -> Result<(), ()> {
+    fn push(&self, piece: Piece) -> Result<(), ()> {
         let piece = Some(piece);
         self.queue
             .blocking_send(v1::InstallImageRequest { piece })

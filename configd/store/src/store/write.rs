@@ -34,9 +34,32 @@ impl Store {
             Err(Declined::Failed(error)) => Err(error),
             Err(Declined::NotLeader(leader)) => {
                 let (id, member) = self.elsewhere(leader)?;
-                node.network.propose((id, &member), command).await
+                let outcome = node.network.propose((id, &member), command).await?;
+                if let Outcome::Applied { revision, .. } = outcome {
+                    // So that who wrote here reads it here. It is stored already, however long this takes.
+                    let _ = node.applied(revision, CATCH_UP).await;
+                }
+                Ok(outcome)
             }
         }
+    }
+
+    /// The same, but only as the leader: what one that was deposed has computed is not passed on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::propose`].
+    pub async fn propose_as_leader(&self, command: Command) -> Result<Outcome, StoreError> {
+        if let Err(reason) = command.check() {
+            return Ok(Outcome::Refused { reason });
+        }
+        let proposed = self.inner.node.propose(command.encode()).await;
+        proposed.map_err(|declined| match declined {
+            Declined::Failed(error) => error,
+            Declined::NotLeader(leader) => StoreError::NoLeader {
+                hint: leader.map(|(_, member)| member),
+            },
+        })
     }
 
     /// Waits until reads of this node see every write that was acknowledged before the call, by any node.

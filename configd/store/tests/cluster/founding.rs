@@ -6,7 +6,7 @@ use tidegate_proto::raft::v1::{
     AppendRequest, Ballot, Envelope, IdentifyRequest, VoteRequest,
     peer_service_client::PeerServiceClient,
 };
-use tidegate_store::{ClusterOptions, Member, OpenOptions, PlainDial, Store, StoreError};
+use tidegate_store::{ClusterOptions, Dial, Member, OpenOptions, PlainDial, Store, StoreError};
 use tokio::net::TcpListener;
 use tonic::Code;
 
@@ -75,8 +75,8 @@ async fn founders_that_do_not_fit_are_refused() {
 #[tokio::test]
 async fn messages_of_another_cluster_or_epoch_are_refused() {
     let cluster = Cluster::of(1).await;
-    let url = format!("http://{}", cluster.addresses[0]);
-    let mut client = PeerServiceClient::connect(url).await.unwrap();
+    let channel = PlainDial.channel(&cluster.addresses[0]).unwrap();
+    let mut client = PeerServiceClient::new(channel);
     let known = client
         .identify(IdentifyRequest {})
         .await

@@ -1,7 +1,6 @@
 //! Three nodes in one process, over real sockets: what a cluster keeps when nodes stop, are cut off or lose data.
 #![allow(clippy::unwrap_used)]
 
-mod damage;
 mod failover;
 mod founding;
 mod partition;
