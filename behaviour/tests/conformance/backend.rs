@@ -11,13 +11,16 @@ use rustls::server::WebPkiClientVerifier;
 use serde_json::Value;
 use tidegate_runtime::tasks::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::case::{BackendSpec, BackendTlsSpec};
 use crate::certificates::Certificates;
 use crate::echo::{Echo, TlsSeen};
+
+/// No datagram of a case is longer.
+pub(crate) const DATAGRAM_BYTES_MAX: usize = 4 << 10;
 
 /// A Service's pods.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct Pod {
     pub(crate) port: u16,
     /// The same over TLS; 0 without.
     pub(crate) tls_port: u16,
+    /// Datagrams.
+    pub(crate) udp_port: u16,
 }
 
 /// The requests that reached a Service, oldest first.
@@ -127,6 +132,8 @@ impl Backend {
         };
         let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = plain.local_addr()?.port();
+        let datagrams = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let udp_port = datagrams.local_addr()?.port();
         let mut tls_port = 0;
         if !pod.refuses {
             if let Some(spec) = &self.spec.tls {
@@ -136,12 +143,14 @@ impl Backend {
                 let serving = serve_tls(tls, acceptor, echo.clone(), certificates.clone());
                 tasks.spawn("TLS backend", serving);
             }
+            tasks.spawn("UDP backend", serve_udp(datagrams, echo.clone()));
             tasks.spawn("backend", serve(plain, echo));
         }
         Ok(Pod {
             name,
             port,
             tls_port,
+            udp_port,
         })
     }
 }
@@ -165,6 +174,18 @@ async fn serve(listener: TcpListener, echo: Echo) {
     while let Ok((stream, _)) = listener.accept().await {
         let connection = serve_connection(stream, echo.clone(), None);
         echo.tasks.spawn("backend connection", connection);
+    }
+}
+
+async fn serve_udp(socket: UdpSocket, echo: Echo) {
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    loop {
+        // An error is about a client of before that is gone.
+        let Ok((len, from)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        let answer = echo.datagram(&buffer[..len]);
+        let _ = socket.send_to(&answer, from).await;
     }
 }
 

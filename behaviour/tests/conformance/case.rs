@@ -197,6 +197,8 @@ pub(crate) enum Over {
     Grpc,
     /// WebSocket over HTTP/1.1.
     Websocket,
+    /// One datagram, and the one that answers it.
+    Udp,
 }
 
 /// A header's value or values.
@@ -239,6 +241,8 @@ pub(crate) struct Expect {
     /// Neither TLS nor HTTP comes to an answer.
     #[serde(default)]
     pub(crate) fails: bool,
+    /// The reason for which the worker drops the datagram.
+    pub(crate) dropped: Option<String>,
     /// How many different pods answer over all times.
     pub(crate) pods: Option<usize>,
     /// Percent of the answers by backend, within four standard deviations.

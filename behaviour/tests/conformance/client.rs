@@ -1,6 +1,7 @@
-//! A client of the gateway: one connection, TLS where the URL says so, one request after the other.
+//! A client of the gateway: one connection, TLS where the URL says so, one request after the other;
+//! or one UDP socket, one datagram after the other.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -15,11 +16,12 @@ use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tidegate_runtime::tasks::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::backend::DATAGRAM_BYTES_MAX;
 use crate::case::{Exchange, Over};
 use crate::certificates::Certificates;
 use crate::echo::{Body, full};
@@ -47,16 +49,18 @@ pub(crate) enum Connection {
     Http1(http1::SendRequest<Body>),
     /// HTTP/2.
     Http2(http2::SendRequest<Body>),
+    /// UDP.
+    Udp(UdpSocket),
 }
 
 /// What came of a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// The HTTP status.
+    /// The HTTP status; 0 of a datagram.
     pub(crate) status: u16,
     /// The headers.
     pub(crate) headers: HeaderMap,
-    /// The body, the last gRPC message, or the greeting of a WebSocket.
+    /// The body, the last gRPC message, the greeting of a WebSocket, or the datagram.
     pub(crate) body: Bytes,
     /// The gRPC status.
     pub(crate) grpc: Option<u16>,
@@ -71,11 +75,16 @@ impl Answer {
 }
 
 impl Target<'_> {
-    /// Connects.
+    /// Connects; for UDP, takes a port of its own.
     ///
     /// # Errors
     /// When the port is closed, or the handshake fails.
     pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
+        if self.exchange.over == Over::Udp {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            socket.connect(self.address).await?;
+            return Ok(Connection::Udp(socket));
+        }
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         if self.uri.scheme_str() != Some("https") {
@@ -135,17 +144,18 @@ impl Target<'_> {
         connection: &mut Connection,
         headers: &[(String, String)],
     ) -> anyhow::Result<Answer> {
-        let mut request = self.request(headers)?;
         match self.exchange.over {
-            Over::Grpc => self.call(connection, request).await,
-            Over::Websocket => self.open(connection, request).await,
+            Over::Grpc => self.call(connection, self.request(headers)?).await,
+            Over::Websocket => self.open(connection, self.request(headers)?).await,
             Over::Http1 | Over::Http2 => {
+                let mut request = self.request(headers)?;
                 *request.body_mut() = full(self.exchange.body.clone());
                 let response = connection.exchange(request).await?;
                 let (parts, body) = response.into_parts();
                 let body = body.collect().await?;
                 Ok(Answer::new(parts, body.to_bytes(), None))
             }
+            Over::Udp => connection.datagram(self.exchange.body.as_bytes()).await,
         }
     }
 
@@ -227,6 +237,7 @@ impl Connection {
         match self {
             Self::Http1(sender) => !sender.is_closed(),
             Self::Http2(sender) => !sender.is_closed(),
+            Self::Udp(_) => true,
         }
     }
 
@@ -240,6 +251,22 @@ impl Connection {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
+            Self::Udp(_) => bail!("HTTP needs a connection"),
+        })
+    }
+
+    async fn datagram(&self, bytes: &[u8]) -> anyhow::Result<Answer> {
+        let Self::Udp(socket) = self else {
+            bail!("a datagram needs a UDP socket");
+        };
+        socket.send(bytes).await?;
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        let len = socket.recv(&mut buffer).await?;
+        Ok(Answer {
+            status: 0,
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(&buffer[..len]),
+            grpc: None,
         })
     }
 }

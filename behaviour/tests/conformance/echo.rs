@@ -1,4 +1,4 @@
-//! What a pod answers: who it is and what it saw, as JSON over HTTP, gRPC or WebSocket.
+//! What a pod answers: who it is and what it saw, as JSON over HTTP, gRPC, WebSocket or UDP.
 //!
 //! Headers of a request make it answer otherwise: `x-echo-delay` (milliseconds) waits, `x-echo-hold`
 //! waits until the case lets all that wait go, `x-echo-status`
@@ -102,6 +102,19 @@ impl Echo {
         }
         let status = self.answers.or_else(|| status(&headers, before));
         Ok(json_answer(status.unwrap_or(200), &seen))
+    }
+
+    /// Answers a datagram.
+    pub(crate) fn datagram(&self, bytes: &[u8]) -> Vec<u8> {
+        let seen = json!({
+            "namespace": self.namespace,
+            "service": self.service,
+            "pod": self.pod,
+            "protocol": "UDP",
+            "body": String::from_utf8_lossy(bytes),
+        });
+        self.log.add(&seen);
+        seen.to_string().into_bytes()
     }
 
     async fn pause(&self, headers: &HeaderMap) {

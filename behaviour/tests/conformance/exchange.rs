@@ -1,7 +1,7 @@
 //! Plays an exchange: sends its requests over a connection and judges what comes of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use http::Uri;
 use serde_json::Value;
 use tidegate_runtime::tasks::Tasks;
+use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -105,6 +106,10 @@ impl<'a> Played<'a> {
             Err(_) if self.exchange.expect.fails => return Ok(()),
             address => address?,
         };
+        if let Some(reason) = &self.exchange.expect.dropped {
+            self.dropped(world, address, reason).await?;
+            return self.seen(world, &before).await;
+        }
         let (certificates, tasks) = (world.certificates.clone(), world.tasks.clone());
         let run = Run::new(self, address, &certificates, &tasks);
         let tally = run.all(jars).await?;
@@ -113,17 +118,38 @@ impl<'a> Played<'a> {
     }
 
     fn address(&self, world: &World) -> anyhow::Result<SocketAddr> {
+        world.address(&self.gateway, self.port())
+    }
+
+    fn port(&self) -> u16 {
         let usual = if self.uri.scheme_str() == Some("https") {
             443
         } else {
             80
         };
-        let port = self
-            .exchange
-            .port
-            .or_else(|| self.uri.port_u16())
-            .unwrap_or(usual);
-        world.address(&self.gateway, port)
+        let said = self.exchange.port.or_else(|| self.uri.port_u16());
+        said.unwrap_or(usual)
+    }
+
+    /// Sends datagrams and waits until the worker says that it has dropped each.
+    async fn dropped(
+        &self,
+        world: &World,
+        address: SocketAddr,
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        for _ in 0..self.exchange.times {
+            let before = world.dropped(self.port(), reason);
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let bytes = self.exchange.body.as_bytes();
+            socket.send_to(bytes, address).await?;
+            let deadline = Instant::now() + PATIENCE;
+            while world.dropped(self.port(), reason) == before {
+                ensure!(Instant::now() < deadline, "it is not dropped as {reason}");
+                sleep(POLL).await;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until backends have seen what they should, and nothing more comes.

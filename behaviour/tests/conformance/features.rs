@@ -6,7 +6,7 @@ use libtest_mimic::Failed;
 use tidegate_compiler::SUPPORTED_FEATURES;
 
 /// Each feature with a case.
-const SHOWN_BY: [(&str, &str); 50] = [
+const SHOWN_BY: [(&str, &str); 51] = [
     ("BackendTLSPolicy", "BackendTLSPolicy"),
     (
         "BackendTLSPolicySANValidation",
@@ -105,6 +105,7 @@ const SHOWN_BY: [(&str, &str); 50] = [
         "TLSRouteModeTerminate",
         "TLSRouteTerminateSimpleSameNamespace",
     ),
+    ("UDPRoute", "UDPRoute"),
 ];
 
 /// Fails for a feature that no case shows, and for a row without a case or a claim.

@@ -7,8 +7,8 @@ use libtest_mimic::{Failed, Trial};
 use crate::features;
 
 /// The tests of the official suite for Gateways, ListenerSets, HTTPRoutes, GRPCRoutes,
-/// TLSRoutes, TCPRoutes and BackendTLSPolicies, by their short names; each has a case of that name.
-const COVERED: [&str; 132] = [
+/// TLSRoutes, TCPRoutes, UDPRoutes and BackendTLSPolicies, by their short names; each has a case of that name.
+const COVERED: [&str; 141] = [
     "GatewayClassObservedGenerationBump",
     "GatewayObservedGenerationBump",
     "GatewayModifyListeners",
@@ -141,6 +141,15 @@ const COVERED: [&str; 132] = [
     "TCPRouteParentRefPortAndSectionName",
     "TCPRouteReferenceGrant",
     "TCPRouteWeightedRouting",
+    "UDPRoute",
+    "UDPRouteInvalidBackendRefNonexistent",
+    "UDPRouteInvalidCrossNamespaceBackendRef",
+    "UDPRouteMultipleRoutesAttachment",
+    "UDPRouteNotAllowedByListeners",
+    "UDPRouteParentRefAttachAllListeners",
+    "UDPRouteParentRefPortAndSectionName",
+    "UDPRouteReferenceGrant",
+    "UDPRouteWeightedRouting",
 ];
 
 /// The tests of the same parts that have no case, each with the reason.

@@ -168,26 +168,54 @@ pub(crate) fn surroundings(
     objects
 }
 
-/// The ports of each Service: name, number, `appProtocol`, whether TLS.
-const PORTS: [(&str, u16, Option<&str>, bool); 6] = [
-    ("http", 8080, None, false),
-    ("h2c", 8081, Some("kubernetes.io/h2c"), false),
-    ("ws", 8082, Some("kubernetes.io/ws"), false),
-    ("grpc", 9000, None, false),
-    ("https", 8443, None, true),
-    ("wss", 8444, Some("kubernetes.io/wss"), true),
+/// What a port of a Service speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Plain,
+    Tls,
+    Datagrams,
+}
+
+/// A port of each Service: its name, number and `appProtocol`, and what it speaks.
+type Port = (&'static str, u16, Option<&'static str>, Speaks);
+
+const PORTS: [Port; 7] = [
+    ("http", 8080, None, Speaks::Plain),
+    ("h2c", 8081, Some("kubernetes.io/h2c"), Speaks::Plain),
+    ("ws", 8082, Some("kubernetes.io/ws"), Speaks::Plain),
+    ("grpc", 9000, None, Speaks::Plain),
+    ("https", 8443, None, Speaks::Tls),
+    ("wss", 8444, Some("kubernetes.io/wss"), Speaks::Tls),
+    ("udp", 5300, None, Speaks::Datagrams),
 ];
 
-fn ports(
-    backend: &Backend,
-) -> impl Iterator<Item = &'static (&'static str, u16, Option<&'static str>, bool)> {
+fn ports(backend: &Backend) -> impl Iterator<Item = &'static Port> {
     let tls = backend.spec.tls.is_some();
-    PORTS.iter().filter(move |(_, _, _, secure)| tls || !secure)
+    PORTS
+        .iter()
+        .filter(move |(.., speaks)| tls || *speaks != Speaks::Tls)
+}
+
+impl Speaks {
+    fn protocol(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Tls => "TCP",
+            Self::Datagrams => "UDP",
+        }
+    }
+
+    fn port(self, pod: &Pod) -> u16 {
+        match self {
+            Self::Plain => pod.port,
+            Self::Tls => pod.tls_port,
+            Self::Datagrams => pod.udp_port,
+        }
+    }
 }
 
 fn service(backend: &Backend) -> Value {
-    let ports = ports(backend).map(|(name, port, app_protocol, _)| {
-        let mut port = json!({"name": name, "port": port, "protocol": "TCP"});
+    let ports = ports(backend).map(|(name, port, app_protocol, speaks)| {
+        let mut port = json!({"name": name, "port": port, "protocol": speaks.protocol()});
         if let Some(app_protocol) = app_protocol {
             port["appProtocol"] = json!(app_protocol);
         }
@@ -198,9 +226,8 @@ fn service(backend: &Backend) -> Value {
 }
 
 fn endpoint_slice(backend: &Backend, pod: &Pod) -> Value {
-    let ports = ports(backend).map(|(name, _, _, secure)| {
-        let port = if *secure { pod.tls_port } else { pod.port };
-        json!({"name": name, "port": port, "protocol": "TCP"})
+    let ports = ports(backend).map(|(name, _, _, speaks)| {
+        json!({"name": name, "port": speaks.port(pod), "protocol": speaks.protocol()})
     });
     let ports: Vec<_> = ports.collect();
     json!({

@@ -17,6 +17,7 @@ pub(crate) fn answer(answer: &Answer, exchange: &Exchange) -> anyhow::Result<()>
     let usual = match exchange.over {
         Over::Websocket => 101,
         Over::Http1 | Over::Http2 | Over::Grpc => 200,
+        Over::Udp => 0,
     };
     let status = answer.status;
     let is_usual = expect.status.is_empty() && status == usual;

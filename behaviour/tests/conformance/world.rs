@@ -52,6 +52,7 @@ pub(crate) struct World {
     channel: Channel,
     generations: Generations,
     release: watch::Sender<bool>,
+    metrics: Metrics,
     /// The Services, by `namespace/name` in order.
     pub(crate) backends: Vec<Backend>,
     /// What TLS runs on.
@@ -106,6 +107,7 @@ impl World {
             channel,
             generations: Generations::default(),
             release,
+            metrics,
             backends: started,
             certificates,
             tasks,
@@ -261,6 +263,20 @@ impl World {
         let bound = bound.next();
         let bound = bound.with_context(|| format!("{gateway} does not listen on port {port}"))?;
         Ok(bound.address)
+    }
+
+    /// How many datagrams a listener's port has dropped for a reason.
+    pub(crate) fn dropped(&self, port: u16, reason: &str) -> u64 {
+        let labels = [
+            "tidegate_udp_datagrams_dropped_total{",
+            &format!("port=\"{port}\""),
+            &format!("reason=\"{reason}\""),
+        ];
+        let text = self.metrics.encode();
+        let fits = |line: &&str| labels.iter().all(|label| line.contains(label));
+        let values = text.lines().filter(fits);
+        let values = values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+        values.sum()
     }
 
     /// A Service, by its name or `namespace/name`.
