@@ -25,10 +25,10 @@ go_tool() {
   echo "$name"
 }
 
-# A certificate for a name, in $work/NAME.pem and $work/NAME.key.
+# A certificate for a name and the names right below it, in $work/NAME.pem and $work/NAME.key.
 certificate() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 7 -subj "/CN=$1" \
-    -addext "subjectAltName=DNS:$1" -addext basicConstraints=critical,CA:FALSE \
+    -addext "subjectAltName=DNS:$1,DNS:*.$1" -addext basicConstraints=critical,CA:FALSE \
     -keyout "$work/$1.key" -out "$work/$1.pem" 2>/dev/null
 }
 
@@ -45,6 +45,27 @@ serve() {
     sleep 0.1
   done
   cat "$work/tidegate.out" "$work/tidegate.log" >&2
+  return 1
+}
+
+# The newest version of the configuration that the gateway has said it serves, besides the first.
+served_version() {
+  local version
+  version=$(sed -n 's/^snapshot \([0-9]*\) .*/\1/p' "$work/tidegate.log" | tail -1)
+  echo "${version:-1}"
+}
+
+# Makes a file the objects that are served, and waits until they are: change FILE
+change() {
+  local before
+  before=$(served_version)
+  mv "$1" "$work/objects.yaml"
+  for _ in $(seq 500); do
+    [[ $(served_version) -gt $before ]] && return
+    sleep 0.02
+  done
+  echo "a change was not served in ten seconds:" >&2
+  tail -5 "$work/tidegate.log" >&2
   return 1
 }
 
