@@ -8,8 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tidegate_ir::{
-    Certificate, ClientValidation, Hostname, Listener, ListenerProtocol, Part, PrivateKey,
-    SecretBytes, TrustBundle,
+    BackendProtocol, Certificate, ClientValidation, Hostname, L4RouteKind, Listener,
+    ListenerProtocol, Part, PrivateKey, SecretBytes, TlsMode, TrustBundle,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -17,7 +17,9 @@ use tokio::net::TcpStream;
 use crate::support::Running;
 use crate::support::backend::Echo;
 use crate::support::configd::snapshot;
-use crate::support::parts::{attachment, backend, listener_at, route, to};
+use crate::support::parts::{
+    attachment, backend, backend_of, l4_listener, l4_route, listener_at, route, share, to,
+};
 
 const HOST: &str = "secure.example";
 
@@ -29,7 +31,8 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A worker with a port that trusts one authority, one that trusts another, and one that lets all in.
+/// A worker with a port that trusts one authority, one that trusts another, one that lets all in, and one
+/// that trusts the first and passes on what TLS holds.
 struct Guarded {
     running: Running,
     echo: Echo,
@@ -52,9 +55,16 @@ impl Guarded {
             Part::Listener(asking("one", 443, "one", false)),
             Part::Listener(asking("other", 444, "other", false)),
             Part::Listener(asking("lenient", 445, "one", true)),
+            Part::Listener(ending_tls("bytes", 446, "one")),
             bundle("one", &one),
             bundle("other", &other),
             Part::Route(route),
+            Part::L4Route(l4_route(
+                L4RouteKind::Tls,
+                "bytes",
+                vec![attachment("infra/gw/bytes", &[HOST])],
+                vec![share("bytes", 1)],
+            )),
             Part::Certificate(Certificate {
                 name: "server".into(),
                 chain: vec![Bytes::copy_from_slice(&server)],
@@ -68,7 +78,11 @@ impl Guarded {
             }),
         ];
         let running = Running::start().await;
-        let parts = parts.into_iter().chain(backend("a", &[echo.address]));
+        let bytes = backend_of("bytes", &[echo.address], BackendProtocol::Tcp);
+        let parts = parts
+            .into_iter()
+            .chain(backend("a", &[echo.address]))
+            .chain(bytes);
         running.configd.apply(&snapshot(1, parts)).await;
         Self {
             running,
@@ -122,13 +136,25 @@ fn asking(section: &str, port: u16, trust: &str, insecure_fallback: bool) -> Lis
     Listener {
         protocol: ListenerProtocol::Https {
             certificates: vec!["server".into()],
-            client_validation: Some(ClientValidation {
-                trust: trust.into(),
-                insecure_fallback,
-            }),
+            client_validation: validation(trust, insecure_fallback),
         },
         ..listener_at(section, port, HOST)
     }
+}
+
+fn ending_tls(section: &str, port: u16, trust: &str) -> Listener {
+    let mode = TlsMode::Terminate {
+        certificates: vec!["server".into()],
+        client_validation: validation(trust, false),
+    };
+    l4_listener(section, port, HOST, ListenerProtocol::Tls(mode))
+}
+
+fn validation(trust: &str, insecure_fallback: bool) -> Option<ClientValidation> {
+    Some(ClientValidation {
+        trust: trust.into(),
+        insecure_fallback,
+    })
 }
 
 fn bundle(name: &str, authority: &Authority) -> Part {
@@ -174,4 +200,23 @@ async fn a_ticket_of_one_port_does_not_open_another() {
     assert!(guarded.lets_in("lenient", &nobody).await);
     assert!(!guarded.lets_in("one", &nobody).await);
     assert_eq!(guarded.echo.count(), 3);
+}
+
+#[tokio::test]
+async fn a_listener_that_passes_on_what_tls_holds_asks_as_well() {
+    let guarded = Guarded::start().await;
+    let friend = guarded.client(Some(&guarded.one));
+    assert!(guarded.lets_in("bytes", &friend).await);
+    for authority in [None, Some(&guarded.other)] {
+        assert!(!guarded.lets_in("bytes", &guarded.client(authority)).await);
+    }
+    guarded
+        .running
+        .wait_for_metric("connections_ended_total{reason=\"tls_client_certificate\"} 2")
+        .await;
+    assert_eq!(
+        guarded.echo.count(),
+        1,
+        "what is refused reaches no backend"
+    );
 }
