@@ -30,6 +30,7 @@ codes! {
     UNREADABLE = "TG1001" Error "The object does not fit its schema or breaks one of its rules; it is left out until it is corrected.";
     CLASS_NOT_FOUND = "TG1101" Warning "A Gateway names a GatewayClass that does not exist, so nothing serves it; create the class or correct spec.gatewayClassName.";
     CLASS_PARAMETERS = "TG1102" Error "The parametersRef of a GatewayClass does not lead to valid GatewayParameters; no Gateway of the class is served until it does.";
+    CLASS_FOREIGN = "TG1103" Info "A Gateway's GatewayClass names the controller of another implementation, so Tidegate leaves the Gateway to that one.";
     GATEWAY_PARAMETERS = "TG1201" Error "infrastructure.parametersRef of a Gateway does not lead to valid GatewayParameters of its namespace; the Gateway is not served until it does.";
     ADDRESS_TYPE = "TG1202" Error "A Gateway asks for an address of a type that is not supported; use IPAddress or Hostname.";
     GATEWAY_FIELD = "TG1203" Error "A Gateway uses a field that is not supported yet; the listeners that it concerns are refused.";
@@ -48,6 +49,7 @@ codes! {
     LISTENER_HOST_OVERLAP = "TG1309" Info "Two HTTPS listeners on one port have overlapping hostnames; a client that reuses a connection may meet the wrong one.";
     CLIENT_AUTHORITY = "TG1310" Error "A caCertificateRef of a Gateway does not lead to authorities for clients' certificates; on its ports that reference counts for nothing.";
     CERTIFICATE_NAMES = "TG1311" Warning "No certificate of a listener is for its hostname, so clients will refuse the connection; the certificate is shown all the same.";
+    CLIENTS_UNVERIFIED = "TG1312" Info "A Gateway verifies the clients of its HTTPS listeners, and Gateway API extends that to no others: whoever connects to its TLS listener is let in.";
     SET_PARENT = "TG1401" Warning "A ListenerSet names a Gateway that does not exist, so nothing serves it; create it or correct spec.parentRef.";
     SET_NOT_ALLOWED = "TG1402" Error "The Gateway's allowedListeners do not allow ListenerSets from that namespace; by default it allows none.";
     SET_PARENT_REFUSED = "TG1403" Error "The Gateway of a ListenerSet is not accepted; see its conditions.";
@@ -58,6 +60,7 @@ codes! {
     NO_MATCHING_HOSTNAME = "TG2105" Error "No hostname of the route fits the hostname of a listener of the Gateway.";
     NO_PARENTS = "TG2106" Warning "A route names no parent, so nothing serves it; set spec.parentRefs.";
     ROUTE_CLASH = "TG2107" Error "Another source has a route of the same namespace and name in the same pool; the older one is served.";
+    OUTRANKED = "TG2108" Warning "A TCPRoute or UDPRoute shares a listener with an older one of its kind; such a listener serves only the oldest, so this one gets nothing there.";
     UNSUPPORTED_VALUE = "TG2201" Error "A rule uses a value or field that is not supported; its requests get 500.";
     UNSUPPORTED_FILTER = "TG2202" Error "A rule has a filter that is not supported; filters are never skipped, so its requests get 500.";
     INVALID_REGEX = "TG2203" Error "A regular expression does not compile; nothing can match it.";

@@ -159,6 +159,7 @@ impl Compiler {
         self.report_foreign_gateways(&gateways, &mut fixed.findings);
         parameters::report_unused(&self.objects, gateways.values(), &mut fixed.findings);
         self.compile_routes(&gateways);
+        self.report_outranked_routes(&mut fixed.findings);
         self.assemble(&gateways, fixed);
         self.output.compilation()
     }
@@ -202,14 +203,31 @@ impl Compiler {
         for (place, gateway) in foreign {
             let name = &gateway.spec.gateway_class_name;
             let class = Place::cluster_wide(&place.source, name);
-            if !self.objects.classes.contains_key(&class) {
-                let message =
-                    format!("GatewayClass {name} does not exist; create it or correct the name");
-                let code = &codes::CLASS_NOT_FOUND;
-                let field = "spec.gatewayClassName";
-                findings.push(Diagnostic::new(&gateway.key, field, code, message));
-            }
+            let (code, message) = match self.objects.classes.get(&class) {
+                None => (
+                    &codes::CLASS_NOT_FOUND,
+                    format!("GatewayClass {name} does not exist; create it or correct the name"),
+                ),
+                Some(class) => (
+                    &codes::CLASS_FOREIGN,
+                    format!(
+                        "GatewayClass {name} has the controllerName {}, so this Gateway is not served here; ours is {}",
+                        class.spec.controller_name, self.settings.controller_name
+                    ),
+                ),
+            };
+            let field = "spec.gatewayClassName";
+            findings.push(Diagnostic::new(&gateway.key, field, code, message));
         }
+    }
+
+    /// Says which TCPRoutes and UDPRoutes have an older one before them.
+    fn report_outranked_routes(&self, findings: &mut Vec<Diagnostic>) {
+        let by_port = [RouteKind::TCP, RouteKind::UDP];
+        let routes = self.routes.iter();
+        let routes = routes.filter(|((kind, _), _)| by_port.contains(kind));
+        let routes = routes.map(|((kind, place), outcome)| (*kind, place, outcome));
+        route::outranked::report(routes, findings);
     }
 
     /// Recompiles the routes that depend on what has changed.

@@ -8,6 +8,7 @@ mod join;
 mod kind;
 mod l4;
 mod matcher;
+pub(crate) mod outranked;
 mod rules;
 mod view;
 

@@ -74,7 +74,12 @@ impl Planning<'_> {
         } else {
             CertificateRefs::default()
         };
-        let asked = self.held.frontend.on_port(listener.port).filter(|_| https);
+        let asked = self.held.frontend.on_port(listener.port);
+        if asked.is_some() && ends_tls && !https {
+            let message = "spec.tls.frontend verifies the clients of HTTPS listeners only; those of this TLS listener are let in without a certificate";
+            self.report("protocol", &codes::CLIENTS_UNVERIFIED, message.to_owned());
+        }
+        let asked = asked.filter(|_| https);
         let refused = refused.or_else(|| asked.and_then(without_authority));
         let unusable = (ends_tls && certificates.is_empty()) || supported_kinds.is_empty();
         let view = self.view(refused.is_none(), supported_kinds.clone());
