@@ -5,6 +5,7 @@ mod args;
 mod data_dir;
 mod feed;
 mod screen;
+mod suggestion;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

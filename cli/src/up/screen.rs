@@ -1,11 +1,11 @@
 //! What `tidegate up` tells its user, on standard error; standard output is the access log's.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
-use tidegate_ir::{Action, Hostname, PathMatch, Rule, Snapshot};
+use tidegate_ir::{Hostname, Snapshot};
 use tidegate_worker::BoundListener;
 
+use super::suggestion::{Request, flow_with_route, url};
 use crate::commands::lint::line;
 use crate::finding::{Finding, Severity};
 use crate::style::Style;
@@ -126,95 +126,25 @@ impl Screen {
 
     /// Suggests commands to type.
     pub(super) fn suggestions(&self, snapshot: &Snapshot, server: &str) {
-        let Some(try_it) = suggestion(snapshot, &self.listeners) else {
-            eprintln!(
-                "nothing is routed yet: add a Gateway and an HTTPRoute with a parentRef to it"
-            );
-            return;
-        };
-        let header = match &try_it.host {
-            Some(host) => format!(" -H 'Host: {host}'"),
-            None => String::new(),
-        };
-        let insecure = if try_it.url.starts_with("https") {
-            " -k"
-        } else {
-            ""
-        };
-        let curl = match &try_it.host {
-            Some(host) if !insecure.is_empty() => {
-                let port = try_it.address.port();
-                let url = try_it.url.replace("localhost", host);
-                format!("curl -k --resolve {host}:{port}:127.0.0.1 {url}")
-            }
-            _ => format!("curl{insecure}{header} {}", try_it.url),
-        };
-        eprintln!("{}        {curl}", self.style.bold("try"));
         let server = if server == crate::api::DEFAULT_SERVER {
             String::new()
         } else {
             format!(" --server {server}")
         };
-        eprintln!(
-            "           tidegate explain GET {}{header}{server}",
-            try_it.url
-        );
-    }
-}
-
-struct Suggestion {
-    url: String,
-    host: Option<String>,
-    address: SocketAddr,
-}
-
-/// A request that some rule answers.
-fn suggestion(snapshot: &Snapshot, bound: &[BoundListener]) -> Option<Suggestion> {
-    for route in snapshot.routes() {
-        for attachment in &route.attachments {
-            let listener = bound
-                .iter()
-                .find(|bound| bound.listener == attachment.listener);
-            let (Some(listener), Some(claim)) = (listener, attachment.hosts.first()) else {
-                continue;
-            };
-            let forwards = |rule: &&Rule| matches!(rule.action, Action::Forward(_));
-            let conditions = route
-                .rules
-                .iter()
-                .filter(forwards)
-                .flat_map(|rule| &rule.matches);
-            let path = conditions.into_iter().find_map(|condition| {
-                let plain = condition.headers.is_empty() && condition.query_params.is_empty();
-                match &condition.path {
-                    PathMatch::Exact(path) | PathMatch::Prefix(path) if plain => Some(path),
-                    _ => None,
-                }
-            });
-            let Some(path) = path else { continue };
-            let host = match &claim.host {
-                Hostname::Any => None,
-                Hostname::Exact(host) => Some(host.to_string()),
-                wildcard => Some(wildcard.to_string().replacen('*', "www", 1)),
-            };
-            let scheme = if listener.tls { "https" } else { "http" };
-            let url = format!("{}{path}", url(scheme, listener));
-            return Some(Suggestion {
-                url,
-                host,
-                address: listener.address,
-            });
+        let commands = if let Some(request) = Request::answered(snapshot, &self.listeners) {
+            vec![request.curl(), format!("{}{server}", request.explain())]
+        } else if let Some(flow) = flow_with_route(snapshot, &self.listeners) {
+            vec![format!("tidegate explain {flow}{server}")]
+        } else {
+            eprintln!(
+                "nothing is routed yet: add a route with a parentRef to a Gateway, such as an HTTPRoute"
+            );
+            return;
+        };
+        for (index, command) in commands.iter().enumerate() {
+            let title = if index == 0 { "try" } else { "   " };
+            eprintln!("{}        {command}", self.style.bold(title));
         }
-    }
-    None
-}
-
-fn url(scheme: &str, listener: &BoundListener) -> String {
-    let address = listener.address;
-    if address.ip().is_loopback() || address.ip().is_unspecified() {
-        format!("{scheme}://localhost:{}", address.port())
-    } else {
-        format!("{scheme}://{address}")
     }
 }
 

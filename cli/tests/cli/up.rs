@@ -99,6 +99,39 @@ fn a_broken_file_keeps_serving_and_names_the_place() {
 }
 
 #[test]
+fn routes_of_layer_4_alone_are_something_to_try() {
+    let up = Up::start(&[&example("layer4")], &[]);
+    let lines = up.process.lines.join("\n");
+    assert!(
+        lines.contains("tidegate explain tcp://:")
+            || lines.contains("tidegate explain tls://vault.example.com:"),
+        "{lines}"
+    );
+    assert!(!lines.contains("nothing is routed yet"), "{lines}");
+}
+
+#[test]
+fn a_gateway_of_another_controller_is_said_to_be_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foreign.yaml");
+    let text = "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: other}
+spec: {controllerName: example.com/other}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: infra}
+spec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}
+";
+    save(&path, text);
+    let up = Up::start(&[folder.path()], &[]);
+    let lines = up.process.lines.join("\n");
+    let told = "GatewayClass other has the controllerName example.com/other";
+    assert!(lines.contains("TG1103") && lines.contains(told), "{lines}");
+}
+
+#[test]
 fn every_save_is_served() {
     let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = copy_of("quickstart");
