@@ -9,6 +9,8 @@ mod apply;
 mod date;
 mod edge;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod http1;
 mod http2;

@@ -166,6 +166,18 @@ impl Thread {
         }
     }
 
+    /// A thread that does nothing but what a fuzz target has it do.
+    #[cfg(fuzzing)]
+    pub(crate) fn of_site(
+        options: ThreadOptions,
+        metrics: ThreadMetrics,
+        serving: Arc<Serving>,
+    ) -> Rc<Self> {
+        let thread = Self::new(options, metrics, SplitMix64::seeded(1));
+        *thread.serving.borrow_mut() = Some(Rc::new(ThreadServing::new(serving)));
+        Rc::new(thread)
+    }
+
     /// The configuration for a request that arrives now.
     pub(crate) fn serving(&self) -> Rc<ThreadServing> {
         let serving = self.serving.borrow();

@@ -11,6 +11,8 @@ use tokio_util::either::Either;
 
 use super::tls::TlsClient;
 use crate::error::ProxyError;
+#[cfg(fuzzing)]
+use crate::fuzzing::connect;
 
 /// A connection in plain text, or over TLS.
 pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -30,7 +32,7 @@ pub(super) async fn dial(
             tracing::debug!(%address, %error, "an endpoint did not accept a connection");
             ProxyError::ConnectFailed
         };
-        let mut stream = TcpStream::connect(address).await.map_err(refused)?;
+        let mut stream = connect(address).await.map_err(refused)?;
         // A socket that refuses this still works, only slower.
         let _ = stream.set_nodelay(true);
         if !first.is_empty() {
@@ -49,4 +51,9 @@ pub(super) async fn dial(
     };
     let dialled = tokio::time::timeout(bound, dialling).await;
     dialled.unwrap_or(Err(ProxyError::ConnectTimeout))
+}
+
+#[cfg(not(fuzzing))]
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    TcpStream::connect(address).await
 }
