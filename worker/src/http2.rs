@@ -9,6 +9,7 @@ mod pinger;
 mod stream;
 mod watched;
 mod window;
+mod wire;
 
 pub(crate) use body::Body;
 pub(crate) use connection::serve;

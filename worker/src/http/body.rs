@@ -24,7 +24,7 @@ pub(crate) enum RequestBody {
     /// No body.
     Empty,
     /// What the client sends, as it arrives.
-    Streamed(ClientBody),
+    Streamed(Box<ClientBody>),
     /// What the client sends, with a copy for a mirror.
     Copied(Box<CopiedBody>),
     /// Bytes that have been gathered.
@@ -79,7 +79,7 @@ impl RequestBody {
         if incoming.is_end_stream() {
             Self::Empty
         } else {
-            Self::Streamed(incoming)
+            Self::Streamed(Box::new(incoming))
         }
     }
 
@@ -155,7 +155,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Streamed(incoming) => Pin::new(&mut **incoming).poll_frame(cx),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Replayed(body) => Pin::new(&mut **body).poll_frame(cx),

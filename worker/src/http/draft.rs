@@ -30,15 +30,20 @@ pub(crate) struct Draft<'f> {
 
 impl<'f> Draft<'f> {
     /// Takes off what belongs to the client's connection.
-    pub(crate) fn new(forwarding: &'f Forwarding<'f>, request: Parts) -> Self {
-        let mut headers = request.headers;
+    pub(crate) fn new(forwarding: &'f Forwarding<'f>, request: Box<Parts>) -> Self {
+        let Parts {
+            method,
+            uri,
+            mut headers,
+            ..
+        } = *request;
         filter::remove_hop_by_hop(&mut headers);
         headers.remove(header::EXPECT);
         join_cookies(&mut headers);
         Self {
             forwarding,
-            method: request.method,
-            uri: request.uri,
+            method,
+            uri,
             headers,
             changes: Changes::default(),
         }

@@ -53,7 +53,7 @@ pub(crate) struct Head {
 pub(crate) async fn forward(
     forwarding: &Forwarding<'_>,
     choice: &CompiledChoice,
-    request: Parts,
+    request: Box<Parts>,
     mut body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Response<ResponseBody>, ProxyError> {

@@ -33,9 +33,6 @@ const HOPS_MAX: usize = 32;
 /// Bytes of a request id that is kept.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// The name of this gateway in `Via`; the pseudonym that RFC 9110 allows in place of a host.
-const PSEUDONYM: &str = "tidegate";
-
 /// Writes the headers anew, or adds to those of a trusted peer; returns the client's address.
 pub(crate) fn stamp(
     terms: &Terms,
@@ -66,14 +63,17 @@ pub(crate) fn stamp(
     headers
         .entry(PORT)
         .or_insert_with(|| terms.port.unwrap_or(connection.bind_port).into());
-    add_element(headers, header::FORWARDED, &forwarded(connection, host));
+    if let Ok(element) = HeaderValue::try_from(forwarded(connection, host)) {
+        add(headers, header::FORWARDED, element);
+    }
     if !edge.without_via {
+        // With the name of this gateway, the pseudonym that RFC 9110 allows in place of a host.
         let element = match request.version {
-            Version::HTTP_2 => format!("2 {PSEUDONYM}"),
-            Version::HTTP_10 => format!("1.0 {PSEUDONYM}"),
-            _ => format!("1.1 {PSEUDONYM}"),
+            Version::HTTP_2 => "2 tidegate",
+            Version::HTTP_10 => "1.0 tidegate",
+            _ => "1.1 tidegate",
         };
-        add_element(headers, header::VIA, &element);
+        add(headers, header::VIA, HeaderValue::from_static(element));
     }
     let has_id = headers
         .get(REQUEST_ID)
@@ -151,38 +151,31 @@ fn forwarded(connection: &Connection, host: &HeaderValue) -> String {
     element
 }
 
+/// Adds an element to a list header, in one line.
 fn add(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
-    if !headers.contains_key(&name) {
+    let mut there = headers.get_all(&name).iter().peekable();
+    if there.peek().is_none() {
         headers.insert(name, element);
         return;
     }
-    add_element(headers, name, element.to_str().unwrap_or_default());
-}
-
-/// Adds an element to a list header, in one line.
-fn add_element(headers: &mut HeaderMap, name: HeaderName, element: &str) {
-    let there = headers
-        .get_all(&name)
-        .iter()
+    let list = there
+        .chain([&element])
         .filter_map(|line| line.to_str().ok());
-    let list = there.chain([element]).collect::<Vec<_>>().join(", ");
-    if let Ok(list) = HeaderValue::try_from(list) {
+    if let Ok(list) = HeaderValue::try_from(list.collect::<Vec<_>>().join(", ")) {
         headers.insert(name, list);
     }
 }
 
 /// A random UUID (RFC 9562, section 5.4).
 fn uuid(random: u128) -> HeaderValue {
-    let bits = (random & !(0xF << 76) & !(0x3 << 62)) | 0x4 << 76 | 0x2 << 62;
-    let digits = format!("{bits:032x}");
-    let parts = [
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..],
-    ];
-    HeaderValue::try_from(parts.join("-")).expect("digits and dashes are a header value")
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    let mut bits = (random & !(0xF << 76) & !(0x3 << 62)) | 0x4 << 76 | 0x2 << 62;
+    let mut text = [b'-'; 36];
+    for place in (0..36).rev().filter(|place| !DASHES.contains(place)) {
+        text[place] = b"0123456789abcdef"[(bits & 0xF) as usize];
+        bits >>= 4;
+    }
+    HeaderValue::from_bytes(&text).expect("digits and dashes are a header value")
 }
 
 #[cfg(test)]

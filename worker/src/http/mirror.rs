@@ -55,7 +55,7 @@ pub(crate) fn send(
             RequestBody::Whole(whole)
         }
         RequestBody::Streamed(incoming) => {
-            let (body, whole) = RequestBody::copied(incoming, bytes_max);
+            let (body, whole) = RequestBody::copied(*incoming, bytes_max);
             tokio::task::spawn_local(async move {
                 // Without the whole body, too large or broken off, there is no copy.
                 if let Ok(whole) = whole.await {

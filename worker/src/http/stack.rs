@@ -106,7 +106,7 @@ impl Connection {
 pub(crate) async fn answer(
     thread: Rc<Thread>,
     connection: Rc<Connection>,
-    request: Request<ClientBody>,
+    request: Box<Request<ClientBody>>,
     interim: Interim,
 ) -> Response<ResponseBody> {
     let mut exchange = Exchange::start(&thread, &connection, &request);
@@ -136,7 +136,7 @@ async fn respond_traced(
     thread: &Rc<Thread>,
     connection: &Rc<Connection>,
     exchange: &mut Exchange,
-    request: Request<ClientBody>,
+    request: Box<Request<ClientBody>>,
 ) -> Response<ResponseBody> {
     let span = traces::server_span(&request, connection.scheme());
     let responding = respond(thread, connection, exchange, request);
@@ -149,7 +149,7 @@ async fn respond(
     thread: &Rc<Thread>,
     connection: &Rc<Connection>,
     exchange: &mut Exchange,
-    request: Request<ClientBody>,
+    request: Box<Request<ClientBody>>,
 ) -> Response<ResponseBody> {
     let handled = handle(thread, connection, exchange, request).await;
     handled.unwrap_or_else(|error| exchange.refuse(&error))
@@ -171,7 +171,7 @@ async fn handle(
     thread: &Rc<Thread>,
     connection: &Rc<Connection>,
     exchange: &mut Exchange,
-    request: Request<ClientBody>,
+    request: Box<Request<ClientBody>>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     if request.method() == Method::CONNECT {
         let is_extended = request.extensions().get::<h2::ext::Protocol>().is_some();
@@ -186,7 +186,9 @@ async fn handle(
     let authority = authority(&request)?;
     check_fields(&request, terms.limits.header_count_max)?;
     let host = host_of(authority.to_str().map_err(|_| ProxyError::BadHost)?);
-    let (mut request, mut client) = request.into_parts();
+    let (request, mut client) = request.into_parts();
+    // Every function on its way keeps a place for it, so that it had better be small.
+    let mut request = Box::new(request);
     client.check_length()?;
     exchange.tunnel = client.take_tunnel();
     let mut body = RequestBody::of_client(client);
@@ -248,7 +250,7 @@ impl Arrival<'_> {
         &self,
         listener: &ListenerTable,
         chosen: Chosen<'_>,
-        request: Parts,
+        request: Box<Parts>,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -271,7 +273,7 @@ impl Arrival<'_> {
         &self,
         listener: &ListenerTable,
         chosen: Chosen<'_>,
-        request: Parts,
+        request: Box<Parts>,
         body: RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -344,7 +346,7 @@ impl Arrival<'_> {
 /// Asks the servers of a rule that answers by itself.
 async fn ask_first(
     forwarding: &Forwarding<'_>,
-    request: Parts,
+    request: Box<Parts>,
     mut body: RequestBody,
     exchange: &mut Exchange,
 ) -> Result<Option<Response<ResponseBody>>, ProxyError> {

@@ -252,7 +252,7 @@ impl Client {
                 ClientBody::of_http1(body(), &self.terms.limits)
             }
         };
-        let request = request.map(|()| body);
+        let request = Box::new(request.map(|()| body));
         let version = request.version();
         let (thread, connection) = (self.thread.clone(), self.connection.clone());
         let answering = stack::answer(thread, connection, request, self.interim.clone());

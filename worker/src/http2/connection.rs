@@ -1,6 +1,7 @@
 //! One HTTP/2 connection: streams are accepted until it ends, by either side's wish.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::pinger::{Found, Pinger};
 use super::stream::{self, Shared};
 use super::watched::Watched;
 use super::window::Window;
+use super::wire::Wire;
 use crate::http::stack::Connection;
 use crate::limits::Limits;
 use crate::listen::ended::Ended;
@@ -45,7 +47,9 @@ pub(crate) async fn serve<I>(
     let limits = &terms.limits;
     let flow = Rc::new(Flow::new(limits));
     let patience = limits.header_timeout;
-    let handshake = builder(limits).handshake(Watched::new(io, flow.clone()));
+    let wire = Wire::new(io, connection.tls);
+    let own_wire = wire.clone();
+    let handshake = builder(limits).handshake(Watched::new(wire, flow.clone()));
     let ended = match tokio::time::timeout(patience, handshake).await {
         Ok(Ok(h2)) => {
             let shared = Rc::new(Shared {
@@ -54,7 +58,7 @@ pub(crate) async fn serve<I>(
                 terms,
                 flow,
             });
-            let mut client = Client::new(h2, shared, stop);
+            let mut client = Client::new(h2, own_wire, shared, stop);
             poll_fn(|cx| client.poll(cx)).await
         }
         Ok(Err(error)) => Err(End::of(error)),
@@ -84,7 +88,8 @@ fn builder(limits: &Limits) -> Builder {
 
 /// A client's connection.
 struct Client<I> {
-    h2: server::Connection<Watched<I>, Bytes>,
+    h2: server::Connection<Watched<Wire<I>>, Bytes>,
+    wire: Wire<I>,
     shared: Rc<Shared>,
     pinger: Option<Pinger>,
     timer: Timer,
@@ -110,6 +115,13 @@ impl End {
         }
     }
 
+    fn of_socket(error: &io::Error) -> Self {
+        Self {
+            reason: None,
+            error: error.to_string(),
+        }
+    }
+
     fn of_reason(reason: Ended) -> Self {
         Self {
             reason: Some(reason),
@@ -120,15 +132,18 @@ impl End {
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
     fn new(
-        mut h2: server::Connection<Watched<I>, Bytes>,
+        mut h2: server::Connection<Watched<Wire<I>>, Bytes>,
+        wire: Wire<I>,
         shared: Rc<Shared>,
         stop: &CancellationToken,
     ) -> Self {
         let limits = &shared.terms.limits;
         let pings = h2.ping_pong();
+        wire.begin_turns();
         Self {
             pinger: pings.map(|pings| Pinger::new(pings, limits, Instant::now())),
             h2,
+            wire,
             shared,
             timer: Timer::default(),
             stop: Box::pin(stop.clone().cancelled_owned()),
@@ -145,6 +160,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
             if let Poll::Ready(ended) = self.poll_streams(cx) {
                 let ended = ended.map_err(End::of);
                 return Poll::Ready(self.excess.map_or(ended, |e| Err(End::of_reason(e))));
+            }
+            if let Poll::Ready(Err(error)) = self.wire.poll_end_turn(cx) {
+                return Poll::Ready(Err(End::of_socket(&error)));
             }
             let now = Instant::now();
             if self.excess.is_none() && self.shared.flow.excess().is_some() {
@@ -173,7 +191,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.shared.flow.request();
                     let serving = stream::serve(self.shared.clone(), request, respond);
-                    tokio::task::spawn_local(serving);
+                    // A task moves its future, and writes over all of it at its end.
+                    tokio::task::spawn_local(Box::pin(serving));
                     if self.shared.thread.pressure.level() == Level::Hard {
                         self.leave();
                     }

@@ -26,6 +26,10 @@ use crate::terms::Terms;
 use crate::thread::Thread;
 use crate::timer::Timer;
 
+/// Bytes that fill a record of TLS together with the head of their frame (RFC 8446, section 5.1): a frame of 16 KiB
+/// would take a second record for its last nine bytes.
+const RECORD_PIECE_BYTES: usize = (16 << 10) - 9;
+
 /// What all streams of a connection share.
 pub(super) struct Shared {
     pub(super) thread: Rc<Thread>,
@@ -53,7 +57,7 @@ pub(super) async fn serve(
 ) {
     let is_head = request.method() == Method::HEAD;
     let terms = shared.thread.terms(shared.connection.bind_port);
-    let request = shared.take(request, &terms.limits);
+    let request = Box::new(shared.take(request, &terms.limits));
     let Some(response) = shared.answer(request, &mut respond).await else {
         return shared.flow.cancelled();
     };
@@ -89,7 +93,7 @@ impl Shared {
     /// Lets the stack answer; `None` when the client has reset the stream meanwhile.
     async fn answer(
         &self,
-        request: Request<ClientBody>,
+        request: Box<Request<ClientBody>>,
         respond: &mut SendResponse<Bytes>,
     ) -> Option<Response<ResponseBody>> {
         let interim = Interim::default();
@@ -141,6 +145,11 @@ impl Shared {
         let mut writer = Writer {
             shared: self,
             stall_timeout,
+            piece_bytes_max: if self.connection.tls {
+                RECORD_PIECE_BYTES
+            } else {
+                usize::MAX
+            },
             waiting: None,
             stalled: None,
             timer: Timer::default(),
@@ -161,6 +170,7 @@ impl Shared {
 struct Writer<'s> {
     shared: &'s Shared,
     stall_timeout: Duration,
+    piece_bytes_max: usize,
     /// What the client has given no credit for yet, and whether it is the last.
     waiting: Option<(Bytes, bool)>,
     stalled: Option<Instant>,
@@ -234,7 +244,8 @@ impl Writer<'_> {
                 }
             }
             self.stalled = None;
-            let piece = data.split_to(stream.capacity().min(data.len()));
+            let most = self.piece_bytes_max.min(stream.capacity());
+            let piece = data.split_to(most.min(data.len()));
             self.shared.flow.sent(piece.len());
             let ends = *is_last && data.is_empty();
             stream.send_data(piece, ends).map_err(|_| Broken::Gone)?;
