@@ -197,6 +197,8 @@ pub(crate) enum Over {
     Grpc,
     /// WebSocket over HTTP/1.1.
     Websocket,
+    /// WebSocket on a stream of HTTP/2.
+    WebsocketHttp2,
     /// One datagram, and the one that answers it.
     Udp,
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
+use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
@@ -147,6 +148,7 @@ impl Target<'_> {
         match self.exchange.over {
             Over::Grpc => self.call(connection, self.request(headers)?).await,
             Over::Websocket => self.open(connection, self.request(headers)?).await,
+            Over::WebsocketHttp2 => self.open_stream(connection, self.request(headers)?).await,
             Over::Http1 | Over::Http2 => {
                 let mut request = self.request(headers)?;
                 *request.body_mut() = full(self.exchange.body.clone());
@@ -226,7 +228,31 @@ impl Target<'_> {
         let upgraded = hyper::upgrade::on(&mut response).await?;
         let (parts, _) = response.into_parts();
         let messages = self.exchange.messages;
-        let greeting = websocket::converse(&parts.headers, upgraded, messages).await?;
+        websocket::check(&parts.headers)?;
+        let greeting = websocket::converse(upgraded, messages).await?;
+        Ok(Answer::new(parts, greeting.into(), None))
+    }
+
+    async fn open_stream(
+        &self,
+        connection: &mut Connection,
+        mut request: Request<Body>,
+    ) -> anyhow::Result<Answer> {
+        *request.method_mut() = Method::CONNECT;
+        let websocket = Protocol::from_static("websocket");
+        request.extensions_mut().insert(websocket);
+        let version = HeaderValue::from_static("13");
+        request
+            .headers_mut()
+            .insert("sec-websocket-version", version);
+        let mut response = connection.exchange(request).await?;
+        if response.status() != 200 {
+            let (parts, body) = response.into_parts();
+            return Ok(Answer::new(parts, body.collect().await?.to_bytes(), None));
+        }
+        let upgraded = hyper::upgrade::on(&mut response).await?;
+        let (parts, _) = response.into_parts();
+        let greeting = websocket::converse(upgraded, self.exchange.messages).await?;
         Ok(Answer::new(parts, greeting.into(), None))
     }
 }
@@ -284,6 +310,6 @@ impl Answer {
 
 impl Over {
     fn is_http2(self) -> bool {
-        matches!(self, Self::Http2 | Self::Grpc)
+        matches!(self, Self::Http2 | Self::Grpc | Self::WebsocketHttp2)
     }
 }

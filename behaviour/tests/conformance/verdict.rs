@@ -16,7 +16,7 @@ pub(crate) fn answer(answer: &Answer, exchange: &Exchange) -> anyhow::Result<()>
     let expect = &exchange.expect;
     let usual = match exchange.over {
         Over::Websocket => 101,
-        Over::Http1 | Over::Http2 | Over::Grpc => 200,
+        Over::Http1 | Over::Http2 | Over::Grpc | Over::WebsocketHttp2 => 200,
         Over::Udp => 0,
     };
     let status = answer.status;

@@ -1,6 +1,9 @@
 //! The little of WebSocket (RFC 6455) that an echo and its client need: whole frames below 126 bytes.
 
 use anyhow::{Context as _, ensure};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -10,7 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::echo::{Body, full};
 
-/// The example of RFC 6455, section 1.3, so that nobody has to compute SHA-1.
+/// What a server adds to a key (RFC 6455, section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The example of the same section.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const TEXT: u8 = 0x1;
@@ -18,18 +24,22 @@ const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// Switches protocols if the request brings the key of the example.
+/// Switches protocols if the request brings a key.
 pub(crate) fn accept(headers: &HeaderMap) -> Response<Body> {
     let mut answer = Response::new(full(""));
-    if headers.get("sec-websocket-key").map(HeaderValue::as_bytes) != Some(KEY.as_bytes()) {
+    let proof = headers.get("sec-websocket-key").map(|key| {
+        let hashed = [key.as_bytes(), GUID].concat();
+        BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &hashed))
+    });
+    let Some(Ok(proof)) = proof.map(HeaderValue::try_from) else {
         *answer.status_mut() = StatusCode::BAD_REQUEST;
         return answer;
-    }
+    };
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert("sec-websocket-accept", HeaderValue::from_static(ACCEPT));
+    headers.insert("sec-websocket-accept", proof);
     answer
 }
 
@@ -59,12 +69,8 @@ pub(crate) fn handshake() -> [(&'static str, &'static str); 4] {
     ]
 }
 
-/// Checks the switch, then that text and bytes come back; gives the greeting: Service and path.
-pub(crate) async fn converse(
-    headers: &HeaderMap,
-    upgraded: Upgraded,
-    messages: usize,
-) -> anyhow::Result<String> {
+/// Checks that the key was accepted.
+pub(crate) fn check(headers: &HeaderMap) -> anyhow::Result<()> {
     let accept = headers
         .get("sec-websocket-accept")
         .map(HeaderValue::as_bytes);
@@ -72,6 +78,11 @@ pub(crate) async fn converse(
         accept == Some(ACCEPT.as_bytes()),
         "the key was not accepted: {headers:?}"
     );
+    Ok(())
+}
+
+/// Checks that text and bytes come back; gives the greeting: Service and path.
+pub(crate) async fn converse(upgraded: Upgraded, messages: usize) -> anyhow::Result<String> {
     let mut stream = TokioIo::new(upgraded);
     let (_, greeting) = read(&mut stream).await.context("no greeting")?;
     for index in 0..messages {
