@@ -2,9 +2,12 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 9] = [
+    "tidegate/history/v1/history.proto",
     "tidegate/ir/v1/parts.proto",
     "tidegate/objects/v1/objects.proto",
+    "tidegate/plans/v1/plans.proto",
+    "tidegate/rollouts/v1/rollouts.proto",
     "tidegate/snapshots/v1/snapshots.proto",
     "tidegate/statuses/v1/statuses.proto",
     "tidegate/raft/v1/commands.proto",

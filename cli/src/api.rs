@@ -7,14 +7,17 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tidegate_ir::{EncodedPart, PartKind, Snapshot};
+use tidegate_proto::history::v1::history_service_client::HistoryServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ListObjectsRequest, StoredObject};
+use tidegate_proto::plans::v1::plan_service_client::PlanServiceClient;
+use tidegate_proto::rollouts::v1::rollout_service_client::RolloutServiceClient;
 use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
 use tidegate_proto::snapshots::v1::{GetSnapshotRequest, ListWorkersRequest, SnapshotInfo, Worker};
 use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tidegate_proto::statuses::v1::{ListStatusesRequest, ListStatusesResponse};
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 /// Where `tidegate up` and `tidegate configd` listen unless told otherwise.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:15010";
@@ -88,6 +91,9 @@ pub(crate) struct Api {
     pub(crate) objects: ObjectServiceClient<Channel>,
     pub(crate) snapshots: SnapshotServiceClient<Channel>,
     pub(crate) statuses: StatusServiceClient<Channel>,
+    pub(crate) history: HistoryServiceClient<Channel>,
+    pub(crate) plans: PlanServiceClient<Channel>,
+    pub(crate) rollouts: RolloutServiceClient<Channel>,
 }
 
 impl Api {
@@ -97,6 +103,11 @@ impl Api {
             objects: ObjectServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             snapshots: SnapshotServiceClient::new(channel.clone())
+                .max_decoding_message_size(ANSWER_LEN_MAX),
+            rollouts: RolloutServiceClient::new(channel.clone()),
+            plans: PlanServiceClient::new(channel.clone())
+                .max_decoding_message_size(ANSWER_LEN_MAX),
+            history: HistoryServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             statuses: StatusServiceClient::new(channel).max_decoding_message_size(ANSWER_LEN_MAX),
         }
@@ -199,10 +210,32 @@ impl Api {
     }
 }
 
-/// A refusal by configd in one line.
-pub(crate) fn failure(status: Status) -> anyhow::Error {
-    match status.code() {
-        tonic::Code::Unavailable => anyhow!("configd is not to be reached: {}", status.message()),
-        _ => anyhow!("{}", status.message()),
+/// A refusal by configd in one line, and what it means for the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refusal {
+    code: Code,
+    message: String,
+}
+
+impl Refusal {
+    /// Whether things are not as the request expects, so that reading them again may help.
+    pub(crate) fn is_unexpected(&self) -> bool {
+        self.code == Code::FailedPrecondition
     }
+
+    /// Whether the time ran out.
+    pub(crate) fn is_late(&self) -> bool {
+        self.code == Code::DeadlineExceeded
+    }
+}
+
+/// A refusal by configd as an error.
+pub(crate) fn failure(status: Status) -> anyhow::Error {
+    let (code, message) = (status.code(), status.message());
+    let message = match code {
+        Code::Unavailable => format!("configd is not to be reached: {message}"),
+        _ => message.to_owned(),
+    };
+    Refusal { code, message }.into()
 }

@@ -8,7 +8,12 @@ pub(crate) mod explain_code;
 pub(crate) mod get;
 pub(crate) mod kinds;
 pub(crate) mod lint;
+pub(crate) mod output;
+pub(crate) mod plan;
+pub(crate) mod rollout;
 pub(crate) mod snapshots;
+pub(crate) mod wait;
+pub(crate) mod workers;
 
 use std::io::Write as _;
 

@@ -17,7 +17,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{apply, completion, describe, explain, explain_code, get, lint, snapshots};
+use crate::commands::{
+    apply, completion, describe, explain, explain_code, get, lint, plan, rollout, snapshots, wait,
+    workers,
+};
 use crate::style::Style;
 
 #[global_allocator]
@@ -33,6 +36,7 @@ Examples:
                                                    see which rule wins, and why the others lose
   tidegate get httproute -A                        see what is configured
   tidegate snapshots diff                          see what changed last
+  tidegate snapshots rollback                      and take it back
 
 ";
 
@@ -41,7 +45,9 @@ Exit codes:
   0  it worked
   1  it failed
   2  wrong usage
-  3  findings at or above --fail-on";
+  3  findings at or above --fail-on
+  4  things are not as expected: a version has moved, a pool is frozen, a worker refuses
+  5  what was waited for did not come in time";
 
 /// Kubernetes Gateway API, served whole: one request sees one configuration.
 #[derive(Debug, Parser)]
@@ -57,6 +63,8 @@ enum Command {
     Up(up::UpArgs),
     /// Store the objects of files in a configd
     Apply(apply::ApplyArgs),
+    /// Show what files would change in what is served, and do it later as it was shown
+    Plan(plan::PlanArgs),
     /// Find mistakes in files, without a cluster and without running anything
     Lint(lint::LintArgs),
     /// Show which listener, rule and backend a request gets, and why the other rules lose
@@ -65,9 +73,16 @@ enum Command {
     Get(get::GetArgs),
     /// Show one object with its conditions, routes and problems
     Describe(describe::DescribeArgs),
-    /// Look at the history of snapshots
+    /// Look at the history of snapshots, and go back in it
     #[command(subcommand)]
     Snapshots(snapshots::SnapshotsCommand),
+    /// Send a new snapshot to some workers first, and stop where one refuses it
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
+    /// List the connected workers: what each serves, and what it refused
+    Workers(workers::WorkersArgs),
+    /// Wait until every worker serves what is configured
+    Wait(wait::WaitArgs),
     /// Say what a finding's code means
     ExplainCode(explain_code::ExplainCodeArgs),
     /// Run the config store
@@ -98,7 +113,7 @@ fn main() -> ExitCode {
                 "{} {error:#}",
                 Style::stderr().severity(finding::Severity::Error, "error:")
             );
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
 }
@@ -117,11 +132,15 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
 async fn run_async(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Apply(args) => return apply::run(args).await,
+        Command::Plan(args) => return plan::run(args).await,
         Command::Up(args) => up::run(args).await?,
         Command::Explain(args) => explain::run(args).await?,
         Command::Get(args) => get::run(args).await?,
         Command::Describe(args) => describe::run(args).await?,
         Command::Snapshots(command) => snapshots::run(command).await?,
+        Command::Rollout(command) => rollout::run(command).await?,
+        Command::Workers(args) => workers::run(args).await?,
+        Command::Wait(args) => wait::run(args).await?,
         Command::Configd(args) => args.run().await?,
         Command::Worker(args) => args.run().await?,
         Command::Lint(_) | Command::ExplainCode(_) | Command::Completion(_) | Command::Version => {}
@@ -140,6 +159,14 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
         .worker_threads(threads)
         .enable_all()
         .build()
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<api::Refusal>() {
+        Some(refusal) if refusal.is_unexpected() => ExitCode::from(4),
+        Some(refusal) if refusal.is_late() => ExitCode::from(5),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// `tidegate get … | head` is no failure.

@@ -34,6 +34,7 @@ use self::feed::{Fed, Feed};
 use self::screen::Screen;
 use crate::api::{Api, failure};
 use crate::commands::snapshots::change_lines;
+use crate::commands::snapshots::marks::frozen;
 use crate::finding::{Finding, Severity};
 use crate::offline::{POOL, open_files, place_finding, settings};
 use crate::schema::COMPILER_SCHEMA;
@@ -264,6 +265,10 @@ impl Session {
         findings.extend(self.diagnostics(&fed.contents, fed.revision).await?);
         findings.sort();
         self.screen.findings(findings);
+        for pool in frozen(&self.api, POOL).await? {
+            let way_out = "changes wait until `tidegate snapshots unfreeze`";
+            self.screen.say(&format!("note     {pool}; {way_out}"));
+        }
         Ok(())
     }
 

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tidegate_compiler::Settings;
 use tidegate_proto::DESCRIPTORS;
+use tidegate_proto::history::v1::history_service_server::HistoryServiceServer;
 use tidegate_proto::objects::v1::object_service_server::ObjectServiceServer;
+use tidegate_proto::plans::v1::plan_service_server::PlanServiceServer;
+use tidegate_proto::rollouts::v1::rollout_service_server::RolloutServiceServer;
 use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotServiceServer;
 use tidegate_proto::statuses::v1::status_service_server::StatusServiceServer;
 use tidegate_runtime::metrics::Metrics;
@@ -23,8 +26,13 @@ use tracing::{error, info};
 
 use crate::fleet::Fleet;
 use crate::metrics::{PublisherMetrics, StateMetrics};
+use crate::progress::Progress;
 use crate::publisher::Publisher;
+use crate::rollout::Rollouts;
+use crate::rpc::history::HistoryEditor;
 use crate::rpc::objects::Objects;
+use crate::rpc::plans::Planner;
+use crate::rpc::rollouts::RolloutEditor;
 use crate::rpc::snapshots::Snapshots;
 use crate::rpc::statuses::StatusReader;
 use crate::statuses::Statuses;
@@ -106,6 +114,7 @@ impl Configd {
             store: store.clone(),
             fleet: Fleet::default(),
             statuses: Arc::new(Statuses::new()),
+            settings: options.settings,
             tasks: Tasks::new(),
             end: CancellationToken::new(),
         };
@@ -113,7 +122,8 @@ impl Configd {
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
         let in_process = services.serve(listener).await?;
-        services.publish(options.settings, &options.metrics);
+        services.publish(&options.metrics);
+        services.roll_out();
         services.measure(&options.metrics);
         ready.set();
         Ok(ConfigdHandle {
@@ -160,6 +170,7 @@ struct Services {
     store: Store,
     fleet: Fleet,
     statuses: Arc<Statuses>,
+    settings: Settings,
     tasks: Tasks,
     end: CancellationToken,
 }
@@ -190,9 +201,16 @@ impl Services {
     }
 
     async fn routes(&self) -> Result<Routes, ConfigdError> {
+        let progress = Progress {
+            store: self.store.clone(),
+            statuses: self.statuses.clone(),
+            fleet: self.fleet.clone(),
+            end: self.end.clone(),
+        };
         let snapshots = Snapshots {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            progress: progress.clone(),
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
@@ -202,11 +220,29 @@ impl Services {
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
-        let objects = ObjectServiceServer::new(Objects::new(self.store.clone()))
+        let objects = ObjectServiceServer::new(Objects::new(self.store.clone(), progress.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let statuses =
             StatusServiceServer::new(statuses).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let history = HistoryServiceServer::new(HistoryEditor {
+            store: self.store.clone(),
+            fleet: self.fleet.clone(),
+        })
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let planner = Planner {
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            plans: Arc::default(),
+            progress,
+        };
+        let plans = PlanServiceServer::new(planner)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let rollouts = RolloutServiceServer::new(RolloutEditor {
+            store: self.store.clone(),
+            fleet: self.fleet.clone(),
+        });
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<ObjectServiceServer<Objects>>().await;
         reporter
@@ -214,6 +250,13 @@ impl Services {
             .await;
         reporter
             .set_serving::<StatusServiceServer<StatusReader>>()
+            .await;
+        reporter
+            .set_serving::<HistoryServiceServer<HistoryEditor>>()
+            .await;
+        reporter.set_serving::<PlanServiceServer<Planner>>().await;
+        reporter
+            .set_serving::<RolloutServiceServer<RolloutEditor>>()
             .await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -223,16 +266,24 @@ impl Services {
         Ok(Routes::new(objects)
             .add_service(SnapshotServiceServer::new(snapshots))
             .add_service(statuses)
+            .add_service(history)
+            .add_service(plans)
+            .add_service(rollouts)
             .add_service(health)
             .add_service(reflection))
     }
 
-    fn publish(&self, settings: Settings, metrics: &Metrics) {
+    fn publish(&self, metrics: &Metrics) {
         let metrics = PublisherMetrics::new(metrics);
-        let statuses = self.statuses.clone();
+        let (settings, statuses) = (self.settings.clone(), self.statuses.clone());
         let publisher = Publisher::new(self.store.clone(), settings, statuses, metrics);
         self.tasks
             .spawn("publisher", publisher.run(self.end.clone()));
+    }
+
+    fn roll_out(&self) {
+        let rollouts = Rollouts::new(self.store.clone(), self.fleet.clone());
+        self.tasks.spawn("rollouts", rollouts.run(self.end.clone()));
     }
 
     /// Keeps the gauges current; a scrape a second late is no worse than a scrape.

@@ -1,5 +1,6 @@
 //! The one mapping from this crate's errors to `tonic::Status` with `google.rpc` details.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
@@ -52,6 +53,13 @@ pub(crate) fn invalid(violations: &[Violation]) -> Status {
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
+/// FAILED_PRECONDITION with one word for programs: the reason of `google.rpc.ErrorInfo`.
+pub(crate) fn unexpected(reason: &str, message: impl Into<String>) -> Status {
+    let about = HashMap::<String, String>::new();
+    let details = ErrorDetails::with_error_info(reason, "tidegate.dev", about);
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
 /// What a failed store operation means to a caller.
 pub(crate) fn store(error: &StoreError) -> Status {
     let message = chain(error);
@@ -75,6 +83,18 @@ pub(crate) fn store(error: &StoreError) -> Status {
     }
 }
 
+/// Nothing, or what the refusal of a change to a pool means to the caller.
+pub(crate) fn pool_changed(pool: &str, outcome: Outcome) -> Result<(), Status> {
+    match outcome {
+        Outcome::PoolChanged { .. } => Ok(()),
+        Outcome::ParentMismatch { head } => Err(crate::rpc::version::moved(pool, head)),
+        Outcome::Refused { reason } => Err(Status::invalid_argument(reason)),
+        other => Err(Status::internal(format!(
+            "the store answered {other:?} to a change of pool {pool}"
+        ))),
+    }
+}
+
 /// The revision and count of an applied batch, or what its refusal means to the caller.
 pub(crate) fn applied(outcome: Outcome) -> Result<(u64, u32), Status> {
     match outcome {
@@ -89,6 +109,10 @@ pub(crate) fn applied(outcome: Outcome) -> Result<(u64, u32), Status> {
                 crate::name::of(&key),
             )))
         }
+        Outcome::BaseMoved { revision } => Err(unexpected(
+            "BASE_MOVED",
+            format!("the objects have changed: they are at revision {revision}; make a new plan"),
+        )),
         Outcome::Refused { reason } => Err(Status::invalid_argument(reason)),
         other => Err(Status::internal(format!(
             "the store answered {other:?} to a batch of objects"

@@ -1,22 +1,22 @@
 //! Turns new revisions of the object set into new versions of the pools' snapshots.
 
-mod cause;
+pub(crate) mod cause;
 mod plan;
+mod pool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_compiler::{Compilation, Compiler, Settings};
+use tidegate_compiler::{Compilation, Compiler, ObjectKey, Settings};
 use tidegate_store::{Command, ObjectFilter, Outcome, Store, StoreError};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use crate::clock::unix_ms;
 use crate::metrics::PublisherMetrics;
 use crate::name;
-use crate::pools::heads;
-use crate::statuses::Statuses;
+use crate::statuses::{PoolHead, Statuses};
 use crate::wire;
 
 /// While changes keep coming, a pool gets a new version at most this often.
@@ -35,6 +35,10 @@ pub(crate) struct Publisher {
     settings: Settings,
     /// The revision that the compiler knows; `None` before the first round.
     known: Option<u64>,
+    /// The count of changes to the pools' marks that the last round has seen.
+    marks: u64,
+    /// The pools that were frozen, or in a rollout, in the last round.
+    frozen: BTreeSet<String>,
 }
 
 /// Why a revision could not be published.
@@ -81,14 +85,18 @@ impl Publisher {
             compiler,
             settings,
             known: None,
+            marks: 0,
+            frozen: BTreeSet::new(),
         }
     }
 
     /// Publishes until `end`.
     pub(crate) async fn run(mut self, end: CancellationToken) {
         let mut revisions = self.store.watch_revision();
+        let mut marks = self.store.watch_marks();
         loop {
             revisions.mark_unchanged();
+            marks.mark_unchanged();
             let pause = match self.publish().await {
                 Ok(()) => PAUSE,
                 Err(error) => {
@@ -101,30 +109,42 @@ impl Publisher {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            if self.known != Some(self.store.revision()) {
+            if !self.is_current() {
                 continue;
             }
             tokio::select! {
                 () = end.cancelled() => return,
                 changed = revisions.changed() => if changed.is_err() { return },
+                changed = marks.changed() => if changed.is_err() { return },
             }
         }
     }
 
+    fn is_current(&self) -> bool {
+        self.known == Some(self.store.revision())
+            && self.marks == *self.store.watch_marks().borrow()
+    }
+
     async fn publish(&mut self) -> Result<(), PublishError> {
-        let started = Instant::now();
-        let revision = self.store.revision();
-        if self.known == Some(revision) {
+        if self.is_current() {
             return Ok(());
         }
+        let started = Instant::now();
+        let marks = *self.store.watch_marks().borrow();
+        let revision = self.store.revision();
         let changed = self.feed_compiler(revision);
         let compilation = self.compile(revision).await?;
         self.metrics.compiled(started.elapsed());
-        let heads = self
-            .commit(revision, &compilation, &cause::describe(&changed))
-            .await?;
-        self.statuses.publish(revision, compilation, &heads);
-        self.known = Some(revision);
+        let heads = self.commit(revision, &compilation, &changed).await?;
+        let changed_at = |key: &ObjectKey| {
+            let object = self.store.get(&wire::stored_key(&wire::object_key(key)));
+            object.map(|object| object.revision)
+        };
+        self.statuses
+            .publish((revision, marks), compilation, &heads, changed_at);
+        let frozen = heads.iter().filter(|(_, head)| head.freeze.is_some());
+        self.frozen = frozen.map(|(pool, _)| pool.clone()).collect();
+        (self.known, self.marks) = (Some(revision), marks);
         debug!(
             revision,
             elapsed_us = started.elapsed().as_micros() as u64,
@@ -173,60 +193,42 @@ impl Publisher {
         Ok(compilation)
     }
 
-    /// Commits a new version of every pool that differs, and returns every pool's head version.
+    /// Commits a new version of every pool that differs, and returns every pool's head.
     async fn commit(
         &self,
         revision: u64,
         compilation: &Compilation,
-        cause: &str,
-    ) -> Result<BTreeMap<String, u64>, PublishError> {
-        let mut heads: BTreeMap<String, u64> = heads(&self.store)
-            .iter()
-            .map(|head| (head.pool.to_string(), head.version))
-            .collect();
+        changed: &[String],
+    ) -> Result<BTreeMap<String, PoolHead>, PublishError> {
+        let known = self.store.pools();
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
         let empty = Arc::default();
-        let gone = heads
-            .keys()
-            .filter(|pool| !compilation.pools.contains_key(*pool))
-            .cloned();
-        let gone: Vec<String> = gone.collect();
-        let pools = compilation
-            .pools
+        let gone = known
             .iter()
-            .chain(gone.iter().map(|pool| (pool, &empty)));
-        for (pool, parts) in pools {
-            let parent = heads.get(pool).copied().unwrap_or(0);
-            let manifest = self.store.manifest(pool, parent);
-            let Some(plan) = plan::plan(
+            .filter(|pool| !compilation.pools.contains_key(*pool));
+        let gone = gone.map(|pool| (pool, &empty));
+        let mut heads = BTreeMap::new();
+        for (pool, parts) in compilation.pools.iter().chain(gone) {
+            let round = pool::Round {
+                revision,
+                changed,
                 pool,
-                parent,
-                manifest.as_deref().map_or(&[], Vec::as_slice),
                 parts,
-                |digest| self.store.has_blob(digest),
-            ) else {
-                continue;
             };
-            let version = self.carry_out(plan, revision, cause).await?;
-            info!(%pool, version, revision, cause, "Snapshot committed.");
-            heads.insert(pool.clone(), version);
+            if let Some(head) = self.commit_pool(&round).await? {
+                heads.insert(pool.clone(), head);
+            }
         }
         Ok(heads)
     }
 
-    async fn carry_out(
-        &self,
-        plan: plan::Plan,
-        revision: u64,
-        cause: &str,
-    ) -> Result<u64, PublishError> {
+    async fn propose_plan(&self, plan: plan::Plan) -> Result<u64, PublishError> {
         let pool = plan.commit.pool.clone();
         for blobs in plan.staged {
             self.propose(&pool, Command::StageBlobs(blobs)).await?;
         }
         let mut commit = plan.commit;
-        commit.revision = revision;
         commit.committed_at_unix_ms = unix_ms();
-        commit.cause = cause.to_owned();
         match self.propose(&pool, Command::CommitSnapshot(commit)).await? {
             Outcome::Committed { version } => Ok(version),
             outcome => Err(PublishError::Refused {

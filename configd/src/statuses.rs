@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus};
+use tidegate_store::{Marks, Rollout, SnapshotMeta};
 use tokio::sync::watch;
 
 use crate::fleet::Fleet;
@@ -20,6 +21,8 @@ mod certificates;
 pub(crate) struct Board {
     /// The object set that was compiled.
     pub(crate) revision: u64,
+    /// The count of changes to the pools' marks that it has seen.
+    pub(crate) marks: u64,
     /// What the compiler says, ordered by key.
     pub(crate) statuses: Arc<Vec<Entry>>,
     /// Remarks, ordered by key and field.
@@ -31,8 +34,65 @@ pub(crate) struct Board {
 pub(crate) struct Entry {
     /// The compiler's status.
     pub(crate) status: ObjectStatus,
-    /// For what workers serve: its pool, and the first version that contains this status.
-    since: Option<(Arc<str>, u64)>,
+    /// For what workers serve.
+    since: Option<Since>,
+}
+
+/// From when on workers serve what a status is about.
+#[derive(Debug, Clone)]
+enum Since {
+    /// The pool, and its first version that contains the status.
+    Version(Arc<str>, u64),
+    /// Not before the pool is unfrozen, for this reason.
+    Unfreeze(Arc<str>),
+}
+
+/// The newest version of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PoolHead {
+    /// Its place in the chain.
+    pub(crate) version: u64,
+    /// Set while the pool is frozen.
+    pub(crate) freeze: Option<Freeze>,
+}
+
+/// What a frozen pool holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Freeze {
+    /// The object set that the frozen configuration was compiled from.
+    revision: u64,
+    /// One sentence that says who froze it, and the way out.
+    message: Arc<str>,
+}
+
+impl PoolHead {
+    /// A pool in which a version is on its way: what all its workers serve, and the rest waits.
+    pub(crate) fn in_rollout(stable: &SnapshotMeta, rollout: &Rollout) -> Self {
+        let (pool, id) = (&stable.pool, rollout.id);
+        let message = format!(
+            "Snapshot {id} of pool {pool} is being rolled out; this generation is served by all workers after that."
+        );
+        Self {
+            version: stable.version,
+            freeze: Some(Freeze {
+                revision: stable.revision,
+                message: message.into(),
+            }),
+        }
+    }
+
+    /// What a pool holds, if it is frozen.
+    pub(crate) fn frozen(head: &SnapshotMeta, marks: &Marks) -> Option<Freeze> {
+        let note = marks.freeze.as_ref()?;
+        let (pool, by) = (&head.pool, &note.by);
+        let message = format!(
+            "Pool {pool} is frozen by {by}; this generation is served once it is unfrozen."
+        );
+        Some(Freeze {
+            revision: head.revision,
+            message: message.into(),
+        })
+    }
 }
 
 /// Holds the board; readers watch it.
@@ -54,21 +114,24 @@ impl Statuses {
         self.board.subscribe()
     }
 
-    /// Takes a compilation in, after its snapshots were committed; `heads` are the pools' newest versions.
+    /// Takes a compilation in, after its snapshots were committed; the revision and the count of marks say what it
+    /// has seen, `heads` are the pools' newest versions, and `changed_at` is the revision that last changed an object.
     pub(crate) fn publish(
         &self,
-        revision: u64,
+        (revision, marks): (u64, u64),
         compilation: Compilation,
-        heads: &BTreeMap<String, u64>,
+        heads: &BTreeMap<String, PoolHead>,
+        changed_at: impl Fn(&ObjectKey) -> Option<u64>,
     ) {
         self.board.send_modify(|board| {
             let entry = |status: ObjectStatus| {
-                let since = since(&status, board, heads);
+                let since = since(&status, board, heads, &changed_at);
                 Entry { status, since }
             };
             let statuses = compilation.statuses.values().cloned().map(entry).collect();
             *board = Board {
                 revision,
+                marks,
                 statuses: Arc::new(statuses),
                 diagnostics: Arc::new(compilation.diagnostics.keys().cloned().collect()),
             };
@@ -76,19 +139,26 @@ impl Statuses {
     }
 }
 
-/// Since when it is what it is: an unchanged status keeps its version.
+/// Since when it is what it is: an unchanged status keeps its version, unless a rollback has taken it back.
 fn since(
     status: &ObjectStatus,
     board: &Board,
-    heads: &BTreeMap<String, u64>,
-) -> Option<(Arc<str>, u64)> {
+    heads: &BTreeMap<String, PoolHead>,
+    changed_at: impl Fn(&ObjectKey) -> Option<u64>,
+) -> Option<Since> {
     let pool = status.pool.clone()?;
+    let head = heads.get(&*pool);
+    if let Some(freeze) = head.and_then(|head| head.freeze.as_ref())
+        && changed_at(&status.key).is_some_and(|at| at > freeze.revision)
+    {
+        return Some(Since::Unfreeze(freeze.message.clone()));
+    }
     let unchanged = board.get(&status.key).filter(|entry| {
         entry.status.generation == status.generation && entry.status.status == status.status
     });
-    match unchanged {
-        Some(entry) => entry.since.clone(),
-        None => heads.get(&*pool).map(|version| (pool, *version)),
+    match unchanged.and_then(|entry| entry.since.clone()) {
+        Some(since @ Since::Version(..)) => Some(since),
+        _ => head.map(|head| Since::Version(pool, head.version)),
     }
 }
 
@@ -121,15 +191,8 @@ impl Entry {
     /// The status with the workers' part.
     fn served(&self, fleet: &Fleet) -> Value {
         let mut status = (*self.status.status).clone();
-        let Some((pool, version)) = &self.since else {
+        let Some(message) = self.waits_for(fleet) else {
             return status;
-        };
-        let message = match fleet.serving(pool, *version) {
-            (_, 0) => format!("No worker of pool {pool} is connected."),
-            (served, all) if served < all => {
-                format!("{served} of {all} workers serve snapshot {version} or a newer one.")
-            }
-            _ => return status,
         };
         hold_back(&mut status, &message);
         if let Some(listeners) = status.get_mut("listeners").and_then(Value::as_array_mut) {
@@ -138,6 +201,23 @@ impl Entry {
                 .for_each(|listener| hold_back(listener, &message));
         }
         status
+    }
+}
+
+impl Entry {
+    /// Why it is not served by every worker yet.
+    fn waits_for(&self, fleet: &Fleet) -> Option<String> {
+        let (pool, version) = match self.since.as_ref()? {
+            Since::Version(pool, version) => (pool, *version),
+            Since::Unfreeze(message) => return Some(message.to_string()),
+        };
+        match fleet.serving(pool, version) {
+            (_, 0) => Some(format!("No worker of pool {pool} is connected.")),
+            (served, all) if served < all => Some(format!(
+                "{served} of {all} workers serve snapshot {version} or a newer one."
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -187,6 +267,11 @@ mod tests {
         }
     }
 
+    fn heads(version: u64) -> BTreeMap<String, PoolHead> {
+        let freeze = None;
+        BTreeMap::from([("p".to_owned(), PoolHead { version, freeze })])
+    }
+
     fn programmed(statuses: &Statuses, fleet: &Fleet) -> (Value, Value) {
         let board = statuses.watch().borrow().clone();
         let joined = board.statuses.first().expect("one status").joined(fleet, 0);
@@ -198,7 +283,7 @@ mod tests {
     fn a_gateway_is_programmed_only_when_every_worker_serves_it() {
         let statuses = Statuses::new();
         let fleet = Fleet::default();
-        statuses.publish(5, gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
+        statuses.publish((5, 0), gateway(), &heads(7), |_| None);
         assert_eq!(
             programmed(&statuses, &fleet),
             (json!("False"), json!("False"))
@@ -239,7 +324,7 @@ mod tests {
     fn a_later_snapshot_of_other_objects_does_not_unprogram_a_gateway() {
         let statuses = Statuses::new();
         let fleet = Fleet::default();
-        statuses.publish(5, gateway(), &BTreeMap::from([("p".to_owned(), 7)]));
+        statuses.publish((5, 0), gateway(), &heads(7), |_| None);
         let worker = Worker {
             pool: "p".into(),
             name: "one".into(),
@@ -255,7 +340,7 @@ mod tests {
             id: Some(id),
             ..Ack::default()
         });
-        statuses.publish(6, gateway(), &BTreeMap::from([("p".to_owned(), 8)]));
+        statuses.publish((6, 0), gateway(), &heads(8), |_| None);
         assert_eq!(
             programmed(&statuses, &fleet),
             (json!("True"), json!("True"))

@@ -5,7 +5,7 @@ use tidegate_proto::ir::v1 as ir;
 use tidegate_proto::objects::v1 as objects;
 use tidegate_proto::snapshots::v1::{SnapshotId, SnapshotInfo};
 use tidegate_proto::statuses::v1 as statuses;
-use tidegate_store::{ObjectKey, PartChange, SnapshotMeta, StoredObject};
+use tidegate_store::{Marks, ObjectKey, PartChange, SnapshotMeta, StoredObject};
 
 pub(crate) fn snapshot_id(meta: &SnapshotMeta) -> SnapshotId {
     SnapshotId {
@@ -24,6 +24,18 @@ pub(crate) fn snapshot_info(meta: &SnapshotMeta) -> SnapshotInfo {
         committed_at_unix_ms: meta.committed_at_unix_ms,
         cause: meta.cause.clone(),
         parts: meta.parts,
+        restores: meta.restores,
+        ..SnapshotInfo::default()
+    }
+}
+
+/// The same with what is said about the version.
+pub(crate) fn marked_info(meta: &SnapshotMeta, marks: &Marks) -> SnapshotInfo {
+    let labels = marks.labels_of(meta.version);
+    SnapshotInfo {
+        labels: labels.map(ToString::to_string).collect(),
+        pinned: marks.pins.contains(&meta.version),
+        ..snapshot_info(meta)
     }
 }
 

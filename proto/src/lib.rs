@@ -36,6 +36,30 @@ pub mod snapshots {
     }
 }
 
+/// Changes to the history of snapshots.
+pub mod history {
+    /// Package `tidegate.history.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.history.v1.rs"));
+    }
+}
+
+/// Changes that are looked at before they are made.
+pub mod plans {
+    /// Package `tidegate.plans.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.plans.v1.rs"));
+    }
+}
+
+/// Versions that go to some workers first.
+pub mod rollouts {
+    /// Package `tidegate.rollouts.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.rollouts.v1.rs"));
+    }
+}
+
 /// Statuses out.
 pub mod statuses {
     /// Package `tidegate.statuses.v1`.

@@ -13,6 +13,7 @@ use tidegate_proto::objects::v1::{
     ApplyMode, ApplyRequest, ListObjectsRequest, Operation, Precondition, StoredObject,
 };
 
+use super::wait::{self, Reached};
 use super::{lint, write_out};
 use crate::Outcome;
 use crate::api::{Api, ServerArgs, failure};
@@ -28,6 +29,7 @@ Examples:
   tidegate apply manifests/                        store what the files say
   tidegate apply manifests/ --dry-run              only show what would change
   tidegate apply manifests/ --prune                also delete what the files no longer have
+  tidegate apply manifests/ --wait converged       return when every worker serves it
   kustomize build . | tidegate apply - --source eu-1
 ";
 
@@ -38,20 +40,33 @@ pub(crate) struct ApplyArgs {
     /// Files and folders; `-` is standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The source that the objects belong to; the same name in two sources is two objects
-    #[arg(long, default_value = SOURCE, value_name = "NAME")]
-    source: String,
-    /// Delete the objects of the source that the files do not have
-    #[arg(long)]
-    prune: bool,
+    #[command(flatten)]
+    set: SetArgs,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Why, for the history
     #[arg(long, default_value = "tidegate apply", value_name = "TEXT")]
     reason: String,
+    /// Return when the change has come that far
+    #[arg(long, value_enum, value_name = "STATE", default_value_t = Reached::Committed)]
+    wait: Reached,
+    /// Seconds to wait at most; then the exit code is 5
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    timeout: u32,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// Whose objects the files hold, and whether they are all of them.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SetArgs {
+    /// The source that the objects belong to; the same name in two sources is two objects
+    #[arg(long, default_value = SOURCE, value_name = "NAME")]
+    pub(super) source: String,
+    /// Delete the objects of the source that the files do not have
+    #[arg(long)]
+    prune: bool,
 }
 
 /// What is to be done with an object.
@@ -65,18 +80,48 @@ enum Verb {
 }
 
 /// An object that differs, and how it is made equal.
-struct Change {
+pub(super) struct Change {
     title: String,
     verb: Verb,
-    operation: Operation,
+    pub(super) operation: Operation,
 }
 
 /// Applies all files, or nothing where one of them has an error.
 pub(crate) async fn run(args: ApplyArgs) -> anyhow::Result<Outcome> {
-    let contents = open_files(&args.paths)?.contents();
+    let Some(read) = read(&args.server, &args.paths, &args.set).await? else {
+        return Ok(Outcome::FoundSomething);
+    };
+    let (api, changes, unchanged) = read;
+    write_out(&lines(&changes))?;
+    if args.dry_run {
+        eprintln!(
+            "{} would change, {unchanged} would not; nothing was changed",
+            changes.len()
+        );
+        return Ok(Outcome::Done);
+    }
+    let count = changes.len();
+    match send(&api, &args, changes).await? {
+        Some(revision) => {
+            eprintln!("revision {revision}: {count} changed, {unchanged} as before");
+            wait::until(&api, args.wait, revision, args.timeout).await?;
+        }
+        None => eprintln!("nothing to change: all {unchanged} are as the files say"),
+    }
+    Ok(Outcome::Done)
+}
+
+/// Connects, and finds what has to change to make configd's objects those of the files, and how many need not;
+/// `None`, after saying why, where a file has an error.
+pub(super) async fn read(
+    server: &ServerArgs,
+    paths: &[PathBuf],
+    set: &SetArgs,
+) -> anyhow::Result<Option<(Api, Vec<Change>, usize)>> {
+    let contents = open_files(paths)?.contents();
     if !contents.findings.is_empty() {
         report(&contents);
-        return Ok(Outcome::FoundSomething);
+        return Ok(None);
     }
     // An empty folder with --prune is a mistake far more often than it is meant.
     ensure!(
@@ -88,24 +133,11 @@ pub(crate) async fn run(args: ApplyArgs) -> anyhow::Result<Outcome> {
     for note in notes {
         eprintln!("note: {note}");
     }
-    let api = args.server.connect().await?;
-    let stored = stored(&api, &args.source).await?;
-    let changes = changes(&args, &contents, desired, &stored);
-    write_out(&lines(&changes))?;
+    let api = server.connect().await?;
+    let stored = stored(&api, &set.source).await?;
+    let changes = changes(set, &contents, desired, &stored);
     let unchanged = wanted - puts(&changes);
-    if args.dry_run {
-        eprintln!(
-            "{} would change, {unchanged} would not; nothing was changed",
-            changes.len()
-        );
-        return Ok(Outcome::Done);
-    }
-    let count = changes.len();
-    match send(&api, &args, changes).await? {
-        Some(revision) => eprintln!("revision {revision}: {count} changed, {unchanged} as before"),
-        None => eprintln!("nothing to change: all {unchanged} are as the files say"),
-    }
-    Ok(Outcome::Done)
+    Ok(Some((api, changes, unchanged)))
 }
 
 fn report(contents: &Contents) {
@@ -139,18 +171,18 @@ fn file_key(stored: &StoredObject) -> Option<FileKey> {
 
 /// Objects go first and deletions last, so that nothing is missing in between.
 fn changes(
-    args: &ApplyArgs,
+    set: &SetArgs,
     contents: &Contents,
     desired: DesiredSet,
     stored: &BTreeMap<FileKey, StoredObject>,
 ) -> Vec<Change> {
     let mut deletions = Vec::new();
-    if args.prune {
+    if set.prune {
         for (key, old) in stored.iter().filter(|(key, _)| !desired.contains_key(key)) {
             deletions.push(Change {
                 title: key.title(),
                 verb: Verb::Deleted,
-                operation: only_if(batch::delete(&args.source, key), Some(old)),
+                operation: only_if(batch::delete(&set.source, key), Some(old)),
             });
         }
     }
@@ -165,7 +197,7 @@ fn changes(
             changes.push(Change {
                 title: key.title(),
                 verb,
-                operation: only_if(batch::put(&args.source, &key, &object), old),
+                operation: only_if(batch::put(&set.source, &key, &object), old),
             });
         }
     }
@@ -228,11 +260,11 @@ async fn send(api: &Api, args: &ApplyArgs, changes: Vec<Change>) -> anyhow::Resu
     let mut revision = None;
     for operations in batch::batches(operations) {
         let request = ApplyRequest {
-            source: args.source.clone(),
+            source: args.set.source.clone(),
             operations,
             mode: ApplyMode::Commit.into(),
-            request_id: String::new(),
             reason: args.reason.clone(),
+            ..ApplyRequest::default()
         };
         let answer = api.objects.clone().apply(request).await.map_err(failure)?;
         revision = Some(answer.into_inner().revision);
@@ -240,7 +272,7 @@ async fn send(api: &Api, args: &ApplyArgs, changes: Vec<Change>) -> anyhow::Resu
     Ok(revision)
 }
 
-fn lines(changes: &[Change]) -> String {
+pub(super) fn lines(changes: &[Change]) -> String {
     let mut text = String::new();
     for change in changes {
         let verb = match change.verb {

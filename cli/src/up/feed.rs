@@ -99,8 +99,8 @@ impl Feed {
                 source: SOURCE.to_owned(),
                 operations,
                 mode: ApplyMode::Commit.into(),
-                request_id: String::new(),
                 reason: "files changed".to_owned(),
+                ..ApplyRequest::default()
             };
             let mut client = self.api.objects.clone();
             revision = client

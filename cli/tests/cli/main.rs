@@ -8,8 +8,10 @@
 mod apply;
 mod client;
 mod examples;
+mod history;
 mod policies;
 mod process;
 mod restart;
+mod rollout;
 mod tools;
 mod up;

@@ -10,7 +10,7 @@ use super::client::{Client, get};
 use super::process::{Up, example, run};
 
 /// A copy of an example that a test may edit.
-fn copy_of(name: &str) -> tempfile::TempDir {
+pub(crate) fn copy_of(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(example(name)).unwrap() {
         let path = entry.unwrap().path();
@@ -20,14 +20,14 @@ fn copy_of(name: &str) -> tempfile::TempDir {
 }
 
 /// Saves as editors do: whole, by renaming.
-fn save(path: &Path, text: &str) {
+pub(crate) fn save(path: &Path, text: &str) {
     let beside = path.with_extension("tmp");
     fs::write(&beside, text).unwrap();
     fs::rename(&beside, path).unwrap();
 }
 
 /// Asks until the answer fits, and says how long that took.
-fn until(port: u16, path: &str, fits: impl Fn(&super::client::Answer) -> bool) {
+pub(crate) fn until(port: u16, path: &str, fits: impl Fn(&super::client::Answer) -> bool) {
     let start = Instant::now();
     let mut client = Client::connect(port).unwrap();
     while start.elapsed() < Duration::from_secs(20) {

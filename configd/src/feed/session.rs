@@ -11,13 +11,18 @@ use tidegate_store::{PartChange, SnapshotMeta, Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::pieces::Pieces;
+use crate::fleet::Fleet;
+use crate::rollout::cohort;
 use crate::wire;
 
 /// One worker's place in its pool's chain.
 #[derive(Debug)]
 pub(crate) struct Session {
     store: Store,
+    fleet: Fleet,
     pool: Arc<str>,
+    /// The worker's name.
+    worker: Arc<str>,
     /// What the worker serves; 0 for nothing.
     base: u64,
     /// The newest version that was sent, answered or not.
@@ -58,8 +63,8 @@ type Outbox = mpsc::Sender<Result<SubscribeResponse, tonic::Status>>;
 impl Session {
     /// A session that sends changes to `have` if the store still knows it, and says so if it does not.
     pub(crate) fn start(
-        store: Store,
-        pool: Arc<str>,
+        (store, fleet): (Store, Fleet),
+        (pool, worker): (Arc<str>, Arc<str>),
         have: Option<&SnapshotId>,
     ) -> (Self, Option<SubscribeResponse>) {
         let have = have.filter(|have| have.version > 0);
@@ -76,7 +81,9 @@ impl Session {
         (
             Self {
                 store,
+                fleet,
                 pool,
+                worker,
                 base,
                 sent: base,
                 unanswered: false,
@@ -105,9 +112,20 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the pool's newest version, if the worker has answered everything and has not seen it.
+    /// The version for this worker: the newest of its pool, or of its side of a rollout.
+    fn target(&self) -> Option<Arc<SnapshotMeta>> {
+        let marks = self.store.marks(&self.pool);
+        if marks.rollout.is_none() {
+            return self.store.head(&self.pool);
+        }
+        let connected = self.fleet.list(&self.pool);
+        let version = cohort::version_for(&marks, &self.pool, &self.worker, &connected)?;
+        self.store.meta(&self.pool, version)
+    }
+
+    /// Sends the newest version for this worker, if the worker has answered everything and has not seen it.
     pub(crate) async fn send_newest(&mut self, outbox: &Outbox) -> Result<(), FeedError> {
-        let Some(head) = self.store.head(&self.pool) else {
+        let Some(head) = self.target() else {
             return Ok(());
         };
         if self.unanswered || head.version <= self.sent {
@@ -125,10 +143,7 @@ impl Session {
 
     /// A sign of life.
     pub(crate) fn bookmark(&self) -> SubscribeResponse {
-        let newest = self
-            .store
-            .head(&self.pool)
-            .map(|head| wire::snapshot_id(&head));
+        let newest = self.target().map(|head| wire::snapshot_id(&head));
         let none = || SnapshotId {
             pool: self.pool.to_string(),
             ..SnapshotId::default()

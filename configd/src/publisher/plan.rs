@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use tidegate_ir::{Digest, EncodedPart, PartKey, manifest_digest};
+use tidegate_ir::{Digest, EncodedPart, PartKey, PartKind, manifest_digest};
 use tidegate_proto::ir::v1::{self as ir, Blob};
 use tidegate_proto::raft::v1::{CommitSnapshot, StageBlobs};
 use tidegate_store::PartRef;
@@ -46,6 +46,81 @@ pub(crate) fn plan(
         ..CommitSnapshot::default()
     };
     Some(Plan { staged, commit })
+}
+
+/// What turns the head into the manifest `base` with the addresses of endpoints that are in `parts`; `None` where
+/// nothing differs. A set that `parts` does not have stays as it is in `base`.
+pub(crate) fn addresses(
+    pool: &str,
+    parent: u64,
+    head: &[PartRef],
+    base: &[PartRef],
+    parts: &BTreeMap<PartKey, EncodedPart>,
+    stored: impl Fn(&Digest) -> bool,
+) -> Option<Plan> {
+    let line = |line: &PartRef| (line.kind, line.name.clone());
+    let mut old: BTreeMap<_, Digest> = head.iter().map(|part| (line(part), part.digest)).collect();
+    let (mut changed, mut put, mut manifest) = (vec![], vec![], vec![]);
+    for part in base {
+        let key = PartKey::new(PartKind::from_number(part.kind)?, part.name.clone());
+        let newer = newer(part, parts);
+        changed.extend(newer);
+        let digest = newer.map_or(part.digest, EncodedPart::digest);
+        if old.remove(&line(part)) != Some(digest) {
+            put.push(ir::PartRef {
+                kind: part.kind,
+                name: part.name.to_string(),
+                digest: digest.as_bytes().to_vec().into(),
+            });
+        }
+        manifest.push((key, digest));
+    }
+    let removed = old.into_keys();
+    let removed: Vec<_> = removed
+        .map(|(kind, name)| ir::PartKey {
+            kind,
+            name: name.to_string(),
+        })
+        .collect();
+    if put.is_empty() && removed.is_empty() {
+        return None;
+    }
+    let (staged, blobs) = batches(&changed, stored);
+    let digest = manifest_digest(manifest.iter().map(|(key, digest)| (key, *digest)));
+    let commit = CommitSnapshot {
+        pool: pool.to_owned(),
+        parent,
+        digest: digest.as_bytes().to_vec().into(),
+        put,
+        removed,
+        blobs,
+        ..CommitSnapshot::default()
+    };
+    Some(Plan { staged, commit })
+}
+
+/// Whether `parts` has other addresses for a set of endpoints in a manifest.
+pub(crate) fn has_newer_addresses(
+    manifest: &[PartRef],
+    parts: &BTreeMap<PartKey, EncodedPart>,
+) -> bool {
+    manifest.iter().any(|line| newer(line, parts).is_some())
+}
+
+fn newer<'p>(line: &PartRef, parts: &'p BTreeMap<PartKey, EncodedPart>) -> Option<&'p EncodedPart> {
+    if line.kind != PartKind::EndpointSet.number() {
+        return None;
+    }
+    let part = parts.get(&PartKey::new(PartKind::EndpointSet, line.name.clone()));
+    part.filter(|part| part.digest() != line.digest)
+}
+
+impl Plan {
+    /// Whether it changes more than sets of endpoints.
+    pub(crate) fn is_more_than_addresses(&self) -> bool {
+        let set = PartKind::EndpointSet.number();
+        !self.commit.removed.is_empty() || self.commit.put.iter().any(|part| part.kind != set)
+    }
 }
 
 /// Walks both ordered lists once: at 10,000 routes they have 30,000 lines each.
@@ -168,6 +243,31 @@ mod tests {
         let after = parts(&[("a", 1)]);
         let plan = plan("p", 3, &[], &after, |_| true).expect("they differ");
         assert_eq!((plan.commit.put.len(), plan.commit.blobs.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_frozen_pool_follows_the_addresses_that_it_knows_and_nothing_else() {
+        let (before, after) = (parts(&[("a", 1), ("b", 2)]), parts(&[("b", 3), ("c", 1)]));
+        let before_lines = head(&before);
+        let plan = addresses("p", 3, &before_lines, &before_lines, &after, |_| false);
+        let plan = plan.expect("b differs");
+        assert_eq!(plan.commit.put.len(), 1);
+        assert_eq!(plan.commit.put[0].name, "b");
+        assert!(plan.commit.removed.is_empty());
+        let whole = parts(&[("a", 1), ("b", 3)]);
+        let digest = manifest_digest(whole.iter().map(|(key, part)| (key, part.digest())));
+        assert_eq!(*plan.commit.digest, *digest.as_bytes());
+        let same = addresses("p", 3, &before_lines, &before_lines, &before, |_| false);
+        assert_eq!(same, None);
+    }
+
+    #[test]
+    fn an_older_manifest_comes_back_with_the_addresses_of_now() {
+        let (older, now) = (parts(&[("a", 1), ("b", 2)]), parts(&[("a", 5), ("c", 1)]));
+        let plan = addresses("p", 3, &head(&now), &head(&older), &now, |_| true);
+        let commit = plan.expect("they differ").commit;
+        assert_eq!(commit.put.len(), 1, "a has the addresses of now already");
+        assert_eq!((&*commit.put[0].name, &*commit.removed[0].name), ("b", "c"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! ObjectService: objects in.
 
-mod check;
+pub(super) mod check;
 mod redact;
 
 use std::collections::BTreeSet;
@@ -16,6 +16,7 @@ use tidegate_store::{Command, ObjectFilter, Store};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::error::{self, Violation};
+use crate::progress::{self, Progress};
 use crate::wire;
 
 /// Objects of one page, unless the caller asks for fewer.
@@ -31,11 +32,12 @@ const RESYNC_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
     store: Store,
+    progress: Progress,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Store, progress: Progress) -> Self {
+        Self { store, progress }
     }
 
     async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
@@ -59,18 +61,27 @@ impl ObjectService for Objects {
             let revision = self.store.revision();
             return Ok(Response::new(ApplyResponse {
                 revision,
-                changed: 0,
+                ..ApplyResponse::default()
             }));
         }
+        let wait_for = request.wait_for();
+        let timeout = progress::timeout(request.wait_timeout_ms)?;
         let (revision, changed) = self
             .propose(PutObjects {
                 source: request.source,
                 operations: request.operations,
                 request_id: request.request_id,
                 reason: request.reason,
+                base_revision: None,
             })
             .await?;
-        Ok(Response::new(ApplyResponse { revision, changed }))
+        let (reached, pending) = self.progress.come_far(revision, wait_for, timeout).await;
+        Ok(Response::new(ApplyResponse {
+            revision,
+            changed,
+            reached: reached.into(),
+            pending,
+        }))
     }
 
     async fn resync(
@@ -92,6 +103,7 @@ impl ObjectService for Objects {
             operations,
             request_id: String::new(),
             reason: set.reason,
+            base_revision: None,
         };
         let (revision, _) = self.propose(put_objects).await?;
         Ok(Response::new(ResyncResponse {

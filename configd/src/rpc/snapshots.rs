@@ -1,26 +1,26 @@
 //! SnapshotService: snapshots out.
 
-mod read;
+pub(crate) mod read;
 mod subscribe;
 
-use std::sync::Arc;
-
+use tidegate_proto::objects::v1::WaitFor;
 use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotService;
 use tidegate_proto::snapshots::v1::{
     DiffSnapshotsRequest, DiffSnapshotsResponse, GetSnapshotRequest, GetSnapshotResponse,
     ListSnapshotsRequest, ListSnapshotsResponse, ListWorkersRequest, ListWorkersResponse,
-    SubscribeRequest, SubscribeResponse, WatchSnapshotsRequest, WatchSnapshotsResponse,
+    SubscribeRequest, SubscribeResponse, WaitRequest, WaitResponse, WatchSnapshotsRequest,
+    WatchSnapshotsResponse,
 };
 use tidegate_runtime::tasks::Tasks;
-use tidegate_store::{SnapshotMeta, Store};
+use tidegate_store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Answers;
+use super::{Answers, version};
 use crate::fleet::Fleet;
-use crate::pools::heads;
+use crate::progress::{self, Goal, Progress};
 use crate::wire;
 
 /// Versions of one page, unless the caller asks for fewer.
@@ -37,6 +37,7 @@ const QUEUE_LEN_MAX: usize = 4;
 pub(crate) struct Snapshots {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) progress: Progress,
     pub(crate) tasks: Tasks,
     /// Ends every stream, so that the server can stop.
     pub(crate) end: CancellationToken,
@@ -74,7 +75,7 @@ impl SnapshotService for Snapshots {
         request: Request<GetSnapshotRequest>,
     ) -> Result<Response<Self::GetSnapshotStream>, Status> {
         let request = request.into_inner();
-        let meta = self.version(&request.pool, request.version)?;
+        let meta = version::numbered(&self.store, &request.pool, request.version)?;
         let pieces = read::pieces(&self.store, &meta)?;
         Ok(Response::new(Box::pin(tokio_stream::iter(
             pieces.into_iter().map(Ok),
@@ -103,11 +104,11 @@ impl SnapshotService for Snapshots {
         request: Request<DiffSnapshotsRequest>,
     ) -> Result<Response<DiffSnapshotsResponse>, Status> {
         let request = request.into_inner();
-        let to = self.version(&request.pool, request.to_version)?;
+        let to = version::numbered(&self.store, &request.pool, request.to_version)?;
         let from = match request.from_version {
             0 if to.parent == 0 => None,
-            0 => Some(self.version(&to.pool, to.parent)?),
-            version => Some(self.version(&to.pool, version)?),
+            0 => Some(version::numbered(&self.store, &to.pool, to.parent)?),
+            from => Some(version::numbered(&self.store, &to.pool, from)?),
         };
         let changes = read::differences(&self.store, from.as_deref(), &to)?;
         let from = from.map(|from| wire::snapshot_info(&from));
@@ -138,46 +139,26 @@ impl SnapshotService for Snapshots {
         let workers = self.fleet.list(&request.into_inner().pool);
         Ok(Response::new(ListWorkersResponse { workers }))
     }
-}
 
-impl Snapshots {
-    /// A version of a pool; 0 is the newest, and an empty pool is the only one.
-    fn version(&self, pool: &str, version: u64) -> Result<Arc<SnapshotMeta>, Status> {
-        let heads = heads(&self.store);
-        let head = match heads
-            .iter()
-            .filter(|head| pool.is_empty() || *head.pool == *pool)
-            .collect::<Vec<_>>()[..]
-        {
-            [head] => head.clone(),
-            [] if pool.is_empty() => return Err(Status::not_found("there is no snapshot yet")),
-            [] => {
-                return Err(Status::not_found(format!(
-                    "pool {pool} has no snapshot; see ListSnapshots"
-                )));
-            }
-            _ => {
-                let pools: Vec<&str> = heads.iter().map(|head| &*head.pool).collect();
-                let pools = pools.join(", ");
-                return Err(Status::invalid_argument(format!(
-                    "name one of the pools: {pools}"
-                )));
-            }
-        };
-        if version == 0 || version == head.version {
-            return Ok(head);
+    async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
+        let request = request.into_inner();
+        if !request.pool.is_empty() {
+            version::newest(&self.store, &request.pool)?;
         }
-        self.store.meta(&head.pool, version).ok_or_else(|| {
-            let newest = head.version;
-            let text = format!(
-                "pool {} has no version {version}; the newest is {newest}",
-                head.pool
-            );
-            if version < newest {
-                Status::out_of_range(text + " and the version is not kept any more")
-            } else {
-                Status::not_found(text)
-            }
-        })
+        let timeout = progress::timeout(request.timeout_ms)?;
+        let goal = Goal {
+            revision: (request.revision > 0).then_some(request.revision),
+            wait_for: match request.wait_for() {
+                WaitFor::Unspecified => WaitFor::Converged,
+                asked => asked,
+            },
+            pool: request.pool,
+        };
+        let newest = self.progress.reach(&goal, timeout).await?;
+        let newest = newest
+            .iter()
+            .map(|meta| wire::snapshot_info(meta))
+            .collect();
+        Ok(Response::new(WaitResponse { newest }))
     }
 }

@@ -24,6 +24,10 @@ const PARTS_MAX: usize = 200_000;
 
 /// One entry of the replicated log.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a command is made once and moved a few times; its bytes are behind its lists"
+)]
 pub enum Command {
     /// Change objects, all of them or none.
     PutObjects(v1::PutObjects),
@@ -31,6 +35,8 @@ pub enum Command {
     CommitSnapshot(v1::CommitSnapshot),
     /// Store part bytes that a following commit names.
     StageBlobs(v1::StageBlobs),
+    /// Change what is said about a pool's versions.
+    ChangePool(v1::ChangePool),
 }
 
 /// What became of a command. Every replica computes the same one.
@@ -54,6 +60,11 @@ pub enum Outcome {
         /// The revision that the object has; `None` where there is no such object.
         found: Option<u64>,
     },
+    /// Nothing was stored, because the object set is not the one that the batch requires.
+    BaseMoved {
+        /// The revision of the object set.
+        revision: u64,
+    },
     /// The version is the head of its pool.
     Committed {
         /// Place in the chain, from 1.
@@ -74,6 +85,13 @@ pub enum Outcome {
         /// How many were not there before.
         stored: u32,
     },
+    /// The version was not committed, because the pool is frozen and it is not meant for a frozen pool.
+    Frozen,
+    /// What is said about a pool's versions is what the command wants.
+    PoolChanged {
+        /// The pool's head version.
+        head: u64,
+    },
     /// The command breaks a bound; nothing was stored.
     Refused {
         /// Which bound, as a sentence.
@@ -89,6 +107,7 @@ impl Command {
             Self::PutObjects(put) => Wire::PutObjects(put),
             Self::CommitSnapshot(commit) => Wire::CommitSnapshot(commit),
             Self::StageBlobs(stage) => Wire::StageBlobs(stage),
+            Self::ChangePool(change) => Wire::ChangePool(change),
         };
         v1::Command {
             command: Some(command),
@@ -111,14 +130,20 @@ impl Command {
             Some(Wire::PutObjects(put)) => Ok(Self::PutObjects(put)),
             Some(Wire::CommitSnapshot(commit)) => Ok(Self::CommitSnapshot(commit)),
             Some(Wire::StageBlobs(stage)) => Ok(Self::StageBlobs(stage)),
+            Some(Wire::ChangePool(change)) => Ok(Self::ChangePool(change)),
             None => Err("the command is of a kind that this release does not know".to_owned()),
         }
+    }
+
+    /// Why the state would refuse the command whatever it holds, as a sentence; `None` where it need not.
+    pub fn refusal(&self) -> Option<String> {
+        self.check().err()
     }
 
     /// The part bytes that the command brings.
     pub(crate) fn blobs(&self) -> &[ir::v1::Blob] {
         match self {
-            Self::PutObjects(_) => &[],
+            Self::PutObjects(_) | Self::ChangePool(_) => &[],
             Self::CommitSnapshot(commit) => &commit.blobs,
             Self::StageBlobs(stage) => &stage.blobs,
         }
@@ -130,6 +155,7 @@ impl Command {
             Self::PutObjects(put) => check_put(put),
             Self::CommitSnapshot(commit) => check_commit(commit),
             Self::StageBlobs(stage) => check_blobs(&stage.blobs),
+            Self::ChangePool(change) => crate::marks::check(change),
         }
     }
 }
@@ -140,7 +166,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-fn at_most(what: &str, len: usize, max: usize) -> Result<(), String> {
+pub(crate) fn at_most(what: &str, len: usize, max: usize) -> Result<(), String> {
     if len > max {
         Err(format!("{what} has {len} bytes, at most {max} are allowed"))
     } else {
@@ -209,6 +235,14 @@ fn check_operation(
 fn check_commit(commit: &v1::CommitSnapshot) -> Result<(), String> {
     at_most("pool", commit.pool.len(), 1024)?;
     at_most("cause", commit.cause.len(), 1024)?;
+    commit
+        .rollout
+        .as_ref()
+        .map_or(Ok(()), crate::rollout::check)?;
+    commit
+        .freeze
+        .as_ref()
+        .map_or(Ok(()), crate::marks::check_note)?;
     if commit.pool.is_empty() {
         return Err("pool is empty".to_owned());
     }

@@ -7,6 +7,8 @@ use std::{
 
 use tidegate_ir::Digest;
 
+use crate::marks::Marks;
+
 /// Versions that a pool keeps, at most.
 const VERSIONS_MAX: usize = 1_000;
 /// Bytes of changes that a pool keeps, at most; the newest version stays whatever its size.
@@ -58,6 +60,8 @@ pub struct SnapshotMeta {
     pub cause: String,
     /// Number of parts.
     pub parts: u32,
+    /// The version whose content a rollback brought back; 0 for what was compiled.
+    pub restores: u64,
 }
 
 /// A key of a manifest; its order is the manifest's.
@@ -76,8 +80,10 @@ pub(crate) struct Version {
 pub(crate) struct History {
     /// The newest version's manifest.
     pub(crate) head: BTreeMap<PartKey, Digest>,
-    /// Oldest first, without gaps; never empty once the pool exists.
+    /// Oldest first; never empty once the pool exists. Only kept versions have gaps between them.
     pub(crate) versions: VecDeque<Version>,
+    /// What is said about the versions.
+    pub(crate) marks: Arc<Marks>,
     changes_bytes: usize,
 }
 
@@ -95,6 +101,11 @@ impl History {
     /// The version with this number, if it is retained.
     pub(crate) fn meta(&self, version: u64) -> Option<&Arc<SnapshotMeta>> {
         self.position(version).map(|at| &self.versions[at].meta)
+    }
+
+    /// What is said about the versions, to be changed.
+    pub(crate) fn marks_mut(&mut self) -> &mut Marks {
+        Arc::make_mut(&mut self.marks)
     }
 
     /// Changes the newest manifest and says what differs.
@@ -118,28 +129,36 @@ impl History {
         self.versions.push_back(version);
     }
 
-    /// Forgets the oldest versions that are beyond the bounds and returns the digests that they alone needed to
-    /// be retained for, once for each use.
+    /// Forgets the oldest versions that are beyond the bounds, but none that is kept, and returns the digests that
+    /// they alone needed to be retained for, once for each use.
     pub(crate) fn compact(&mut self) -> Vec<Digest> {
         let mut unused = Vec::new();
-        while self.versions.len() > VERSIONS_MAX
-            || (self.versions.len() > 1 && self.changes_bytes > CHANGES_BYTES_MAX)
-        {
-            let gone = self
-                .versions
-                .pop_front()
-                .expect("there is more than one version");
-            self.changes_bytes -= bytes_of(&gone);
-            let oldest = self
-                .versions
-                .front_mut()
-                .expect("there was more than one version");
-            self.changes_bytes -= bytes_of(oldest);
-            unused.extend(oldest.changes.iter().filter_map(|change| change.before));
-            oldest.changes = Arc::from([]);
-            self.changes_bytes += bytes_of(oldest);
+        while self.versions.len() > VERSIONS_MAX || self.changes_bytes > CHANGES_BYTES_MAX {
+            let older = self.versions.len().saturating_sub(1);
+            let mut older = self.versions.iter().take(older);
+            let Some(at) = older.position(|version| !self.marks.keeps(version.meta.version)) else {
+                break;
+            };
+            self.forget(at, &mut unused);
         }
         unused
+    }
+
+    /// Takes a version that is not the newest out; what it changed is from now on changed by the next one.
+    fn forget(&mut self, at: usize, unused: &mut Vec<Digest>) {
+        let gone = self.versions.remove(at).expect("the version is there");
+        let next = self
+            .versions
+            .get_mut(at)
+            .expect("the newest version is never forgotten");
+        self.changes_bytes -= bytes_of(&gone) + bytes_of(next);
+        next.changes = if at == 0 {
+            unused.extend(next.changes.iter().filter_map(|change| change.before));
+            Arc::from([])
+        } else {
+            joined(&gone.changes, &next.changes, unused)
+        };
+        self.changes_bytes += bytes_of(next);
     }
 
     /// The manifest of a retained version, in order.
@@ -202,11 +221,68 @@ impl History {
         Some(changes.collect())
     }
 
-    fn position(&self, version: u64) -> Option<usize> {
-        let oldest = self.versions.front()?.meta.version;
-        let at = usize::try_from(version.checked_sub(oldest)?).ok()?;
-        (at < self.versions.len()).then_some(at)
+    /// The last change of each part that `asked` picks, in the manifest's order, and the version that made it;
+    /// `None` where that is older than the history.
+    pub(crate) fn last_changes(
+        &self,
+        asked: impl Fn(i32, &str) -> bool,
+    ) -> Vec<(PartChange, Option<Arc<SnapshotMeta>>)> {
+        let mut found = BTreeMap::new();
+        for version in self.versions.iter().rev() {
+            let changes = version.changes.iter();
+            for change in changes.filter(|change| asked(change.kind, &change.name)) {
+                let last = || (change.clone(), Some(version.meta.clone()));
+                let key = (change.kind, change.name.clone());
+                found.entry(key).or_insert_with(last);
+            }
+        }
+        for ((kind, name), digest) in &self.head {
+            let first = || {
+                let (name, digest) = (name.clone(), Some(*digest));
+                let (kind, before, after) = (*kind, digest, digest);
+                let change = PartChange {
+                    kind,
+                    name,
+                    before,
+                    after,
+                };
+                (change, None)
+            };
+            if asked(*kind, name) {
+                found.entry((*kind, name.clone())).or_insert_with(first);
+            }
+        }
+        found.into_values().collect()
     }
+
+    fn position(&self, version: u64) -> Option<usize> {
+        self.versions
+            .binary_search_by_key(&version, |kept| kept.meta.version)
+            .ok()
+    }
+}
+
+/// Two changes that follow each other as one; `unused` gets the digests that only the version between them had.
+fn joined(
+    first: &[PartChange],
+    second: &[PartChange],
+    unused: &mut Vec<Digest>,
+) -> Arc<[PartChange]> {
+    let keyed = |change: &PartChange| ((change.kind, change.name.clone()), change.clone());
+    let mut changes: BTreeMap<PartKey, PartChange> = first.iter().map(keyed).collect();
+    for change in second {
+        let (key, mut change) = keyed(change);
+        if let Some(between) = changes.remove(&key) {
+            unused.extend(between.after);
+            change.before = between.before;
+            if change.before == change.after {
+                unused.extend(change.after);
+                continue;
+            }
+        }
+        changes.insert(key, change);
+    }
+    changes.into_values().collect()
 }
 
 fn lines(parts: &BTreeMap<PartKey, Digest>) -> Vec<PartRef> {

@@ -84,6 +84,7 @@ impl State {
             (Ok(()), Command::StageBlobs(_)) => Outcome::Staged {
                 stored: self.add_blobs(index, command),
             },
+            (Ok(()), Command::ChangePool(change)) => self.change_pool(change),
         };
         self.expire_staged(index, &mut effects.released);
         effects
@@ -134,6 +135,10 @@ impl State {
         let request = (put.source.clone(), put.request_id.clone());
         if let Some(answer) = self.answers.get(&request) {
             return answer.clone();
+        }
+        let revision = self.revision;
+        if put.base_revision.is_some_and(|base| base != revision) {
+            return Outcome::BaseMoved { revision };
         }
         let outcome = match self.plan(index, &put.operations) {
             Ok(plan) => {
@@ -229,6 +234,10 @@ impl State {
                 reason: format!("there are {POOLS_MAX} pools already"),
             };
         }
+        let held = |history: &History| history.marks.is_held();
+        if !commit.while_frozen && self.pools.get(&pool).is_some_and(held) {
+            return Outcome::Frozen;
+        }
         let missing = self.missing(command, commit);
         if !missing.is_empty() {
             return Outcome::MissingBlobs { digests: missing };
@@ -241,6 +250,25 @@ impl State {
         }
         self.pools.insert(pool, history);
         Outcome::Committed { version: head + 1 }
+    }
+
+    fn change_pool(&mut self, change: &v1::ChangePool) -> Outcome {
+        let Some(history) = self.pools.get_mut(change.pool.as_str()) else {
+            let reason = format!("there is no pool {}", change.pool);
+            return Outcome::Refused { reason };
+        };
+        let head = history.head_version();
+        if change.head != 0 && change.head != head {
+            return Outcome::ParentMismatch { head };
+        }
+        let kept = |version: u64| history.meta(version).is_some();
+        match history.marks.changed(change, kept) {
+            Ok(marks) => {
+                history.marks = Arc::new(marks);
+                Outcome::PoolChanged { head }
+            }
+            Err(reason) => Outcome::Refused { reason },
+        }
     }
 
     fn missing(&self, command: &Command, commit: &v1::CommitSnapshot) -> Vec<Digest> {
@@ -290,7 +318,9 @@ impl State {
             committed_at_unix_ms: commit.committed_at_unix_ms,
             cause: commit.cause.clone(),
             parts: u32::try_from(history.head.len()).unwrap_or(u32::MAX),
+            restores: commit.restores,
         };
+        history.marks_mut().committed(commit);
         history.push(Version {
             meta: Arc::new(meta),
             changes: changes.into(),

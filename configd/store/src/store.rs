@@ -65,6 +65,11 @@ impl Store {
         self.inner.node.views.heads.subscribe()
     }
 
+    /// Follows what is said about versions: wakes with each change of [`crate::Marks`] of any pool.
+    pub fn watch_marks(&self) -> watch::Receiver<u64> {
+        self.inner.node.views.marks.subscribe()
+    }
+
     /// Whether this node leads now.
     pub fn is_leader(&self) -> bool {
         *self.inner.leader.borrow()

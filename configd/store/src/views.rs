@@ -30,6 +30,8 @@ pub(crate) struct Views {
     pub(crate) blobs: Blobs,
     pub(crate) revision: watch::Sender<u64>,
     pub(crate) heads: watch::Sender<Heads>,
+    /// Counts the changes to what is said about versions.
+    pub(crate) marks: watch::Sender<u64>,
     /// Bytes of the commands that were applied since the last image.
     bytes_since_image: AtomicU64,
 }
@@ -45,6 +47,7 @@ impl Views {
             blobs,
             revision: watch::Sender::new(revision),
             heads: watch::Sender::new(heads),
+            marks: watch::Sender::new(0),
             bytes_since_image: AtomicU64::new(0),
         }
     }
@@ -105,7 +108,7 @@ impl Views {
         }
         self.bytes_since_image
             .fetch_add(len as u64, Ordering::Relaxed);
-        self.announce(&outcome);
+        self.announce(command, &outcome);
         Ok(outcome)
     }
 
@@ -117,6 +120,7 @@ impl Views {
         *self.write() = image;
         self.revision.send_replace(revision);
         self.heads.send_replace(heads);
+        self.marks.send_modify(|count| *count += 1);
     }
 
     /// Bytes of commands since the last image.
@@ -133,7 +137,9 @@ impl Views {
         self.image.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announce(&self, outcome: &Outcome) {
+    fn announce(&self, command: &Command, outcome: &Outcome) {
+        let marked = matches!(command, Command::CommitSnapshot(commit)
+            if commit.freeze.is_some() || commit.rollout.is_some() || commit.track != 0);
         match outcome {
             Outcome::Applied { changed: 1.., .. } => {
                 let revision = self.read().state.revision;
@@ -142,7 +148,11 @@ impl Views {
             Outcome::Committed { .. } => {
                 let heads = heads_of(&self.read());
                 self.heads.send_replace(heads);
+                if marked {
+                    self.marks.send_modify(|count| *count += 1);
+                }
             }
+            Outcome::PoolChanged { .. } => self.marks.send_modify(|count| *count += 1),
             _ => {}
         }
     }

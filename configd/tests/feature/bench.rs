@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_compiler::{Pooling, Settings};
 use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions};
+use tidegate_proto::history::v1::history_service_client::HistoryServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{
     ApplyRequest, ApplyResponse, Object, ObjectKey, Operation, operation,
 };
+use tidegate_proto::plans::v1::plan_service_client::PlanServiceClient;
+use tidegate_proto::rollouts::v1::rollout_service_client::RolloutServiceClient;
 use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
 use tidegate_proto::snapshots::v1::{
-    Ack, GetSnapshotRequest, Hello, Nack, SnapshotId, SnapshotInfo, SubscribeRequest,
+    Ack, GetSnapshotRequest, Hello, Nack, Problem, SnapshotId, SnapshotInfo, SubscribeRequest,
     SubscribeResponse, Update, subscribe_request, subscribe_response,
 };
 use tidegate_proto::statuses::v1::ListStatusesRequest;
@@ -76,6 +79,18 @@ impl Bench {
         SnapshotServiceClient::new(self.channel.clone())
     }
 
+    pub(crate) fn history(&self) -> HistoryServiceClient<Channel> {
+        HistoryServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn plans(&self) -> PlanServiceClient<Channel> {
+        PlanServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn rollouts(&self) -> RolloutServiceClient<Channel> {
+        RolloutServiceClient::new(self.channel.clone())
+    }
+
     pub(crate) async fn try_apply(
         &self,
         operations: Vec<Operation>,
@@ -113,6 +128,22 @@ impl Bench {
         tokio::time::timeout(LIMIT, wait)
             .await
             .expect("the revision is compiled")
+    }
+
+    /// Waits until the newest version is one that fits.
+    pub(crate) async fn until(&self, fits: impl Fn(&SnapshotInfo) -> bool) -> SnapshotInfo {
+        let wait = async {
+            loop {
+                let newest = self.newest().await;
+                if fits(&newest) {
+                    return newest;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, wait)
+            .await
+            .expect("such a version comes")
     }
 
     pub(crate) async fn newest(&self) -> SnapshotInfo {
@@ -220,11 +251,12 @@ impl FakeWorker {
     }
 
     pub(crate) async fn nack(&self, update: &Update) {
+        self.refuse(update, vec![]).await;
+    }
+
+    pub(crate) async fn refuse(&self, update: &Update, problems: Vec<Problem>) {
         let id = update.info.as_ref().unwrap().id.clone();
-        let nack = Nack {
-            id,
-            ..Nack::default()
-        };
+        let nack = Nack { id, problems };
         self.requests
             .send(message(subscribe_request::Message::Nack(nack)))
             .await

@@ -4,6 +4,10 @@
 mod bench;
 mod history;
 mod objects;
+mod plans;
 mod restart;
+mod rollback;
+mod rollout;
 mod statuses;
 mod stream;
+mod wait;

@@ -81,7 +81,7 @@ pub(crate) fn page(
         .iter()
         .skip(skip)
         .take(limit)
-        .map(|meta| wire::snapshot_info(meta))
+        .map(|meta| wire::marked_info(meta, &store.marks(&meta.pool)))
         .collect();
     let next_page_token = if more {
         (skip + limit).to_string()
@@ -102,15 +102,23 @@ pub(crate) fn differences(
 ) -> Result<Vec<PartChange>, Status> {
     let changes = store.delta(&to.pool, from.map_or(0, |from| from.version), to.version);
     let changes = changes.ok_or_else(|| Status::out_of_range("a version is not kept any more"))?;
+    explained(store, &to.pool, &changes)
+}
+
+/// The same changes with what differs inside the parts.
+pub(crate) fn explained(
+    store: &Store,
+    pool: &Arc<str>,
+    changes: &[tidegate_store::PartChange],
+) -> Result<Vec<PartChange>, Status> {
     let mut before = vec![];
     let mut after = vec![];
-    for change in &changes {
+    for change in changes {
         before.extend(part(store, change.kind, change.before)?);
         after.extend(part(store, change.kind, change.after)?);
     }
-    let pool = to.pool.clone();
-    let before = Snapshot::new(pool.clone(), from.map_or(0, |from| from.version), before);
-    let after = Snapshot::new(pool, to.version, after);
+    let before = Snapshot::new(pool.clone(), 0, before);
+    let after = Snapshot::new(pool.clone(), 0, after);
     Ok(model::diff(&before, &after)
         .into_iter()
         .map(part_change)
@@ -130,7 +138,8 @@ fn part(
     EncodedPart::decode(kind, bytes).map(Some).map_err(invalid)
 }
 
-fn part_change(change: model::PartChange) -> PartChange {
+/// A change of a part as it travels.
+pub(crate) fn part_change(change: model::PartChange) -> PartChange {
     let change_type = match change.change {
         model::ChangeType::Added => ChangeType::Added,
         model::ChangeType::Removed => ChangeType::Removed,

@@ -78,7 +78,9 @@ impl Subscription {
 
     async fn serve(&mut self, hello: Hello) -> Result<(), Status> {
         let pool: Arc<str> = hello.pool.as_str().into();
-        let (mut session, resync) = Session::start(self.store.clone(), pool, hello.have.as_ref());
+        let shared = (self.store.clone(), self.fleet.clone());
+        let names = (pool, hello.worker.as_str().into());
+        let (mut session, resync) = Session::start(shared, names, hello.have.as_ref());
         let serving = if resync.is_none() { hello.have } else { None };
         let presence = self.fleet.join(Worker {
             pool: hello.pool,
@@ -93,10 +95,12 @@ impl Subscription {
             return Ok(());
         }
         let mut heads = self.store.watch_heads();
+        let mut marks = self.store.watch_marks();
         let mut idle = tokio::time::interval(BOOKMARK_INTERVAL);
         idle.tick().await;
         loop {
             heads.mark_unchanged();
+            marks.mark_unchanged();
             let sent = session.send_newest(&self.outbox).await;
             sent.map_err(|error| Status::internal(crate::error::chain(&error)))?;
             tokio::select! {
@@ -105,6 +109,7 @@ impl Subscription {
                     None => return Ok(()),
                 },
                 changed = heads.changed() => if changed.is_err() { return Ok(()) },
+                changed = marks.changed() => if changed.is_err() { return Ok(()) },
                 _ = idle.tick() => {
                     if self.outbox.send(Ok(session.bookmark())).await.is_err() {
                         return Ok(());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_ir::Digest;
+use tidegate_proto::raft::v1::Label;
 
 use super::{Image, wire};
 use crate::{
@@ -12,7 +13,9 @@ use crate::{
     history::{PartChange, SnapshotMeta, Version},
     key::StoredObject,
     log::{decode_membership, encode_membership, log_id, log_id_wire},
+    marks::Marks,
     raft::StoredMembership,
+    rollout::Rollout,
     state::StoredBlob,
 };
 use wire::Kind;
@@ -49,6 +52,10 @@ pub(super) fn records(image: &Image) -> impl Iterator<Item = wire::Record> {
         .pools
         .values()
         .flat_map(|history| history.versions.iter().map(version_record));
+    let marks = state
+        .pools
+        .iter()
+        .map(|(pool, history)| Kind::Marks(marks_record(pool, &history.marks)));
     let requests = state.requests.iter().filter_map(|request| {
         let answer = state.answers.get(request)?;
         request_record(request, answer).map(Kind::Request)
@@ -58,6 +65,7 @@ pub(super) fn records(image: &Image) -> impl Iterator<Item = wire::Record> {
         .chain(blobs)
         .chain(parts)
         .chain(versions)
+        .chain(marks)
         .chain(requests);
     kinds.map(|kind| wire::Record { kind: Some(kind) })
 }
@@ -118,6 +126,10 @@ impl Reader {
                 let pool: Arc<str> = version.pool.as_str().into();
                 let version = read_version(pool.clone(), version)?;
                 state.pools.entry(pool).or_default().push(version);
+            }
+            Kind::Marks(record) => {
+                let history = state.pools.entry(record.pool.as_str().into()).or_default();
+                history.marks = Arc::new(read_marks(record));
             }
             Kind::Request(request) => {
                 let (key, answer) = read_request(request);
@@ -186,7 +198,62 @@ fn version_record(version: &Version) -> Kind {
         parts: meta.parts,
         changes: version.changes.iter().map(change).collect(),
         epoch: meta.epoch,
+        restores: meta.restores,
     })
+}
+
+fn marks_record(pool: &str, marks: &Marks) -> wire::Marks {
+    let label = |(name, version): (&Arc<str>, &u64)| Label {
+        name: name.to_string(),
+        version: *version,
+    };
+    wire::Marks {
+        pool: pool.to_owned(),
+        freeze: marks.freeze.clone().map(Into::into),
+        unfrozen: marks.unfrozen.clone().map(Into::into),
+        pins: marks.pins.iter().copied().collect(),
+        labels: marks.labels.iter().map(label).collect(),
+        rollout: marks.rollout.as_ref().map(rollout_record),
+        next: marks.next.clone().map(Into::into),
+        policy: marks.policy.clone().map(Into::into),
+    }
+}
+
+fn rollout_record(rollout: &Rollout) -> wire::Rollout {
+    wire::Rollout {
+        id: rollout.id,
+        stable: rollout.stable,
+        canary: rollout.canary,
+        steps: Some(rollout.steps.clone().into()),
+        step: rollout.step,
+        since_unix_ms: rollout.since_unix_ms,
+        paused: rollout.paused,
+    }
+}
+
+fn read_rollout(record: wire::Rollout) -> Rollout {
+    Rollout {
+        id: record.id,
+        stable: record.stable,
+        canary: record.canary,
+        steps: record.steps.unwrap_or_default().into(),
+        step: record.step,
+        since_unix_ms: record.since_unix_ms,
+        paused: record.paused,
+    }
+}
+
+fn read_marks(record: wire::Marks) -> Marks {
+    let label = |label: Label| (label.name.into(), label.version);
+    Marks {
+        freeze: record.freeze.map(Into::into),
+        unfrozen: record.unfrozen.map(Into::into),
+        pins: record.pins.into_iter().collect(),
+        labels: record.labels.into_iter().map(label).collect(),
+        rollout: record.rollout.map(read_rollout),
+        next: record.next.map(Into::into),
+        policy: record.policy.map(Into::into),
+    }
 }
 
 fn read_version(pool: Arc<str>, version: wire::Version) -> Result<Version, String> {
@@ -215,6 +282,7 @@ fn read_version(pool: Arc<str>, version: wire::Version) -> Result<Version, Strin
         committed_at_unix_ms: version.committed_at_unix_ms,
         cause: version.cause,
         parts: version.parts,
+        restores: version.restores,
     };
     Ok(Version {
         meta: Arc::new(meta),

@@ -33,7 +33,7 @@ fn image() -> Image {
     let mut image = Image::default();
     let mut model = Model::default();
     for step in 0..40_u8 {
-        let command = model.command(&(step % 4, step % 7, step));
+        let command = model.command(&(step % 5, step % 7, step));
         image.state.apply(u64::from(step) + 1, &command);
     }
     image

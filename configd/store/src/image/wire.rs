@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::{Message, Oneof};
 use tidegate_proto::objects::v1::{ObjectKey, StoredObject};
+use tidegate_proto::raft::v1::{Label, Note, RolloutSteps};
 
 use crate::log::{LogIdWire, MembershipWire};
 
@@ -14,11 +15,15 @@ pub(super) struct Chunk {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub(super) kind: Option<Kind>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "records are written and read one after the other"
+)]
 pub(super) enum Kind {
     #[prost(message, tag = "1")]
     Start(Start),
@@ -35,6 +40,8 @@ pub(super) enum Kind {
     /// The number of records before this one, which is the last.
     #[prost(uint64, tag = "7")]
     End(u64),
+    #[prost(message, tag = "8")]
+    Marks(Marks),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,6 +106,48 @@ pub(super) struct Version {
     pub(super) changes: Vec<Change>,
     #[prost(int64, tag = "10")]
     pub(super) epoch: i64,
+    #[prost(uint64, tag = "11")]
+    pub(super) restores: u64,
+}
+
+/// What is said about a pool's versions.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Marks {
+    #[prost(string, tag = "1")]
+    pub(super) pool: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) freeze: Option<Note>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) unfrozen: Option<Note>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub(super) pins: Vec<u64>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) labels: Vec<Label>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) rollout: Option<Rollout>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) next: Option<RolloutSteps>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) policy: Option<RolloutSteps>,
+}
+
+/// A rollout that is under way.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Rollout {
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) stable: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) canary: u64,
+    #[prost(message, optional, tag = "4")]
+    pub(super) steps: Option<RolloutSteps>,
+    #[prost(uint32, tag = "5")]
+    pub(super) step: u32,
+    #[prost(int64, tag = "6")]
+    pub(super) since_unix_ms: i64,
+    #[prost(bool, tag = "7")]
+    pub(super) paused: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -200,6 +200,9 @@ pub(super) fn outcome_wire(outcome: &Outcome) -> v1::CommandOutcome {
         }
         Outcome::Staged { stored } => Some(Said::Staged(*stored)),
         Outcome::Refused { reason } => Some(Said::Refused(reason.clone())),
+        Outcome::Frozen => Some(Said::Frozen(true)),
+        Outcome::PoolChanged { head } => Some(Said::PoolChanged(*head)),
+        Outcome::BaseMoved { revision } => Some(Said::BaseMoved(*revision)),
     };
     v1::CommandOutcome { outcome: said }
 }
@@ -226,5 +229,8 @@ pub(super) fn outcome(wire: v1::CommandOutcome) -> Result<Outcome, String> {
         }
         Some(Said::Staged(stored)) => Outcome::Staged { stored },
         Some(Said::Refused(reason)) => Outcome::Refused { reason },
+        Some(Said::Frozen(_)) => Outcome::Frozen,
+        Some(Said::PoolChanged(head)) => Outcome::PoolChanged { head },
+        Some(Said::BaseMoved(revision)) => Outcome::BaseMoved { revision },
     })
 }

@@ -7,6 +7,8 @@ use tidegate_proto::{
     objects::v1::{Object, ObjectKey as WireObjectKey, Precondition},
 };
 
+use tidegate_proto::raft::v1::change_pool::Change;
+
 use super::*;
 
 /// A step of a generated history: what to do, to which thing, with which content.
@@ -14,7 +16,7 @@ type Step = (u8, u8, u8);
 
 /// Histories of up to 60 steps.
 pub(crate) fn commands() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0_u8..4, 0_u8..7, any::<u8>()), 0..60)
+    prop::collection::vec((0_u8..5, 0_u8..7, any::<u8>()), 0..60)
 }
 
 /// Makes commands of steps and applies them, so that commits have the right parent.
@@ -36,6 +38,7 @@ impl Model {
             2 => Command::StageBlobs(v1::StageBlobs {
                 blobs: vec![blob(content % 16)],
             }),
+            4 => change(pool_change(which, u64::from(content % 8))),
             _ => {
                 let head = self
                     .state
@@ -58,6 +61,33 @@ impl Model {
         self.index += 1;
         self.state.apply(self.index, command)
     }
+}
+
+fn pool_change(what: u8, version: u64) -> Change {
+    let note = v1::Note {
+        by: "anna".to_owned(),
+        reason: "a test".to_owned(),
+        at_unix_ms: 7,
+    };
+    match what {
+        0 => Change::Freeze(note),
+        1 => Change::Unfreeze(note),
+        2 => Change::Unpin(version),
+        3 => Change::Unlabel("good".to_owned()),
+        4 => Change::Pin(version),
+        _ => Change::Label(v1::Label {
+            name: "good".to_owned(),
+            version,
+        }),
+    }
+}
+
+fn change(change: Change) -> Command {
+    Command::ChangePool(v1::ChangePool {
+        pool: "pool".to_owned(),
+        head: 0,
+        change: Some(change),
+    })
 }
 
 fn wire_key(name: u8) -> WireObjectKey {
@@ -95,7 +125,7 @@ fn put(operations: Vec<Operation>, request_id: &str) -> Command {
         source,
         operations,
         request_id,
-        reason: String::new(),
+        ..v1::PutObjects::default()
     })
 }
 
@@ -210,15 +240,128 @@ proptest! {
         for step in steps {
             model.command(&step);
         }
-        for (digest, stored) in &model.state.blobs {
-            let histories = model.state.pools.values();
-            let heads = histories.clone().flat_map(|history| history.head.values());
-            let older = histories.flat_map(|history| &history.versions)
-                .flat_map(|version| version.changes.iter()).filter_map(|change| change.before.as_ref());
-            let uses = heads.chain(older).filter(|named| *named == digest).count();
-            prop_assert_eq!(uses, stored.uses as usize);
-        }
+        assert_uses(&model.state);
     }
+}
+
+/// Every part is counted as often as versions name it.
+fn assert_uses(state: &State) {
+    let mut uses: BTreeMap<Digest, u32> = state.blobs.keys().map(|digest| (*digest, 0)).collect();
+    let histories = state.pools.values();
+    let heads = histories.clone().flat_map(|history| history.head.values());
+    let older = histories
+        .flat_map(|history| &history.versions)
+        .flat_map(|version| version.changes.iter())
+        .filter_map(|change| change.before.as_ref());
+    for digest in heads.chain(older) {
+        *uses.get_mut(digest).expect("what is named is stored") += 1;
+    }
+    for (digest, stored) in &state.blobs {
+        assert_eq!(uses[digest], stored.uses, "{digest}");
+    }
+}
+
+/// Commits version after version of one part, until the head is `to`.
+fn commit_until(model: &mut Model, to: u64) {
+    let pool = model.state.pools.get("pool");
+    for parent in pool.map_or(0, History::head_version)..to {
+        let content = format!("content {}", parent + 1).into_bytes();
+        let digest = Bytes::copy_from_slice(Digest::of(&content).as_bytes());
+        let part = WireRef {
+            kind: 2,
+            name: format!("part-{}", parent % 3),
+            digest: digest.clone(),
+        };
+        model.apply(&Command::CommitSnapshot(v1::CommitSnapshot {
+            pool: "pool".to_owned(),
+            parent,
+            digest: wire_digest(0),
+            put: vec![part],
+            blobs: vec![Blob {
+                digest,
+                content: content.into(),
+            }],
+            ..v1::CommitSnapshot::default()
+        }));
+    }
+}
+
+#[test]
+fn pinned_and_labelled_versions_outlive_those_around_them() {
+    let mut model = Model::default();
+    commit_until(&mut model, 10);
+    let (pinned, labelled) = (lines(&model, 2), lines(&model, 7));
+    model.apply(&change(Change::Pin(2)));
+    model.apply(&change(pool_change(5, 7)));
+    commit_until(&mut model, 1_020);
+    let history = &model.state.pools["pool"];
+    let kept: Vec<u64> = history.versions.iter().map(|v| v.meta.version).collect();
+    assert_eq!(kept.len(), 1_000);
+    assert_eq!(kept[..3], [2, 7, 23]);
+    assert_eq!(lines(&model, 2), pinned);
+    assert_eq!(lines(&model, 7), labelled);
+    assert_eq!(history.delta(2, 7).unwrap().len(), 3);
+    assert_uses(&model.state);
+
+    model.apply(&change(Change::Unpin(2)));
+    commit_until(&mut model, 1_021);
+    let history = &model.state.pools["pool"];
+    assert!(history.meta(2).is_none());
+    assert_eq!(lines(&model, 7), labelled);
+    assert_uses(&model.state);
+}
+
+#[test]
+fn a_frozen_pool_takes_only_what_is_meant_for_it() {
+    let mut model = Model::default();
+    model.apply(&commit(0, &[(1, 1)], &[], &[1]));
+    model.apply(&change(pool_change(0, 0)));
+    let before = model.state.clone();
+    let compiled = commit(1, &[(1, 2)], &[], &[2]);
+    assert_eq!(model.apply(&compiled).outcome, Outcome::Frozen);
+    assert_eq!(model.state, before);
+    let Command::CommitSnapshot(mut meant) = compiled.clone() else {
+        panic!("it is a commit");
+    };
+    meant.while_frozen = true;
+    let outcome = model.apply(&Command::CommitSnapshot(meant)).outcome;
+    assert_eq!(outcome, Outcome::Committed { version: 2 });
+    model.apply(&change(pool_change(1, 0)));
+    let marks = &model.state.pools["pool"].marks;
+    assert!(marks.freeze.is_none() && marks.unfrozen.is_some());
+    let outcome = model.apply(&commit(2, &[(1, 3)], &[], &[3])).outcome;
+    assert_eq!(outcome, Outcome::Committed { version: 3 });
+    assert!(model.state.pools["pool"].marks.unfrozen.is_none());
+}
+
+#[test]
+fn a_version_that_is_not_kept_cannot_be_pinned_or_named() {
+    let mut model = Model::default();
+    model.apply(&commit(0, &[(1, 1)], &[], &[1]));
+    for wrong in [Change::Pin(9), pool_change(5, 9)] {
+        let outcome = model.apply(&change(wrong)).outcome;
+        assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome}");
+    }
+    let digits = v1::Label {
+        name: "12".to_owned(),
+        version: 1,
+    };
+    let outcome = model.apply(&change(Change::Label(digits))).outcome;
+    assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome}");
+}
+
+#[test]
+fn a_change_that_expects_another_head_is_refused() {
+    let mut model = Model::default();
+    model.apply(&commit(0, &[(1, 1)], &[], &[1]));
+    let change = Command::ChangePool(v1::ChangePool {
+        pool: "pool".to_owned(),
+        head: 4,
+        change: Some(pool_change(0, 0)),
+    });
+    let outcome = model.apply(&change).outcome;
+    assert_eq!(outcome, Outcome::ParentMismatch { head: 1 });
+    assert!(model.state.pools["pool"].marks.freeze.is_none());
 }
 
 #[test]
@@ -262,6 +405,29 @@ fn a_compare_and_set_on_the_right_revision_is_stored() {
     assert!(
         matches!(again, Outcome::PreconditionFailed { found: Some(2), .. }),
         "{again}"
+    );
+}
+
+#[test]
+fn a_batch_for_another_object_set_is_refused_and_may_be_tried_again() {
+    let mut model = Model::default();
+    model.apply(&put(vec![put_op(1, 1)], ""));
+    let on_base = |base_revision| {
+        let Command::PutObjects(put) = put(vec![put_op(1, 2)], "once") else {
+            panic!("it is a batch");
+        };
+        Command::PutObjects(v1::PutObjects {
+            base_revision: Some(base_revision),
+            ..put
+        })
+    };
+    model.apply(&put(vec![put_op(2, 1)], ""));
+    let moved = model.apply(&on_base(1)).outcome;
+    assert_eq!(moved, Outcome::BaseMoved { revision: 2 });
+    let stored = model.apply(&on_base(2)).outcome;
+    assert!(
+        matches!(stored, Outcome::Applied { changed: 1, .. }),
+        "{stored}"
     );
 }
 

@@ -10,6 +10,7 @@ use crate::{
     StoreError,
     history::{History, PartChange, PartRef, SnapshotMeta},
     key::{ObjectFilter, ObjectKey, StoredObject},
+    marks::Marks,
 };
 
 impl Store {
@@ -68,6 +69,23 @@ impl Store {
     /// A retained version of a pool.
     pub fn meta(&self, pool: &str, version: u64) -> Option<Arc<SnapshotMeta>> {
         self.history(pool, |history| history.meta(version).cloned())
+    }
+
+    /// What is said about the versions of a pool; nothing where there is no such pool.
+    pub fn marks(&self, pool: &str) -> Arc<Marks> {
+        let marks = self.history(pool, |history| Some(history.marks.clone()));
+        marks.unwrap_or_default()
+    }
+
+    /// The last change of each part that `asked` picks, gone ones among them, ordered by kind number and name, and
+    /// the version that made it; `None` where that is older than the history.
+    pub fn last_changes(
+        &self,
+        pool: &str,
+        asked: impl Fn(i32, &str) -> bool,
+    ) -> Vec<(PartChange, Option<Arc<SnapshotMeta>>)> {
+        self.history(pool, |history| Some(history.last_changes(asked)))
+            .unwrap_or_default()
     }
 
     /// At most `limit` retained versions of a pool, newest first, older than `before` where that is set.

@@ -246,4 +246,8 @@ impl SnapshotService for Configd {
     ) -> Result<Response<ListWorkersResponse>, Status> {
         Err(Status::unimplemented("not part of the fake"))
     }
+
+    async fn wait(&self, _: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
+        Err(Status::unimplemented("not part of the fake"))
+    }
 }

@@ -1,0 +1,148 @@
+//! A version on its way to the workers of its pool, step by step.
+
+use tidegate_proto::raft::v1::{self, Track};
+
+use crate::marks::{Note, check_note};
+
+/// Steps of a rollout, at most.
+const STEPS_MAX: usize = 20;
+/// Time that a step takes, at most, in milliseconds.
+const BAKE_MS_MAX: u64 = 86_400_000;
+
+/// One step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Share of the workers that have the version; 1 to 100.
+    pub percent: u32,
+    /// How long they must serve it before the next step, in milliseconds.
+    pub bake_ms: u64,
+}
+
+/// The steps of a rollout, and who wants them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// In order, the percentage growing.
+    pub steps: Vec<Step>,
+    /// Who wants them, and why.
+    pub note: Note,
+}
+
+/// A rollout that is under way. Addresses of endpoints are followed on both sides of it, so each has versions of its own,
+/// and those of the workers that are in a step are always the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// The version that began it.
+    pub id: u64,
+    /// What workers are sent that are not in a step yet.
+    pub stable: u64,
+    /// What workers are sent that are.
+    pub canary: u64,
+    /// At least one.
+    pub steps: Steps,
+    /// The present step, from 0.
+    pub step: u32,
+    /// Since when, in milliseconds since 1970-01-01 UTC.
+    pub since_unix_ms: i64,
+    /// Whether it stays at this step.
+    pub paused: bool,
+}
+
+impl Rollout {
+    /// The present step.
+    pub fn present(&self) -> Step {
+        let step = self.steps.steps.get(self.step as usize);
+        step.copied().unwrap_or(Step {
+            percent: 100,
+            bake_ms: 0,
+        })
+    }
+
+    /// The first step of what a commit begins.
+    pub(crate) fn begin(commit: &v1::CommitSnapshot, steps: &v1::RolloutSteps) -> Self {
+        let version = commit.parent + 1;
+        Self {
+            id: version,
+            stable: commit.parent,
+            canary: version,
+            steps: steps.clone().into(),
+            step: 0,
+            since_unix_ms: commit.committed_at_unix_ms,
+            paused: false,
+        }
+    }
+
+    /// Takes in a later version of one side.
+    pub(crate) fn committed(&mut self, commit: &v1::CommitSnapshot) {
+        match commit.track() {
+            Track::Stable => self.stable = commit.parent + 1,
+            Track::Canary => self.canary = commit.parent + 1,
+            Track::Unspecified => {}
+        }
+    }
+
+    /// The rollout at another step; `None` where it is over. An error is a sentence.
+    pub(crate) fn moved(mut self, to: &v1::RolloutMove) -> Result<Option<Self>, String> {
+        if to.step < self.step {
+            return Err(format!("the rollout is in step {} already", self.step));
+        }
+        if to.step as usize >= self.steps.steps.len() {
+            return Ok(None);
+        }
+        if to.step > self.step {
+            self.since_unix_ms = to.at_unix_ms;
+        }
+        (self.step, self.paused) = (to.step, to.paused);
+        Ok(Some(self))
+    }
+}
+
+/// Holds steps against the documented bounds; an error is a sentence.
+pub(crate) fn check(steps: &v1::RolloutSteps) -> Result<(), String> {
+    steps.note.as_ref().map_or(Ok(()), check_note)?;
+    let count = steps.steps.len();
+    if count > STEPS_MAX {
+        return Err(format!(
+            "a rollout has at most {STEPS_MAX} steps, not {count}"
+        ));
+    }
+    let mut before = 0;
+    for step in &steps.steps {
+        if step.percent <= before || step.percent > 100 {
+            let percent = step.percent;
+            return Err(format!(
+                "a step of {percent} % after one of {before} % is none: steps grow, up to 100 %"
+            ));
+        }
+        if step.bake_ms > BAKE_MS_MAX {
+            return Err("a step takes at most a day".to_owned());
+        }
+        before = step.percent;
+    }
+    Ok(())
+}
+
+impl From<v1::RolloutSteps> for Steps {
+    fn from(steps: v1::RolloutSteps) -> Self {
+        let step = |step: v1::RolloutStep| Step {
+            percent: step.percent,
+            bake_ms: step.bake_ms,
+        };
+        Self {
+            steps: steps.steps.into_iter().map(step).collect(),
+            note: steps.note.unwrap_or_default().into(),
+        }
+    }
+}
+
+impl From<Steps> for v1::RolloutSteps {
+    fn from(steps: Steps) -> Self {
+        let step = |step: Step| v1::RolloutStep {
+            percent: step.percent,
+            bake_ms: step.bake_ms,
+        };
+        Self {
+            steps: steps.steps.into_iter().map(step).collect(),
+            note: Some(steps.note.into()),
+        }
+    }
+}
