@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, completion, describe, explain, explain_code, get, lint, plan, rollout, snapshots, wait,
-    workers,
+    apply, certs, completion, describe, explain, explain_code, get, lint, plan, rollout, snapshots,
+    wait, workers,
 };
 use crate::style::Style;
 
@@ -85,6 +85,9 @@ enum Command {
     Wait(wait::WaitArgs),
     /// Say what a finding's code means
     ExplainCode(explain_code::ExplainCodeArgs),
+    /// Make certificates for development, and look at them
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Run the config store
     Configd(tidegate_configd::ConfigdArgs),
     /// Run a worker of a pool
@@ -122,6 +125,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Lint(args) => return lint::run(&args),
         Command::ExplainCode(args) => explain_code::run(&args)?,
+        Command::Certs(command) => certs::run(command)?,
         Command::Completion(args) => completion::run::<Cli>(&args),
         Command::Version => println!("tidegate {}", env!("CARGO_PKG_VERSION")),
         command => return runtime(&command)?.block_on(run_async(command)),
@@ -143,7 +147,11 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Wait(args) => wait::run(args).await?,
         Command::Configd(args) => args.run().await?,
         Command::Worker(args) => args.run().await?,
-        Command::Lint(_) | Command::ExplainCode(_) | Command::Completion(_) | Command::Version => {}
+        Command::Lint(_)
+        | Command::ExplainCode(_)
+        | Command::Certs(_)
+        | Command::Completion(_)
+        | Command::Version => {}
     }
     Ok(Outcome::Done)
 }

@@ -13,18 +13,21 @@ use tidegate_proto::plans::v1::plan_service_server::PlanServiceServer;
 use tidegate_proto::rollouts::v1::rollout_service_server::RolloutServiceServer;
 use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotServiceServer;
 use tidegate_proto::statuses::v1::status_service_server::StatusServiceServer;
+use tidegate_runtime::identity::Credentials;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{OpenOptions, Store, StoreError};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
+use tower::layer::util::{Identity, Stack};
 use tracing::{error, info};
 
+use crate::access::Gate;
 use crate::fleet::Fleet;
+use crate::listen::{self, Security};
 use crate::metrics::{PublisherMetrics, StateMetrics};
 use crate::progress::Progress;
 use crate::publisher::Publisher;
@@ -56,6 +59,8 @@ pub struct ConfigdOptions {
     pub settings: Settings,
     /// Where the gRPC services listen; `None` serves this process alone.
     pub listen: Option<SocketAddr>,
+    /// How clients prove there who they are.
+    pub security: Security,
     /// Counts go here.
     pub metrics: Metrics,
     /// Gets a condition that is met when the store is open and the services listen.
@@ -121,7 +126,7 @@ impl Configd {
         let address = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        let in_process = services.serve(listener).await?;
+        let in_process = services.serve(listener, options.security).await?;
         services.publish(&options.metrics);
         services.roll_out();
         services.measure(&options.metrics);
@@ -176,7 +181,11 @@ struct Services {
 }
 
 impl Services {
-    async fn serve(&self, listener: Option<TcpListener>) -> Result<InProcess, ConfigdError> {
+    async fn serve(
+        &self,
+        listener: Option<TcpListener>,
+        security: Security,
+    ) -> Result<InProcess, ConfigdError> {
         let routes = self.routes().await?;
         let (in_process, connections) = InProcess::new();
         let end = self.end.clone();
@@ -188,7 +197,10 @@ impl Services {
         if let Some(listener) = listener {
             let end = self.end.clone();
             let network = server().add_routes(routes);
-            let incoming = TcpListenerStream::new(listener);
+            if let Security::MutualTls(credentials) = &security {
+                self.follow_certificates(credentials.clone());
+            }
+            let incoming = listen::connections(listener, security, &self.tasks, end.clone());
             self.tasks.spawn("gRPC", async move {
                 report(
                     network
@@ -198,6 +210,13 @@ impl Services {
             });
         }
         Ok(in_process)
+    }
+
+    fn follow_certificates(&self, credentials: Credentials) {
+        let end = self.end.clone();
+        self.tasks.spawn("certificates", async move {
+            end.run_until_cancelled(credentials.follow()).await;
+        });
     }
 
     async fn routes(&self) -> Result<Routes, ConfigdError> {
@@ -299,12 +318,12 @@ impl Services {
     }
 }
 
-fn server() -> Server {
+fn server() -> Server<Stack<Gate, Identity>> {
     Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .tcp_nodelay(true)
+        .layer(Gate)
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {

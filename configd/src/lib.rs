@@ -1,10 +1,13 @@
 //! The config store's server: takes objects in, publishes compiled snapshots, streams them to workers.
 
+mod access;
 mod app;
+mod caller;
 mod clock;
 mod error;
 mod feed;
 mod fleet;
+mod listen;
 mod metrics;
 mod name;
 mod plans;
@@ -19,4 +22,5 @@ mod transport;
 mod wire;
 
 pub use app::{Configd, ConfigdError, ConfigdHandle, ConfigdOptions};
+pub use listen::Security;
 pub use process::ConfigdArgs;

@@ -6,6 +6,7 @@
 )]
 
 mod apply;
+mod certs;
 mod client;
 mod examples;
 mod history;

@@ -2,6 +2,7 @@
 
 pub(super) mod check;
 mod redact;
+mod stamp;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use tidegate_proto::raft::v1::PutObjects;
 use tidegate_store::{Command, ObjectFilter, Store};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::caller::Caller;
 use crate::error::{self, Violation};
 use crate::progress::{self, Progress};
 use crate::wire;
@@ -52,7 +54,9 @@ impl ObjectService for Objects {
         &self,
         request: Request<ApplyRequest>,
     ) -> Result<Response<ApplyResponse>, Status> {
-        let request = request.into_inner();
+        let caller = super::caller(&request)?;
+        let mut request = request.into_inner();
+        stamp::batch(&mut request, &caller).map_err(|refusal| error::refused(&refusal))?;
         let violations = check::batch(&request);
         if !violations.is_empty() {
             return Err(error::invalid(&violations));
@@ -88,7 +92,8 @@ impl ObjectService for Objects {
         &self,
         request: Request<Streaming<ResyncRequest>>,
     ) -> Result<Response<ResyncResponse>, Status> {
-        let set = Set::receive(request.into_inner()).await?;
+        let caller = super::caller(&request)?;
+        let set = Set::receive(request.into_inner(), &caller).await?;
         let (operations, put, deleted) = set.changes(&self.store);
         if operations.is_empty() {
             let revision = self.store.revision();
@@ -117,7 +122,9 @@ impl ObjectService for Objects {
         &self,
         request: Request<GetObjectRequest>,
     ) -> Result<Response<GetObjectResponse>, Status> {
-        let key = request.into_inner().key.unwrap_or_default();
+        let caller = super::caller(&request)?;
+        let mut key = request.into_inner().key.unwrap_or_default();
+        key.source = super::source(&caller, &key.source)?;
         let object = self.store.get(&wire::stored_key(&key));
         let object = object.ok_or_else(|| {
             let name = crate::name::of_wire(&key);
@@ -131,7 +138,9 @@ impl ObjectService for Objects {
         &self,
         request: Request<ListObjectsRequest>,
     ) -> Result<Response<ListObjectsResponse>, Status> {
-        let request = request.into_inner();
+        let caller = super::caller(&request)?;
+        let mut request = request.into_inner();
+        request.source = super::source(&caller, &request.source)?;
         let limit = match request.page_size {
             0 => PAGE_DEFAULT,
             size => size.min(PAGE_MAX),
@@ -170,7 +179,10 @@ struct Set {
 }
 
 impl Set {
-    async fn receive(mut stream: Streaming<ResyncRequest>) -> Result<Self, Status> {
+    async fn receive(
+        mut stream: Streaming<ResyncRequest>,
+        caller: &Caller,
+    ) -> Result<Self, Status> {
         let mut set = Self {
             source: String::new(),
             reason: String::new(),
@@ -178,7 +190,8 @@ impl Set {
         };
         let mut bytes = 0;
         let mut first = true;
-        while let Some(request) = stream.message().await? {
+        while let Some(mut request) = stream.message().await? {
+            stamp::set(&mut request, caller).map_err(|refusal| error::refused(&refusal))?;
             if first {
                 set.source = request.source;
                 set.reason = request.reason;

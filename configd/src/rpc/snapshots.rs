@@ -53,10 +53,12 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<Streaming<SubscribeRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let caller = super::caller(&request)?;
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
         let subscription = subscribe::Subscription {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            caller,
             requests: request.into_inner(),
             outbox,
         };

@@ -1,12 +1,13 @@
 //! A configd in a temporary directory, and the objects that the tests feed it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_compiler::{Pooling, Settings};
-use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions};
+use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions, Security};
 use tidegate_proto::history::v1::history_service_client::HistoryServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{
@@ -40,6 +41,14 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(dir: &Path) -> Self {
+        Self::listening(dir, None, Security::Plaintext).await
+    }
+
+    pub(crate) async fn listening(
+        dir: &Path,
+        listen: Option<SocketAddr>,
+        security: Security,
+    ) -> Self {
         let pooling = Pooling::Single {
             pool: POOL.to_owned(),
         };
@@ -51,7 +60,8 @@ impl Bench {
                 pooling,
                 addresses: vec![],
             },
-            listen: None,
+            listen,
+            security,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: Readiness::new(),
         })
@@ -59,6 +69,10 @@ impl Bench {
         .unwrap();
         let channel = handle.channel();
         Self { handle, channel }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.address().unwrap()
     }
 
     pub(crate) async fn temporary() -> (Self, TempDir) {

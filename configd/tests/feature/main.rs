@@ -3,6 +3,7 @@
 
 mod bench;
 mod history;
+mod identities;
 mod objects;
 mod plans;
 mod restart;

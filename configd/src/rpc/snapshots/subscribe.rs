@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use crate::caller::Caller;
 use crate::clock::unix_ms;
 use crate::feed::Session;
 use crate::fleet::{Fleet, Presence};
@@ -27,6 +28,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Subscription {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) caller: Caller,
     pub(crate) requests: Streaming<SubscribeRequest>,
     pub(crate) outbox: mpsc::Sender<Result<SubscribeResponse, Status>>,
 }
@@ -68,6 +70,8 @@ impl Subscription {
             Some(subscribe_request::Message::Hello(hello))
                 if !hello.pool.is_empty() && (1..=253).contains(&hello.worker.len()) =>
             {
+                let follows = self.caller.follow(&hello.pool, &hello.worker);
+                follows.map_err(|refusal| crate::error::refused(&refusal))?;
                 Ok(hello)
             }
             _ => Err(Status::invalid_argument(
