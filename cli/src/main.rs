@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, certs, completion, describe, explain, explain_code, get, lint, plan, rollout, snapshots,
-    wait, workers,
+    apply, audit, certs, completion, describe, explain, explain_code, get, lint, plan, rollout,
+    snapshots, wait, workers,
 };
 use crate::style::Style;
 
@@ -85,6 +85,9 @@ enum Command {
     Wait(wait::WaitArgs),
     /// Say what a finding's code means
     ExplainCode(explain_code::ExplainCodeArgs),
+    /// See who changed what, and who was refused
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make certificates for development, and look at them
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -126,6 +129,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Lint(args) => return lint::run(&args),
         Command::ExplainCode(args) => explain_code::run(&args)?,
         Command::Certs(command) => certs::run(command)?,
+        Command::Audit(command) => audit::run(command)?,
         Command::Completion(args) => completion::run::<Cli>(&args),
         Command::Version => println!("tidegate {}", env!("CARGO_PKG_VERSION")),
         command => return runtime(&command)?.block_on(run_async(command)),
@@ -149,6 +153,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Worker(args) => args.run().await?,
         Command::Lint(_)
         | Command::ExplainCode(_)
+        | Command::Audit(_)
         | Command::Certs(_)
         | Command::Completion(_)
         | Command::Version => {}

@@ -26,6 +26,7 @@ use tower::layer::util::{Identity, Stack};
 use tracing::{error, info};
 
 use crate::access::Gate;
+use crate::audit::{self, AuditError, AuditLog};
 use crate::fleet::Fleet;
 use crate::listen::{self, Security};
 use crate::metrics::{PublisherMetrics, StateMetrics};
@@ -73,6 +74,11 @@ pub enum ConfigdError {
     /// The store did not open.
     #[error("cannot open the store")]
     OpenStore(#[source] StoreError),
+    /// The audit log did not open.
+    #[error(
+        "cannot open the audit log; `tidegate audit verify` says more, and moving its folder away starts a new one"
+    )]
+    OpenAudit(#[source] AuditError),
     /// The gRPC address is not to be had.
     #[error(
         "cannot listen on {address} for gRPC; stop what uses it, or choose another address with --listen"
@@ -113,14 +119,18 @@ impl Configd {
             .readiness
             .condition("configd", "the store is not open yet");
         let listener = bind(options.listen).await?;
+        let audit_dir = options.data_dir.join(audit::FOLDER);
         let store = Store::open(OpenOptions::new(options.data_dir));
         let store = store.await.map_err(ConfigdError::OpenStore)?;
+        let tasks = Tasks::new();
+        let audit = AuditLog::open(&audit_dir, &tasks).map_err(ConfigdError::OpenAudit)?;
         let services = Services {
             store: store.clone(),
             fleet: Fleet::default(),
             statuses: Arc::new(Statuses::new()),
             settings: options.settings,
-            tasks: Tasks::new(),
+            audit,
+            tasks,
             end: CancellationToken::new(),
         };
         let address = listener
@@ -131,12 +141,13 @@ impl Configd {
         services.roll_out();
         services.measure(&options.metrics);
         ready.set();
+        let Services { tasks, end, .. } = services;
         Ok(ConfigdHandle {
             store,
             in_process,
             address,
-            tasks: services.tasks,
-            end: services.end,
+            tasks,
+            end,
         })
     }
 }
@@ -176,6 +187,7 @@ struct Services {
     fleet: Fleet,
     statuses: Arc<Statuses>,
     settings: Settings,
+    audit: AuditLog,
     tasks: Tasks,
     end: CancellationToken,
 }
@@ -189,14 +201,14 @@ impl Services {
         let routes = self.routes().await?;
         let (in_process, connections) = InProcess::new();
         let end = self.end.clone();
-        let local = server().add_routes(routes.clone());
+        let local = server(&self.audit).add_routes(routes.clone());
         self.tasks.spawn("gRPC in process", async move {
             let served = local.serve_with_incoming_shutdown(connections, end.cancelled_owned());
             report(served.await);
         });
         if let Some(listener) = listener {
             let end = self.end.clone();
-            let network = server().add_routes(routes);
+            let network = server(&self.audit).add_routes(routes);
             if let Security::MutualTls(credentials) = &security {
                 self.follow_certificates(credentials.clone());
             }
@@ -230,6 +242,7 @@ impl Services {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
             progress: progress.clone(),
+            audit: self.audit.clone(),
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
@@ -239,9 +252,13 @@ impl Services {
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
-        let objects = ObjectServiceServer::new(Objects::new(self.store.clone(), progress.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let objects = ObjectServiceServer::new(Objects::new(
+            self.store.clone(),
+            progress.clone(),
+            self.audit.clone(),
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let statuses =
             StatusServiceServer::new(statuses).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let history = HistoryServiceServer::new(HistoryEditor {
@@ -318,12 +335,12 @@ impl Services {
     }
 }
 
-fn server() -> Server<Stack<Gate, Identity>> {
+fn server(audit: &AuditLog) -> Server<Stack<Gate, Identity>> {
     Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .layer(Gate)
+        .layer(Gate::new(audit.clone()))
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {

@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+pub mod audit;
 mod caller;
 mod clock;
 mod error;

@@ -6,6 +6,7 @@
 )]
 
 mod apply;
+mod audit;
 mod certs;
 mod client;
 mod examples;

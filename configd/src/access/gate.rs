@@ -7,24 +7,36 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::{Refusal, may_call};
+use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::error;
 
 /// The layer in front of all services.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate;
+pub(crate) struct Gate {
+    audit: AuditLog,
+}
 
 /// A service behind the gate.
 #[derive(Debug, Clone)]
 pub(crate) struct Gated<S> {
     service: S,
+    audit: AuditLog,
+}
+
+impl Gate {
+    /// A gate that records whom it refuses.
+    pub(crate) fn new(audit: AuditLog) -> Self {
+        Self { audit }
+    }
 }
 
 impl<S> Layer<S> for Gate {
     type Service = Gated<S>;
 
     fn layer(&self, service: S) -> Gated<S> {
-        Gated { service }
+        let audit = self.audit.clone();
+        Gated { service, audit }
     }
 }
 
@@ -44,8 +56,12 @@ where
         match check(&request) {
             Ok(()) => Either::Left(self.service.call(request)),
             Err(refusal) => {
-                let answer = error::refused(&refusal).into_http();
-                Either::Right(std::future::ready(Ok(answer)))
+                let status = error::refused(&refusal);
+                if let Some(caller) = request.extensions().get::<Caller>() {
+                    let event = Event::new(caller, request.uri().path());
+                    self.audit.refused(event.ended(Err(&status)));
+                }
+                Either::Right(std::future::ready(Ok(status.into_http())))
             }
         }
     }

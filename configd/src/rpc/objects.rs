@@ -16,6 +16,7 @@ use tidegate_proto::raft::v1::PutObjects;
 use tidegate_store::{Command, ObjectFilter, Store};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::error::{self, Violation};
 use crate::progress::{self, Progress};
@@ -30,21 +31,53 @@ const PAGE_MAX: u32 = 5_000;
 /// Bytes of a streamed set, at most.
 const RESYNC_BYTES_MAX: usize = 256 << 20;
 
+/// The paths of the methods that write.
+const APPLY: &str = "/tidegate.objects.v1.ObjectService/Apply";
+const RESYNC: &str = "/tidegate.objects.v1.ObjectService/Resync";
+
 /// Answers ObjectService.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
     store: Store,
     progress: Progress,
+    audit: AuditLog,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Store, progress: Progress) -> Self {
-        Self { store, progress }
+    pub(crate) fn new(store: Store, progress: Progress, audit: AuditLog) -> Self {
+        Self {
+            store,
+            progress,
+            audit,
+        }
     }
 
     async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
         let outcome = self.store.propose(Command::PutObjects(put)).await;
         error::applied(outcome.map_err(|error| error::store(&error))?)
+    }
+
+    /// Proposes a change and records what came of it. One that is stored but not recorded is no success: its
+    /// caller has to know.
+    async fn write(&self, event: Event, put: PutObjects) -> Result<(u64, u32), Status> {
+        self.audit.check()?;
+        let answer = self.propose(put).await;
+        let outcome = answer.as_ref().map(|(revision, _)| *revision);
+        let recorded = self.audit.write(event.ended(outcome)).await;
+        match (answer, recorded) {
+            (answer, Ok(())) => answer,
+            (Ok((revision, _)), Err(unrecorded)) => Err(Status::unavailable(format!(
+                "stored as revision {revision}, but without a record of it: {}",
+                unrecorded.message()
+            ))),
+            (Err(_), Err(unrecorded)) => Err(unrecorded),
+        }
+    }
+
+    /// Records a refusal, and hands it on.
+    fn refused(&self, event: Event, status: Status) -> Status {
+        self.audit.refused(event.ended(Err(&status)));
+        status
     }
 }
 
@@ -56,10 +89,16 @@ impl ObjectService for Objects {
     ) -> Result<Response<ApplyResponse>, Status> {
         let caller = super::caller(&request)?;
         let mut request = request.into_inner();
-        stamp::batch(&mut request, &caller).map_err(|refusal| error::refused(&refusal))?;
+        let stamped = stamp::batch(&mut request, &caller);
+        let event = Event::new(&caller, APPLY)
+            .asked(&request.source, &request.request_id, &request.reason)
+            .changing(request.operations.iter().map(crate::name::of_operation));
+        if let Err(refusal) = stamped {
+            return Err(self.refused(event, error::refused(&refusal)));
+        }
         let violations = check::batch(&request);
         if !violations.is_empty() {
-            return Err(error::invalid(&violations));
+            return Err(self.refused(event, error::invalid(&violations)));
         }
         if request.mode() == ApplyMode::DryRun {
             let revision = self.store.revision();
@@ -70,15 +109,14 @@ impl ObjectService for Objects {
         }
         let wait_for = request.wait_for();
         let timeout = progress::timeout(request.wait_timeout_ms)?;
-        let (revision, changed) = self
-            .propose(PutObjects {
-                source: request.source,
-                operations: request.operations,
-                request_id: request.request_id,
-                reason: request.reason,
-                base_revision: None,
-            })
-            .await?;
+        let put = PutObjects {
+            source: request.source,
+            operations: request.operations,
+            request_id: request.request_id,
+            reason: request.reason,
+            base_revision: None,
+        };
+        let (revision, changed) = self.write(event, put).await?;
         let (reached, pending) = self.progress.come_far(revision, wait_for, timeout).await;
         Ok(Response::new(ApplyResponse {
             revision,
@@ -93,7 +131,11 @@ impl ObjectService for Objects {
         request: Request<Streaming<ResyncRequest>>,
     ) -> Result<Response<ResyncResponse>, Status> {
         let caller = super::caller(&request)?;
-        let set = Set::receive(request.into_inner(), &caller).await?;
+        let event = Event::new(&caller, RESYNC);
+        let set = match Set::receive(request.into_inner(), &caller).await {
+            Ok(set) => set,
+            Err(status) => return Err(self.refused(event, status)),
+        };
         let (operations, put, deleted) = set.changes(&self.store);
         if operations.is_empty() {
             let revision = self.store.revision();
@@ -103,6 +145,9 @@ impl ObjectService for Objects {
                 deleted,
             }));
         }
+        let event = event
+            .asked(&set.source, "", &set.reason)
+            .changing(operations.iter().map(crate::name::of_operation));
         let put_objects = PutObjects {
             source: set.source,
             operations,
@@ -110,7 +155,7 @@ impl ObjectService for Objects {
             reason: set.reason,
             base_revision: None,
         };
-        let (revision, _) = self.propose(put_objects).await?;
+        let (revision, _) = self.write(event, put_objects).await?;
         Ok(Response::new(ResyncResponse {
             revision,
             put,

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, version};
+use crate::audit::AuditLog;
 use crate::fleet::Fleet;
 use crate::progress::{self, Goal, Progress};
 use crate::wire;
@@ -32,12 +33,16 @@ const PAGE_MAX: u32 = 1_000;
 /// Answers that may wait for a reader.
 const QUEUE_LEN_MAX: usize = 4;
 
+/// The path of the method that workers call.
+const SUBSCRIBE: &str = "/tidegate.snapshots.v1.SnapshotService/Subscribe";
+
 /// Answers SnapshotService.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshots {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) progress: Progress,
+    pub(crate) audit: AuditLog,
     pub(crate) tasks: Tasks,
     /// Ends every stream, so that the server can stop.
     pub(crate) end: CancellationToken,
@@ -58,6 +63,7 @@ impl SnapshotService for Snapshots {
         let subscription = subscribe::Subscription {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            audit: self.audit.clone(),
             caller,
             requests: request.into_inner(),
             outbox,

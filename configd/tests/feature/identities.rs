@@ -31,14 +31,14 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 /// A configd that asks for certificates, and the authority that gives them.
-struct Secured {
-    bench: Bench,
+pub(crate) struct Secured {
+    pub(crate) bench: Bench,
     pki: Authority,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Secured {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let domain = "tidegate.test".parse().unwrap();
@@ -50,7 +50,7 @@ impl Secured {
     }
 
     /// A channel with a new certificate.
-    fn as_principal(&self, principal: &str) -> Channel {
+    pub(crate) fn as_principal(&self, principal: &str) -> Channel {
         let folder = self.folder.path().join(principal.replace('/', "-"));
         let files = issue(&self.pki, &folder, principal, HOUR);
         channel(self.bench.address(), &Credentials::load(files).unwrap())
@@ -77,7 +77,7 @@ fn channel(address: SocketAddr, credentials: &Credentials) -> Channel {
     endpoint.connect_with_connector_lazy(credentials.dialer(Role::Configd))
 }
 
-fn batch(source: &str, key_source: &str) -> ApplyRequest {
+pub(crate) fn batch(source: &str, key_source: &str) -> ApplyRequest {
     let mut operation = put(&route("cart", "/cart"));
     if let Some(tidegate_proto::objects::v1::operation::Operation::Put(put)) =
         &mut operation.operation

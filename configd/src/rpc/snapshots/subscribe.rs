@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use crate::access::Refusal;
+use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::clock::unix_ms;
 use crate::feed::Session;
@@ -28,6 +30,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Subscription {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) audit: AuditLog,
     pub(crate) caller: Caller,
     pub(crate) requests: Streaming<SubscribeRequest>,
     pub(crate) outbox: mpsc::Sender<Result<SubscribeResponse, Status>>,
@@ -71,13 +74,20 @@ impl Subscription {
                 if !hello.pool.is_empty() && (1..=253).contains(&hello.worker.len()) =>
             {
                 let follows = self.caller.follow(&hello.pool, &hello.worker);
-                follows.map_err(|refusal| crate::error::refused(&refusal))?;
+                follows.map_err(|refusal| self.refused(&refusal))?;
                 Ok(hello)
             }
             _ => Err(Status::invalid_argument(
                 "the first message must be a hello with a pool and a worker name of 1 to 253 bytes",
             )),
         }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> Status {
+        let status = crate::error::refused(refusal);
+        let event = Event::new(&self.caller, super::SUBSCRIBE);
+        self.audit.refused(event.ended(Err(&status)));
+        status
     }
 
     async fn serve(&mut self, hello: Hello) -> Result<(), Status> {
