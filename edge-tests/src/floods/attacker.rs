@@ -18,6 +18,22 @@ pub struct Strength {
     pub units_per_s: u32,
 }
 
+/// What a line of a gigabit carries in a second. Floods that fill the line itself are for those who own it.
+const LINE_BYTES_PER_S: usize = 125_000_000;
+
+impl Strength {
+    /// The same strength, or as much of it as a line of a gigabit carries of a kind, in either direction.
+    #[must_use]
+    pub fn below_line_rate(self, kind: Kind) -> Self {
+        let unit_bytes = (kind.unit)(0).len().max(kind.answer_bytes).max(1);
+        let most = u32::try_from(LINE_BYTES_PER_S / unit_bytes).unwrap_or(u32::MAX);
+        Self {
+            units_per_s: self.units_per_s.min(most),
+            ..self
+        }
+    }
+}
+
 /// What a flood did.
 #[derive(Debug, Default)]
 pub struct Flooded {

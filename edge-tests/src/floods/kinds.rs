@@ -1,5 +1,6 @@
 //! What each flood sends: how a connection starts, and one unit of it after the other.
 
+use crate::floods::site::MEDIUM_LEN;
 use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, block, frame, indexed, start,
@@ -18,6 +19,8 @@ pub struct Kind {
     pub reads: bool,
     /// After so many units the attacker opens another connection by itself.
     pub units_per_connection: u32,
+    /// What the backend sends for each, where that is much.
+    pub answer_bytes: usize,
 }
 
 /// Units of kinds that go on for as long as the gateway lets them.
@@ -31,6 +34,7 @@ pub const KINDS: [Kind; 18] = [
         unit: rapid_reset,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "made reset: window overflow",
@@ -38,6 +42,7 @@ pub const KINDS: [Kind; 18] = [
         unit: window_overflow,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "made reset: DATA after the end",
@@ -45,6 +50,7 @@ pub const KINDS: [Kind; 18] = [
         unit: half_closed_data,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "made reset: increment of zero",
@@ -52,6 +58,7 @@ pub const KINDS: [Kind; 18] = [
         unit: zero_increment,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "made reset: bad PRIORITY",
@@ -59,6 +66,7 @@ pub const KINDS: [Kind; 18] = [
         unit: bad_priority,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "made reset: more than the length",
@@ -66,6 +74,7 @@ pub const KINDS: [Kind; 18] = [
         unit: over_length,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "CONTINUATION",
@@ -73,6 +82,7 @@ pub const KINDS: [Kind; 18] = [
         unit: continuation,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "SETTINGS",
@@ -80,6 +90,7 @@ pub const KINDS: [Kind; 18] = [
         unit: settings,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "PING, answers unread",
@@ -87,6 +98,7 @@ pub const KINDS: [Kind; 18] = [
         unit: ping,
         reads: false,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "empty DATA",
@@ -94,6 +106,7 @@ pub const KINDS: [Kind; 18] = [
         unit: empty_data,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "DATA of one byte",
@@ -101,6 +114,7 @@ pub const KINDS: [Kind; 18] = [
         unit: tiny_data,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "table thrash",
@@ -108,6 +122,7 @@ pub const KINDS: [Kind; 18] = [
         unit: table_thrash,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "header list of ten bounds",
@@ -115,6 +130,7 @@ pub const KINDS: [Kind; 18] = [
         unit: header_bomb,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "PRIORITY",
@@ -122,13 +138,15 @@ pub const KINDS: [Kind; 18] = [
         unit: priority,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "window of zero",
         start: no_window,
-        unit: large_get,
+        unit: medium_get,
         reads: true,
         units_per_connection: 200,
+        answer_bytes: MEDIUM_LEN,
     },
     Kind {
         name: "HTTP/1 pipelining, unread",
@@ -136,6 +154,7 @@ pub const KINDS: [Kind; 18] = [
         unit: pipelined,
         reads: false,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "HTTP/1 headers of 60 KiB",
@@ -143,6 +162,7 @@ pub const KINDS: [Kind; 18] = [
         unit: large_headers,
         reads: true,
         units_per_connection: NO_END,
+        answer_bytes: 0,
     },
     Kind {
         name: "HTTP/1 connections",
@@ -150,6 +170,7 @@ pub const KINDS: [Kind; 18] = [
         unit: one_byte,
         reads: false,
         units_per_connection: 1,
+        answer_bytes: 0,
     },
 ];
 
@@ -288,8 +309,8 @@ fn no_window() -> Vec<u8> {
     .concat()
 }
 
-fn large_get(unit: u32) -> Vec<u8> {
-    let block = request(b"GET", b"/large", &[]);
+fn medium_get(unit: u32) -> Vec<u8> {
+    let block = request(b"GET", b"/medium", &[]);
     frame(HEADERS, END_HEADERS | END_STREAM, stream(unit), &block)
 }
 

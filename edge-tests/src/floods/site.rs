@@ -1,4 +1,4 @@
-//! nginx with a small and a large answer, and the gateway before it.
+//! nginx with answers of three sizes and a place for bodies, and the gateway before it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,6 +6,9 @@ use std::process::Command;
 
 use crate::process::{Process, free_address, wait_for};
 use crate::tidegate::Tidegate;
+
+/// Bytes of `/medium`: more than what sockets and gateways hold of an answer by themselves.
+pub const MEDIUM_LEN: usize = 64 << 10;
 
 /// A running site.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ impl Site {
 
 fn nginx(dir: &Path, listen: SocketAddr) -> anyhow::Result<Process> {
     std::fs::write(dir.join("large"), vec![b'x'; 1 << 20])?;
+    std::fs::write(dir.join("medium"), vec![b'x'; MEDIUM_LEN])?;
     let (file, path) = (dir.join("nginx.conf"), dir.display());
     let text = format!(
         "user root; daemon off; master_process off; worker_processes 1; pid {path}/pid; error_log stderr crit;\n\
@@ -47,7 +51,9 @@ fn nginx(dir: &Path, listen: SocketAddr) -> anyhow::Result<Process> {
          fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
          keepalive_requests 100000000; large_client_header_buffers 8 128k;\n\
          server {{ listen {listen} backlog=4096; root {path};\n\
-         location = / {{ return 200 'good'; }} }} }}\n"
+         location = / {{ return 200 'good'; }}\n\
+         # It takes all of a body before it answers.\n\
+         location = /upload {{ client_max_body_size 0; proxy_pass http://{listen}/; }} }} }}\n"
     );
     std::fs::write(&file, text)?;
     let mut command = Command::new("nginx");

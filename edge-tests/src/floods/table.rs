@@ -65,7 +65,9 @@ fn row(site: &Site, kind: Kind, strength: Strength, quiet: &Served) -> usize {
                 pause(Duration::from_millis(20));
             }
         });
-        let result = during(front, || flood(kind, strength, front, TIME));
+        let result = during(front, || {
+            flood(kind, strength.below_line_rate(kind), front, TIME)
+        });
         over.store(true, Ordering::Relaxed);
         result
     });

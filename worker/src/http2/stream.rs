@@ -90,7 +90,8 @@ impl Shared {
         Request::from_parts(parts, ClientBody::of_http2(body, limits))
     }
 
-    /// Lets the stack answer; `None` when the client has reset the stream meanwhile.
+    /// Lets the stack answer; `None` when the client has reset the stream meanwhile. That is looked at first: a
+    /// request that came together with its reset costs no backend anything.
     async fn answer(
         &self,
         request: Box<Request<ClientBody>>,
@@ -101,15 +102,15 @@ impl Shared {
         let answering = stack::answer(thread, connection, request, interim.clone());
         let mut answering = pin!(answering);
         poll_fn(|cx| {
+            if respond.poll_reset(cx).is_ready() {
+                return Poll::Ready(None);
+            }
             let answered = answering.as_mut().poll(cx);
             while let Some(answer) = interim.pop() {
                 // It fails where the client has reset the stream meanwhile.
                 let _ = respond.send_informational(answer);
             }
-            if let Poll::Ready(response) = answered {
-                return Poll::Ready(Some(response));
-            }
-            respond.poll_reset(cx).map(|_| None)
+            answered.map(Some)
         })
         .await
     }

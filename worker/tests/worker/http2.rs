@@ -216,6 +216,20 @@ async fn a_client_that_resets_its_requests_is_told_to_go() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_with_its_reset_costs_the_backend_nothing() {
+    let echo = Echo::start("a").await;
+    let running = in_front_of(echo.address, Limits::default()).await;
+    let mut client = Raw::open(running.address("http")).await;
+    let get = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+    let reset = |stream| frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
+    let pairs = (0..10).flat_map(|number| [get(number * 2 + 1), reset(number * 2 + 1)]);
+    let all: Vec<u8> = pairs.chain([get(21)]).flatten().collect();
+    client.send(&all).await;
+    assert_eq!(client.wait_for(HEADERS).await.stream, 21);
+    assert_eq!(echo.count(), 1);
+}
+
+#[tokio::test]
 async fn a_client_that_answers_no_ping_is_gone() {
     let (address, _backend) = by_hand().await;
     let limits = Limits {
