@@ -37,7 +37,7 @@ const MODES: [(&str, &str, &[&str]); 4] = [
     ),
     (
         "-X: reads 32 bytes every 5 s",
-        "/medium",
+        "/large",
         &[
             "-X", "-c", "9500", "-n", "5", "-z", "32", "-w", "512", "-y", "1024", "-k", "3",
         ],
