@@ -82,6 +82,7 @@ pub(crate) const METHODS: &[(&str, &[Grant])] = &[
     ("/tidegate.snapshots.v1.SnapshotService/Wait", READERS),
     ("/tidegate.raft.v1.PeerService/Identify", NODES),
     ("/tidegate.raft.v1.PeerService/Found", NODES),
+    ("/tidegate.raft.v1.PeerService/Introduce", NODES),
     ("/tidegate.raft.v1.PeerService/Append", NODES),
     ("/tidegate.raft.v1.PeerService/Vote", NODES),
     ("/tidegate.raft.v1.PeerService/InstallImage", NODES),
