@@ -90,8 +90,8 @@ impl Shared {
         Request::from_parts(parts, ClientBody::of_http2(body, limits))
     }
 
-    /// Lets the stack answer; `None` when the client has reset the stream meanwhile. That is looked at first: a
-    /// request that came together with its reset costs no backend anything.
+    /// Lets the stack answer; `None` when the client has reset the stream meanwhile. A request that came together
+    /// with its reset is not begun: it costs no backend anything.
     async fn answer(
         &self,
         request: Box<Request<ClientBody>>,
@@ -101,8 +101,9 @@ impl Shared {
         let (thread, connection) = (self.thread.clone(), self.connection.clone());
         let answering = stack::answer(thread, connection, request, interim.clone());
         let mut answering = pin!(answering);
+        let mut is_begun = false;
         poll_fn(|cx| {
-            if respond.poll_reset(cx).is_ready() {
+            if !std::mem::replace(&mut is_begun, true) && respond.poll_reset(cx).is_ready() {
                 return Poll::Ready(None);
             }
             let answered = answering.as_mut().poll(cx);
@@ -110,7 +111,10 @@ impl Shared {
                 // It fails where the client has reset the stream meanwhile.
                 let _ = respond.send_informational(answer);
             }
-            answered.map(Some)
+            if answered.is_ready() {
+                return answered.map(Some);
+            }
+            respond.poll_reset(cx).map(|_| None)
         })
         .await
     }
