@@ -28,6 +28,19 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
         .ok_or_else(|| error::refused(&Refusal::Unidentified))
 }
 
+/// A request with the name of who sent it: that of the certificate, and what the request says only where there is none.
+fn signed<T>(
+    request: Request<T>,
+    requested_by: impl FnOnce(&mut T) -> &mut String,
+) -> Result<T, Status> {
+    let caller = caller(&request)?;
+    let mut request = request.into_inner();
+    if let Caller::Peer(identity) = caller {
+        *requested_by(&mut request) = identity.to_string();
+    }
+    Ok(request)
+}
+
 /// The source that a request is about.
 fn source(caller: &Caller, asked: &str) -> Result<String, Status> {
     let source = caller.source(asked);

@@ -44,7 +44,8 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<RollbackRequest>,
     ) -> Result<Response<RollbackResponse>, Status> {
-        let answer = rollback::carry_out(&self.store, request.into_inner()).await?;
+        let request = super::signed(request, |request| &mut request.requested_by)?;
+        let answer = rollback::carry_out(&self.store, request).await?;
         Ok(Response::new(answer))
     }
 
@@ -52,7 +53,7 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<FreezeRequest>,
     ) -> Result<Response<FreezeResponse>, Status> {
-        let request = request.into_inner();
+        let request = super::signed(request, |request| &mut request.requested_by)?;
         let head = version::newest(&self.store, &request.pool)?;
         self.refuse_during_rollout(&head)?;
         let change = Change::Freeze(note(request.requested_by, request.reason));
@@ -66,7 +67,7 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<UnfreezeRequest>,
     ) -> Result<Response<UnfreezeResponse>, Status> {
-        let request = request.into_inner();
+        let request = super::signed(request, |request| &mut request.requested_by)?;
         let head = version::newest(&self.store, &request.pool)?;
         if self.store.marks(&head.pool).freeze.is_none() {
             let text = format!("pool {} is not frozen", head.pool);

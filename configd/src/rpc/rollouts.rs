@@ -41,7 +41,7 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<StartRolloutRequest>,
     ) -> Result<Response<StartRolloutResponse>, Status> {
-        let request = request.into_inner();
+        let request = super::signed(request, |request| &mut request.requested_by)?;
         let pool = version::newest(&self.store, &request.pool)?.pool.clone();
         if let Some(rollout) = &self.store.marks(&pool).rollout {
             let text = format!(
@@ -60,7 +60,7 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<SetRolloutPolicyRequest>,
     ) -> Result<Response<SetRolloutPolicyResponse>, Status> {
-        let request = request.into_inner();
+        let request = super::signed(request, |request| &mut request.requested_by)?;
         let pool = version::newest(&self.store, &request.pool)?.pool.clone();
         let steps = steps(request.steps, request.requested_by, request.reason);
         self.change(&pool, Change::RolloutPolicy(steps)).await?;
@@ -105,7 +105,7 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<AbortRolloutRequest>,
     ) -> Result<Response<AbortRolloutResponse>, Status> {
-        let request = request.into_inner();
+        let request = super::signed(request, |request| &mut request.requested_by)?;
         let (pool, rollout) = self.under_way(&request.pool, request.id)?;
         let reason = match request.reason.as_str() {
             "" => "rollout aborted".to_owned(),

@@ -1,6 +1,7 @@
 //! Going back in the history: what is served again, what holds it, and what lets it go.
 
 use serde_json::{Value, json};
+use tidegate_proto::history::v1::history_service_client::HistoryServiceClient;
 use tidegate_proto::history::v1::{
     BlameRequest, FreezeRequest, LabelRequest, ListPoolsRequest, ObjectName, PinRequest,
     RollbackRequest, RollbackResponse, UnfreezeRequest, VersionRef, blame_request::What,
@@ -13,6 +14,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::bench::{Bench, FakeWorker, POOL, put, route, shop};
+use crate::identities::Secured;
 
 fn version(info: &SnapshotInfo) -> u64 {
     info.id.as_ref().unwrap().version
@@ -351,4 +353,22 @@ async fn blame_names_the_version_that_changed_an_object_last() {
     assert_eq!(refusal.code(), Code::InvalidArgument);
     let again = bench.try_apply(vec![put(&route("cart", "/cart"))]).await;
     assert!(again.is_ok());
+}
+
+#[tokio::test]
+async fn who_has_a_certificate_signs_with_it() {
+    let secured = Secured::start().await;
+    secured.bench.with_a_bad_change().await;
+    let mut history = HistoryServiceClient::new(secured.as_principal("automation/write/ci"));
+    let request = RollbackRequest {
+        requested_by: "anna".to_owned(),
+        reason: "carts are empty".to_owned(),
+        ..RollbackRequest::default()
+    };
+    let answer = history.rollback(request).await.unwrap().into_inner();
+    let cause = answer.snapshot.unwrap().cause;
+    assert!(
+        cause.contains("spiffe://tidegate.test/automation/write/ci"),
+        "{cause}"
+    );
 }
