@@ -4,6 +4,7 @@
 //! 8 KiB go to files that it never syncs. Each of these is dealt with here or by the frames of the log.
 
 mod space;
+mod witness;
 
 use std::{
     fs::{self, File},
@@ -15,6 +16,8 @@ use std::{
 use crate::{StoreError, directory::sync_dir};
 
 pub(crate) use space::free_bytes;
+pub(crate) use witness::Witness;
+use witness::WitnessFile;
 
 /// Keys and values, as an engine holds them: ordered by key.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
@@ -36,6 +39,10 @@ pub(crate) trait LogEngine: Send + 'static {
     fn write(&mut self, batch: Vec<Write>) -> Result<(), StoreError>;
     /// Returns when everything that was written is on the disk.
     fn sync(&mut self) -> Result<(), StoreError>;
+    /// What was attested last, if anything ever was.
+    fn witness(&mut self) -> Option<Witness>;
+    /// Returns when the witness is on the disk, apart from the rows. What it attests must be synced before.
+    fn attest(&mut self, witness: Witness) -> Result<(), StoreError>;
 }
 
 /// sled in a directory of its own.
@@ -45,6 +52,7 @@ pub(crate) struct SledEngine {
     db: sled::Db,
     /// An own descriptor of sled's file: `fdatasync` works on the file, whoever wrote to it.
     file: File,
+    witness: WitnessFile,
 }
 
 impl SledEngine {
@@ -65,6 +73,7 @@ impl SledEngine {
             dir: dir.to_owned(),
             db,
             file,
+            witness: WitnessFile::open(dir)?,
         };
         engine.sync_names()?;
         Ok(engine)
@@ -130,6 +139,14 @@ impl LogEngine for SledEngine {
             .sync_data()
             .map_err(StoreError::io("sync", self.dir.join("db")))?;
         self.sync_large_values()
+    }
+
+    fn witness(&mut self) -> Option<Witness> {
+        self.witness.newest()
+    }
+
+    fn attest(&mut self, witness: Witness) -> Result<(), StoreError> {
+        self.witness.attest(witness)
     }
 }
 

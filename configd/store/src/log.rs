@@ -64,10 +64,18 @@ impl Log {
         dir: &Path,
         received: Option<u64>,
     ) -> Result<Self, StoreError> {
-        let found =
-            scan::scan(engine.rows()?, received).map_err(|what| StoreError::damaged(dir, what))?;
+        let witness = engine.witness();
+        let found = scan::scan(engine.rows()?, received)
+            .and_then(|found| scan::held_against_witness(found, witness, received))
+            .map_err(|what| StoreError::damaged(dir, what))?;
         let (requests, queue) = mpsc::channel(QUEUE_LEN_MAX);
-        let writer = Writer::new(engine, found.chains, found.purged_chain);
+        let known = writer::Known {
+            chains: found.chains,
+            purged: found.purged.map(|id| id.index),
+            purged_chain: found.purged_chain,
+            vote: found.vote,
+        };
+        let writer = Writer::new(engine, known);
         std::thread::Builder::new()
             .name("store-log".to_owned())
             .spawn(move || writer.run(queue))

@@ -9,7 +9,7 @@ use super::{
     wire,
 };
 use crate::{
-    disk::Row,
+    disk::{Row, Witness},
     raft::{Entry, LogId, Vote},
 };
 
@@ -118,6 +118,51 @@ fn held_against_committed(found: Found, received: Option<u64>) -> Result<Found, 
         }
         _ => Ok(found),
     }
+}
+
+/// What the witness knows of was acknowledged, so it must still be there. Entries up to `received` came within an image
+/// of another node.
+pub(crate) fn held_against_witness(
+    found: Found,
+    witness: Option<Witness>,
+    received: Option<u64>,
+) -> Result<Found, String> {
+    let Some(witness) = witness else {
+        return Ok(found);
+    };
+    let purged = found.purged.map(|id| id.index);
+    let last = found.entries.last_key_value().map(|(index, _)| *index);
+    let last = last.or(purged).max(received);
+    if last < witness.last {
+        let name = |index: Option<u64>| {
+            index.map_or_else(|| "nothing".to_owned(), |index| format!("entry {index}"))
+        };
+        let (wanted, last) = (name(witness.last), name(last));
+        return Err(format!(
+            "{wanted} was acknowledged, but the log ends with {last}"
+        ));
+    }
+    let chain = match witness.last {
+        Some(last) if Some(last) == purged => Some(found.purged_chain),
+        Some(last) => found.chains.get(&last).map(|end| end.chain),
+        None => None,
+    };
+    if chain.is_some_and(|chain| chain != witness.chain) {
+        let last = witness.last.unwrap_or_default();
+        return Err(format!(
+            "the log up to entry {last} is not the one that was acknowledged"
+        ));
+    }
+    let vote = found.vote.as_ref().map(plain_vote).unwrap_or_default();
+    match vote < witness.vote {
+        true => Err("a vote that was given is not there any more".to_owned()),
+        false => Ok(found),
+    }
+}
+
+/// A vote as the witness holds it; later ones are greater.
+pub(crate) fn plain_vote(vote: &Vote) -> (u64, u64, bool) {
+    (vote.leader_id.term, vote.leader_id.node_id, vote.committed)
 }
 
 fn read_mark(found: &mut Found, key: &[u8], value: &[u8]) -> Result<(), String> {

@@ -18,7 +18,7 @@ use openraft::{
 use super::*;
 use crate::{
     blobs::Blobs,
-    disk::{Row, SledEngine, Write},
+    disk::{Row, SledEngine, Witness, Write},
     image::{Image, Images},
     machine::Machine,
     raft::Payload,
@@ -136,6 +136,7 @@ struct Memory {
     rows: Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>,
     steps: Arc<Mutex<Vec<&'static str>>>,
     fails: Arc<Mutex<bool>>,
+    witness: Arc<Mutex<Option<Witness>>>,
 }
 
 impl LogEngine for Memory {
@@ -166,6 +167,16 @@ impl LogEngine for Memory {
             false => Ok(()),
         }
     }
+
+    fn witness(&mut self) -> Option<Witness> {
+        *self.witness.lock().unwrap()
+    }
+
+    fn attest(&mut self, witness: Witness) -> Result<(), StoreError> {
+        self.steps.lock().unwrap().push("attest");
+        *self.witness.lock().unwrap() = Some(witness);
+        Ok(())
+    }
 }
 
 #[tokio::test]
@@ -173,11 +184,11 @@ async fn nothing_is_acknowledged_before_the_sync_has_returned() {
     let engine = Memory::default();
     let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
     append(&mut log, vec![entry(0, 10)]).await.unwrap();
-    assert_eq!(*engine.steps.lock().unwrap(), ["write", "sync"]);
+    assert_eq!(*engine.steps.lock().unwrap(), ["write", "sync", "attest"]);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     assert_eq!(
         *engine.steps.lock().unwrap(),
-        ["write", "sync", "write", "sync"]
+        ["write", "sync", "attest", "write", "sync", "attest"]
     );
 }
 
@@ -245,6 +256,40 @@ async fn a_flipped_bit_in_any_row_is_refused() {
         engine.rows.lock().unwrap().get_mut(&key).unwrap()[20] ^= 4;
     }
     assert!(Log::open(engine, Path::new("memory"), None).is_ok());
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_or_its_vote_is_refused() {
+    let engine = written().await;
+    let rows = engine.rows.lock().unwrap().clone();
+    let without = |lost: &dyn Fn(&[u8]) -> bool| {
+        let left = rows.clone().into_iter().filter(|(key, _)| !lost(key));
+        let engine = Memory {
+            rows: Arc::new(Mutex::new(left.collect())),
+            witness: engine.witness.clone(),
+            ..Memory::default()
+        };
+        Log::open(engine, Path::new("memory"), None).map(|_| ())
+    };
+    // Without the committed mark as well, so that the witness alone can tell.
+    let end = without(&|key| key == b"m/committed" || key.starts_with(&frame::key(5, 0)[..9]));
+    let Err(StoreError::Damaged { what, .. }) = end else {
+        panic!("{end:?}");
+    };
+    assert!(what.contains("entry 5 was acknowledged"), "{what}");
+    let vote = without(&|key| key == b"m/vote");
+    assert!(matches!(vote, Err(StoreError::Damaged { .. })), "{vote:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_was_shortened_on_purpose_is_no_damage() {
+    let engine = written().await;
+    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
+    log.save_committed(Some(id(3))).await.unwrap();
+    log.truncate_after(Some(id(3))).await.unwrap();
+    log.close().await;
+    let log = Log::open(engine, Path::new("memory"), None).unwrap();
+    assert_eq!(log.last_index(), Some(3));
 }
 
 #[tokio::test]

@@ -7,12 +7,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     frame::{self, Chain},
-    scan::{COMMITTED, End, PURGED, VOTE},
+    scan::{COMMITTED, End, PURGED, VOTE, plain_vote},
     wire,
 };
 use crate::{
     StoreError,
-    disk::{LogEngine, Write},
+    disk::{LogEngine, Witness, Write},
     raft::{Entry, LogId, TypeConfig, Vote},
 };
 
@@ -49,11 +49,20 @@ enum Waiting {
     Done(Done),
 }
 
+/// What is known of a log that was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) chains: BTreeMap<u64, End>,
+    /// Index of the last entry that is gone because an image contains it.
+    pub(crate) purged: Option<u64>,
+    pub(crate) purged_chain: Chain,
+    pub(crate) vote: Option<Vote>,
+}
+
 /// The engine and what the writer must know of the log.
 pub(crate) struct Writer<E> {
     engine: E,
-    chains: BTreeMap<u64, End>,
-    purged_chain: Chain,
+    known: Known,
     /// The first failure. What reached the disk is then not known, so nothing more is written.
     failed: Option<String>,
     batch: Vec<Write>,
@@ -62,12 +71,11 @@ pub(crate) struct Writer<E> {
 }
 
 impl<E: LogEngine> Writer<E> {
-    pub(crate) fn new(engine: E, chains: BTreeMap<u64, End>, purged_chain: Chain) -> Self {
+    pub(crate) fn new(engine: E, known: Known) -> Self {
         let (batch, waiting) = (Vec::new(), Vec::new());
         Self {
             engine,
-            chains,
-            purged_chain,
+            known,
             failed: None,
             batch,
             waiting,
@@ -108,6 +116,7 @@ impl<E: LogEngine> Writer<E> {
                 self.waiting.push(Waiting::Callback(callback));
             }
             Request::Vote { vote, done } => {
+                self.known.vote = Some(vote);
                 self.mark(VOTE, &wire::encode_vote(&vote));
                 self.waiting.push(Waiting::Done(done));
             }
@@ -118,7 +127,10 @@ impl<E: LogEngine> Writer<E> {
                 self.batch.push(Write::Remove(COMMITTED.to_vec()))
             }
             Request::Truncate { first_gone, done } => {
-                let gone = self.chains.split_off(&first_gone);
+                // The witness must not know of what is removed, nor of what is not synced yet.
+                self.sync();
+                let gone = self.known.chains.split_off(&first_gone);
+                self.attest();
                 // Newest first: a crash between two batches must not leave a gap.
                 self.remove(gone.into_iter().rev());
                 self.waiting.push(Waiting::Done(done));
@@ -133,24 +145,28 @@ impl<E: LogEngine> Writer<E> {
 
     fn append(&mut self, entry: &Entry) {
         let before = self
+            .known
             .chains
             .last_key_value()
-            .map_or(self.purged_chain, |(_, end)| end.chain);
+            .map_or(self.known.purged_chain, |(_, end)| end.chain);
         let (rows, chain) = frame::split(entry.index(), &wire::encode_entry(entry), before);
         let parts = u32::try_from(rows.len()).expect("an entry has few rows");
-        self.chains.insert(entry.index(), End { chain, parts });
+        self.known
+            .chains
+            .insert(entry.index(), End { chain, parts });
         self.batch
             .extend(rows.into_iter().map(|(key, value)| Write::Put(key, value)));
     }
 
     fn purge(&mut self, upto: LogId) {
-        let kept = self.chains.split_off(&(upto.index + 1));
-        let gone = std::mem::replace(&mut self.chains, kept);
-        self.purged_chain = gone
+        let kept = self.known.chains.split_off(&(upto.index + 1));
+        let gone = std::mem::replace(&mut self.known.chains, kept);
+        self.known.purged = self.known.purged.max(Some(upto.index));
+        self.known.purged_chain = gone
             .last_key_value()
-            .map_or(self.purged_chain, |(_, end)| end.chain);
+            .map_or(self.known.purged_chain, |(_, end)| end.chain);
         // The mark goes first: rows below it do not count any more, whether they are still there or not.
-        self.mark(PURGED, &wire::encode_purged(&upto, self.purged_chain));
+        self.mark(PURGED, &wire::encode_purged(&upto, self.known.purged_chain));
         self.remove(gone.into_iter());
     }
 
@@ -182,13 +198,36 @@ impl<E: LogEngine> Writer<E> {
         self.note(written);
     }
 
-    /// Writes the batch, syncs where somebody waits or the log closes, then answers.
-    fn finish(&mut self, closing: bool) {
+    fn sync(&mut self) {
         self.write();
-        if self.dirty && self.failed.is_none() && (closing || !self.waiting.is_empty()) {
+        if self.dirty && self.failed.is_none() {
             let synced = self.engine.sync();
             self.dirty = false;
             self.note(synced);
+        }
+    }
+
+    /// Notes apart from the log how far it is synced.
+    fn attest(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        let known = &self.known;
+        let (last, chain) = match known.chains.last_key_value() {
+            Some((last, end)) => (Some(*last), end.chain),
+            None => (known.purged, known.purged_chain),
+        };
+        let vote = known.vote.as_ref().map(plain_vote).unwrap_or_default();
+        let attested = self.engine.attest(Witness { last, chain, vote });
+        self.note(attested);
+    }
+
+    /// Writes the batch, syncs and attests where somebody waits or the log closes, then answers.
+    fn finish(&mut self, closing: bool) {
+        self.write();
+        if closing || !self.waiting.is_empty() {
+            self.sync();
+            self.attest();
         }
         for waiting in self.waiting.drain(..) {
             let result = self
