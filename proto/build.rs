@@ -2,11 +2,12 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "tidegate/ir/v1/parts.proto",
     "tidegate/objects/v1/objects.proto",
     "tidegate/snapshots/v1/snapshots.proto",
     "tidegate/statuses/v1/statuses.proto",
+    "tidegate/cluster/v1/cluster.proto",
     "tidegate/raft/v1/commands.proto",
     "tidegate/raft/v1/peers.proto",
 ];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tidegate_ir::{EncodedPart, PartKind, Snapshot};
+use tidegate_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ListObjectsRequest, StoredObject};
 use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
@@ -30,9 +31,15 @@ const PAGE_SIZE: u32 = 5_000;
 /// Which configd to ask.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Address of the gRPC services [default: http://127.0.0.1:15010]
-    #[arg(long, env = "TIDEGATE_SERVER", value_name = "URL")]
-    server: Option<String>,
+    /// Address of the gRPC services; of several, separated by commas, the first that answers is asked
+    /// [default: http://127.0.0.1:15010]
+    #[arg(
+        long,
+        env = "TIDEGATE_SERVER",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    server: Vec<String>,
     /// Ask the `tidegate up` that runs on this data directory
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     data_dir: Option<PathBuf>,
@@ -41,21 +48,25 @@ pub(crate) struct ServerArgs {
 impl ServerArgs {
     /// Connects.
     pub(crate) async fn connect(&self) -> anyhow::Result<Api> {
-        let url = match (&self.server, &self.data_dir) {
-            (Some(server), _) => with_scheme(server),
-            (None, Some(folder)) => discovered(folder)?,
-            (None, None) => DEFAULT_SERVER.to_owned(),
+        let urls = match (&self.server[..], &self.data_dir) {
+            ([], Some(folder)) => vec![discovered(folder)?],
+            ([], None) => vec![DEFAULT_SERVER.to_owned()],
+            (servers, _) => servers.iter().map(|server| with_scheme(server)).collect(),
         };
-        let endpoint = Endpoint::from_shared(url.clone())
-            .with_context(|| format!("--server {url} is no URL"))?
-            .connect_timeout(CONNECT_TIMEOUT);
-        let channel = endpoint.connect().await.map_err(|error| {
-            let cause = root_cause(&error);
-            anyhow!(
-                "no configd answers at {url} ({cause}); start `tidegate up`, or name another with --server"
-            )
-        })?;
-        Ok(Api::new(channel))
+        let mut causes = Vec::new();
+        for url in &urls {
+            let endpoint = Endpoint::from_shared(url.clone())
+                .with_context(|| format!("--server {url} is no URL"))?
+                .connect_timeout(CONNECT_TIMEOUT);
+            match endpoint.connect().await {
+                Ok(channel) => return Ok(Api::new(channel)),
+                Err(error) => causes.push(root_cause(&error)),
+            }
+        }
+        let (urls, causes) = (urls.join(" and "), causes.join("; "));
+        Err(anyhow!(
+            "no configd answers at {urls} ({causes}); start `tidegate up`, or name another with --server"
+        ))
     }
 }
 
@@ -88,6 +99,7 @@ pub(crate) struct Api {
     pub(crate) objects: ObjectServiceClient<Channel>,
     pub(crate) snapshots: SnapshotServiceClient<Channel>,
     pub(crate) statuses: StatusServiceClient<Channel>,
+    pub(crate) cluster: ClusterServiceClient<Channel>,
 }
 
 impl Api {
@@ -98,6 +110,7 @@ impl Api {
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             snapshots: SnapshotServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_LEN_MAX),
+            cluster: ClusterServiceClient::new(channel.clone()),
             statuses: StatusServiceClient::new(channel).max_decoding_message_size(ANSWER_LEN_MAX),
         }
     }
@@ -143,9 +156,7 @@ impl Api {
     /// The workers that are connected.
     pub(crate) async fn list_workers(&self) -> anyhow::Result<Vec<Worker>> {
         let mut client = self.snapshots.clone();
-        let request = ListWorkersRequest {
-            pool: String::new(),
-        };
+        let request = ListWorkersRequest::default();
         Ok(client
             .list_workers(request)
             .await

@@ -1,6 +1,7 @@
 //! The commands that look at configuration, one file each.
 
 pub(crate) mod apply;
+pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod describe;
 pub(crate) mod explain;

@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{apply, completion, describe, explain, explain_code, get, lint, snapshots};
+use crate::commands::{
+    apply, cluster, completion, describe, explain, explain_code, get, lint, snapshots,
+};
 use crate::style::Style;
 
 #[global_allocator]
@@ -68,6 +70,9 @@ enum Command {
     /// Look at the history of snapshots
     #[command(subcommand)]
     Snapshots(snapshots::SnapshotsCommand),
+    /// Look at the cluster of configds, and change who belongs to it
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Say what a finding's code means
     ExplainCode(explain_code::ExplainCodeArgs),
     /// Run the config store
@@ -121,6 +126,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Explain(args) => explain::run(args).await?,
         Command::Get(args) => get::run(args).await?,
         Command::Describe(args) => describe::run(args).await?,
+        Command::Cluster(command) => cluster::run(command).await?,
         Command::Snapshots(command) => snapshots::run(command).await?,
         Command::Configd(args) => args.run().await?,
         Command::Worker(args) => args.run().await?,

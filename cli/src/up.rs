@@ -81,6 +81,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
         data_dir: folder.path().join("configd"),
         settings: settings(),
         listen: Some(args.listen.unwrap_or_else(|| next_free(15_010))),
+        cluster: None,
         metrics: metrics.clone(),
         readiness: readiness.clone(),
     })
@@ -140,7 +141,7 @@ fn worker_options(
         BindPolicy::NextFree
     };
     WorkerOptions {
-        channel: configd.channel(),
+        configds: configd.channel().into(),
         pool: POOL.into(),
         name: "up".into(),
         threads: args.threads,

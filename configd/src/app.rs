@@ -7,34 +7,40 @@ use std::time::Duration;
 
 use tidegate_compiler::Settings;
 use tidegate_proto::DESCRIPTORS;
+use tidegate_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use tidegate_proto::objects::v1::object_service_server::ObjectServiceServer;
 use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotServiceServer;
 use tidegate_proto::statuses::v1::status_service_server::StatusServiceServer;
 use tidegate_runtime::metrics::Metrics;
-use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::ready::{Condition, Readiness};
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{OpenOptions, Store, StoreError};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
 use tracing::{error, info};
 
+use crate::cluster::{Leader, PeerOptions, PeerStart, join, touch};
 use crate::fleet::Fleet;
+use crate::fleet::gather::Gather;
 use crate::metrics::{PublisherMetrics, StateMetrics};
-use crate::publisher::Publisher;
+use crate::publisher::Term;
+use crate::rpc::MESSAGE_BYTES_MAX;
+use crate::rpc::cluster::Cluster;
 use crate::rpc::objects::Objects;
 use crate::rpc::snapshots::Snapshots;
 use crate::rpc::statuses::StatusReader;
 use crate::statuses::Statuses;
 use crate::transport::InProcess;
 
-/// Bytes of one request: a full batch of objects with its framing.
-const MESSAGE_BYTES_MAX: usize = 20 << 20;
-
 /// Streams on one connection.
 const STREAMS_MAX: u32 = 1_024;
+
+/// Time between two lines of the log while this configd waits for a leader.
+const READY_ROUND: Duration = Duration::from_secs(10);
 
 /// A peer that does not answer a ping for this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -48,9 +54,12 @@ pub struct ConfigdOptions {
     pub settings: Settings,
     /// Where the gRPC services listen; `None` serves this process alone.
     pub listen: Option<SocketAddr>,
+    /// How it takes part in a cluster; `None` for a configd that is alone.
+    pub cluster: Option<PeerOptions>,
     /// Counts go here.
     pub metrics: Metrics,
-    /// Gets a condition that is met when the store is open and the services listen.
+    /// Gets a condition that is met when the store is open, the services listen, and what was written before has been
+    /// applied.
     pub readiness: Readiness,
 }
 
@@ -65,6 +74,18 @@ pub enum ConfigdError {
         "cannot listen on {address} for gRPC; stop what uses it, or choose another address with --listen"
     )]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The peer address is not to be had.
+    #[error(
+        "cannot listen on {address} for other configds; stop what uses it, or choose another address with \
+         --peer-listen"
+    )]
+    ListenForPeers {
         /// The address.
         address: SocketAddr,
         /// The system's answer.
@@ -100,8 +121,33 @@ impl Configd {
             .readiness
             .condition("configd", "the store is not open yet");
         let listener = bind(options.listen).await?;
-        let store = Store::open(OpenOptions::new(options.data_dir));
-        let store = store.await.map_err(ConfigdError::OpenStore)?;
+        let address = listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let asked = options
+            .cluster
+            .as_ref()
+            .and_then(|peers| match &peers.start {
+                PeerStart::Join(members) => Some(members.clone()),
+                PeerStart::Found(_) => None,
+            });
+        let cluster = match options.cluster {
+            Some(peers) => Some(peers.bind(address).await?),
+            None => None,
+        };
+        let own = cluster
+            .as_ref()
+            .map(|cluster| cluster.member.peer_address.clone());
+        let is_alone = cluster.is_none();
+        // On the heap: founding a cluster is many steps, and most configds are alone.
+        let store = Box::pin(Store::open(OpenOptions {
+            cluster,
+            ..OpenOptions::new(options.data_dir)
+        }));
+        let store = tokio::select! {
+            store = store => store.map_err(ConfigdError::OpenStore)?,
+            never = join::ask_for_a_place(asked.unwrap_or_default(), own.unwrap_or_default()) => match never {},
+        };
         let services = Services {
             store: store.clone(),
             fleet: Fleet::default(),
@@ -109,13 +155,14 @@ impl Configd {
             tasks: Tasks::new(),
             end: CancellationToken::new(),
         };
-        let address = listener
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
         let in_process = services.serve(listener).await?;
         services.publish(options.settings, &options.metrics);
         services.measure(&options.metrics);
-        ready.set();
+        services.gather();
+        match is_alone {
+            true => ready.set(),
+            false => services.announce(ready),
+        }
         Ok(ConfigdHandle {
             store,
             in_process,
@@ -190,13 +237,21 @@ impl Services {
     }
 
     async fn routes(&self) -> Result<Routes, ConfigdError> {
+        let leader = Leader::new(self.store.clone());
+        let cluster = Cluster {
+            store: self.store.clone(),
+            leader: leader.clone(),
+        };
         let snapshots = Snapshots {
             store: self.store.clone(),
+            leader: leader.clone(),
             fleet: self.fleet.clone(),
+            in_touch: self.look_for_the_cluster(),
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
         let statuses = StatusReader {
+            leader,
             statuses: self.statuses.clone(),
             fleet: self.fleet.clone(),
             tasks: self.tasks.clone(),
@@ -207,6 +262,7 @@ impl Services {
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let statuses =
             StatusServiceServer::new(statuses).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let cluster = ClusterServiceServer::new(cluster);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<ObjectServiceServer<Objects>>().await;
         reporter
@@ -214,6 +270,9 @@ impl Services {
             .await;
         reporter
             .set_serving::<StatusServiceServer<StatusReader>>()
+            .await;
+        reporter
+            .set_serving::<ClusterServiceServer<Cluster>>()
             .await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -223,6 +282,7 @@ impl Services {
         Ok(Routes::new(objects)
             .add_service(SnapshotServiceServer::new(snapshots))
             .add_service(statuses)
+            .add_service(cluster)
             .add_service(health)
             .add_service(reflection))
     }
@@ -230,9 +290,43 @@ impl Services {
     fn publish(&self, settings: Settings, metrics: &Metrics) {
         let metrics = PublisherMetrics::new(metrics);
         let statuses = self.statuses.clone();
-        let publisher = Publisher::new(self.store.clone(), settings, statuses, metrics);
+        let term = Term {
+            store: self.store.clone(),
+            settings,
+            statuses,
+            metrics,
+        };
         self.tasks
-            .spawn("publisher", publisher.run(self.end.clone()));
+            .spawn("publisher", term.run_whenever_leading(self.end.clone()));
+    }
+
+    /// While this configd leads, learns which workers the others serve.
+    fn gather(&self) {
+        let gather = Gather::new(self.store.clone(), self.fleet.clone());
+        self.tasks.spawn("fleet", gather.run(self.end.clone()));
+    }
+
+    /// Whether this configd is in touch with its cluster, from now on.
+    fn look_for_the_cluster(&self) -> watch::Receiver<bool> {
+        let (touch, in_touch) = watch::channel(true);
+        let looking = touch::keep_current(self.store.clone(), touch, self.end.clone());
+        self.tasks.spawn("touch", looking);
+        in_touch
+    }
+
+    /// Reports readiness once there is a leader and this replica has what was written before.
+    fn announce(&self, ready: Condition) {
+        let (store, end) = (self.store.clone(), self.end.clone());
+        self.tasks.spawn("readiness", async move {
+            let reading = async {
+                while store.ready(READY_ROUND).await.is_err() {
+                    info!("Waiting for a leader and for what was written before.");
+                }
+            };
+            if end.run_until_cancelled(reading).await.is_some() {
+                ready.set();
+            }
+        });
     }
 
     /// Keeps the gauges current; a scrape a second late is no worse than a scrape.

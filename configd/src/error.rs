@@ -62,6 +62,8 @@ pub(crate) fn store(error: &StoreError) -> Status {
         StoreError::NoBlob { .. } => Status::not_found(message),
         // Not UNAVAILABLE, which clients send again by themselves.
         StoreError::Uncertain { .. } => Status::aborted(message),
+        StoreError::Membership { .. } => Status::failed_precondition(message),
+        StoreError::Removed { .. } => Status::unavailable(message),
         StoreError::NoLeader { .. } | StoreError::NotReady { .. } | StoreError::Stopped { .. } => {
             let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(500)));
             Status::with_error_details(Code::Unavailable, message, details)
@@ -70,6 +72,7 @@ pub(crate) fn store(error: &StoreError) -> Status {
         | StoreError::InUse { .. }
         | StoreError::OtherFormat { .. }
         | StoreError::ClusterExists { .. }
+        | StoreError::NotEmpty { .. }
         | StoreError::Founding { .. }
         | StoreError::Damaged { .. } => Status::internal(message),
     }

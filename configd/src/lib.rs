@@ -2,6 +2,7 @@
 
 mod app;
 mod clock;
+mod cluster;
 mod error;
 mod feed;
 mod fleet;
@@ -10,10 +11,13 @@ mod name;
 mod pools;
 mod process;
 mod publisher;
+mod restore;
 mod rpc;
 mod statuses;
 mod transport;
 mod wire;
 
 pub use app::{Configd, ConfigdError, ConfigdHandle, ConfigdOptions};
+pub use cluster::{PeerOptions, PeerStart};
 pub use process::ConfigdArgs;
+pub use restore::RestoreArgs;

@@ -1,5 +1,7 @@
 //! configd as a process of its own: flags, telemetry, admin port, drain.
 
+mod peers;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use tracing::info;
 
+use self::peers::PeerArgs;
 use crate::app::{Configd, ConfigdOptions};
 
 /// Time for streams and the store to end after a signal.
@@ -51,6 +54,8 @@ pub struct ConfigdArgs {
     /// text or json, on stderr
     #[arg(long, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    #[command(flatten)]
+    peers: PeerArgs,
 }
 
 impl ConfigdArgs {
@@ -67,6 +72,7 @@ impl ConfigdArgs {
             pool,
             addresses,
             log_format,
+            peers,
         } = self;
         let telemetry = Telemetry::init(&TelemetryOptions {
             service_name: "tidegate-configd".to_owned(),
@@ -96,12 +102,21 @@ impl ConfigdArgs {
             data_dir,
             settings,
             listen: Some(listen),
+            cluster: peers.options(),
             metrics,
             readiness,
         };
-        let configd = Configd::start(options)
-            .await
-            .context("configd did not start")?;
+        let started = tokio::select! {
+            started = Configd::start(options) => Some(started),
+            // Those that found a cluster wait for one another, so the signal may come first.
+            () = drain.started() => None,
+        };
+        let Some(started) = started else {
+            drain.shut_down_now();
+            drain.finish().await;
+            return Ok(());
+        };
+        let configd = started.context("configd did not start")?;
         if let Some(address) = configd.address() {
             info!(%address, "configd serves");
         }

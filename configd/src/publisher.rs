@@ -2,6 +2,7 @@
 
 mod cause;
 mod plan;
+mod term;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use crate::name;
 use crate::pools::heads;
 use crate::statuses::Statuses;
 use crate::wire;
+
+pub(crate) use term::Term;
 
 /// While changes keep coming, a pool gets a new version at most this often.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -241,7 +244,7 @@ impl Publisher {
             pool: pool.to_owned(),
             source,
         };
-        self.store.propose(command).await.map_err(failed)
+        self.store.propose_as_leader(command).await.map_err(failed)
     }
 }
 

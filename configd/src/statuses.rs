@@ -54,6 +54,11 @@ impl Statuses {
         self.board.subscribe()
     }
 
+    /// Forgets everything, when another configd compiles from now on.
+    pub(crate) fn clear(&self) {
+        self.board.send_replace(Board::default());
+    }
+
     /// Takes a compilation in, after its snapshots were committed; `heads` are the pools' newest versions.
     pub(crate) fn publish(
         &self,

@@ -90,6 +90,7 @@ async fn start(
             },
         },
         listen: None,
+        cluster: None,
         metrics: Metrics::new("tidegate", "configd", "test"),
         readiness: readiness.clone(),
     })
@@ -126,7 +127,7 @@ async fn start(
 
 fn worker_options(channel: tonic::transport::Channel, limits: Limits) -> WorkerOptions {
     WorkerOptions {
-        channel,
+        configds: channel.into(),
         pool: POOL.into(),
         name: "edge".into(),
         threads: Some(1),

@@ -11,16 +11,25 @@ use tidegate_runtime::drain::{Drain, DrainOutcome};
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
-use crate::{AccessLogTo, BindPolicy, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions};
+use crate::{
+    AccessLogTo, BindPolicy, Configds, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions,
+};
 
 /// Run a worker: serves the traffic of one pool by the snapshots that configd streams.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Where configd is, such as http://configd:15010.
-    #[arg(long, env = "TIDEGATE_CONFIGD", value_name = "URL")]
-    configd: String,
+    /// Where configd is, such as http://configd:15010; several replicas are separated by commas, and
+    /// the worker goes on with another one when the one that it follows is lost.
+    #[arg(
+        long,
+        env = "TIDEGATE_CONFIGD",
+        value_name = "URL",
+        required = true,
+        value_delimiter = ','
+    )]
+    configd: Vec<String>,
     /// The pool to follow.
     #[arg(long, env = "TIDEGATE_POOL", default_value = "default")]
     pool: String,
@@ -108,24 +117,26 @@ async fn serve(options: WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<()>
     Ok(())
 }
 
-fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<WorkerOptions> {
-    let endpoint = Endpoint::from_shared(options.configd.clone())
-        .with_context(|| {
-            format!(
-                "--configd {}: not a URL such as http://host:15010",
-                options.configd
-            )
-        })?
+fn channel(url: &str) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .with_context(|| format!("--configd {url}: not a URL such as http://host:15010"))?
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
+    Ok(endpoint.connect_lazy())
+}
+
+fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<WorkerOptions> {
+    let channels: anyhow::Result<Vec<Channel>> =
+        options.configd.iter().map(|url| channel(url)).collect();
+    let configds = Configds::new(channels?, &options.name).context("--configd names no replica")?;
     let policy = match options.when_taken {
         WhenTaken::Refuse => BindPolicy::Exact,
         WhenTaken::Next => BindPolicy::NextFree,
     };
     Ok(WorkerOptions {
-        channel: endpoint.connect_lazy(),
+        configds,
         pool: options.pool.as_str().into(),
         name: options.name.as_str().into(),
         threads: options.threads,

@@ -91,6 +91,7 @@ impl World {
                 },
             },
             listen: None,
+            cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: readiness.clone(),
         })
@@ -292,7 +293,7 @@ impl World {
 
 fn worker_options(channel: Channel) -> WorkerOptions {
     WorkerOptions {
-        channel,
+        configds: channel.into(),
         pool: POOL.into(),
         name: "behaviour".into(),
         threads: Some(1),

@@ -38,6 +38,18 @@ impl Objects {
         Self { store }
     }
 
+    /// Waits until this replica has every write that was answered before.
+    async fn linearize(&self, stale: bool) -> Result<(), Status> {
+        match stale {
+            true => Ok(()),
+            false => self
+                .store
+                .linearize()
+                .await
+                .map_err(|error| error::store(&error)),
+        }
+    }
+
     async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
         let outcome = self.store.propose(Command::PutObjects(put)).await;
         error::applied(outcome.map_err(|error| error::store(&error))?)
@@ -78,6 +90,7 @@ impl ObjectService for Objects {
         request: Request<Streaming<ResyncRequest>>,
     ) -> Result<Response<ResyncResponse>, Status> {
         let set = Set::receive(request.into_inner()).await?;
+        self.linearize(false).await?;
         let (operations, put, deleted) = set.changes(&self.store);
         if operations.is_empty() {
             let revision = self.store.revision();
@@ -105,7 +118,9 @@ impl ObjectService for Objects {
         &self,
         request: Request<GetObjectRequest>,
     ) -> Result<Response<GetObjectResponse>, Status> {
-        let key = request.into_inner().key.unwrap_or_default();
+        let request = request.into_inner();
+        self.linearize(request.stale).await?;
+        let key = request.key.unwrap_or_default();
         let object = self.store.get(&wire::stored_key(&key));
         let object = object.ok_or_else(|| {
             let name = crate::name::of_wire(&key);
@@ -120,6 +135,7 @@ impl ObjectService for Objects {
         request: Request<ListObjectsRequest>,
     ) -> Result<Response<ListObjectsResponse>, Status> {
         let request = request.into_inner();
+        self.linearize(request.stale).await?;
         let limit = match request.page_size {
             0 => PAGE_DEFAULT,
             size => size.min(PAGE_MAX),

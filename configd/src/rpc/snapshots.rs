@@ -5,6 +5,7 @@ mod subscribe;
 
 use std::sync::Arc;
 
+use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
 use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotService;
 use tidegate_proto::snapshots::v1::{
     DiffSnapshotsRequest, DiffSnapshotsResponse, GetSnapshotRequest, GetSnapshotResponse,
@@ -13,12 +14,13 @@ use tidegate_proto::snapshots::v1::{
 };
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{SnapshotMeta, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Answers;
+use super::{Answers, MESSAGE_BYTES_MAX};
+use crate::cluster::{Leader, passed_on};
 use crate::fleet::Fleet;
 use crate::pools::heads;
 use crate::wire;
@@ -36,7 +38,10 @@ const QUEUE_LEN_MAX: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshots {
     pub(crate) store: Store,
+    pub(crate) leader: Leader,
     pub(crate) fleet: Fleet,
+    /// Whether this replica is in touch with its cluster.
+    pub(crate) in_touch: watch::Receiver<bool>,
     pub(crate) tasks: Tasks,
     /// Ends every stream, so that the server can stop.
     pub(crate) end: CancellationToken,
@@ -56,6 +61,7 @@ impl SnapshotService for Snapshots {
         let subscription = subscribe::Subscription {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            in_touch: self.in_touch.clone(),
             requests: request.into_inner(),
             outbox,
         };
@@ -120,7 +126,7 @@ impl SnapshotService for Snapshots {
         request: Request<WatchSnapshotsRequest>,
     ) -> Result<Response<Self::WatchSnapshotsStream>, Status> {
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
-        let watch = subscribe::watch(self.store.clone(), request.into_inner().pool, outbox);
+        let watch = subscribe::watch_heads(self.store.clone(), request.into_inner().pool, outbox);
         let end = self.end.clone();
         self.tasks.spawn("snapshot watch", async move {
             tokio::select! {
@@ -135,6 +141,15 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<ListWorkersRequest>,
     ) -> Result<Response<ListWorkersResponse>, Status> {
+        if request.get_ref().only_here {
+            let workers = self.fleet.list_here(&request.get_ref().pool);
+            return Ok(Response::new(ListWorkersResponse { workers }));
+        }
+        if let Some(leader) = self.leader.channel(&request)? {
+            let client = SnapshotServiceClient::new(leader);
+            let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
+            return client.list_workers(passed_on(request.into_inner())).await;
+        }
         let workers = self.fleet.list(&request.into_inner().pool);
         Ok(Response::new(ListWorkersResponse { workers }))
     }

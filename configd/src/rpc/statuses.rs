@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_compiler::ObjectKey;
+use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tidegate_proto::statuses::v1::status_service_server::StatusService;
 use tidegate_proto::statuses::v1::{
     ListStatusesRequest, ListStatusesResponse, ObjectStatus, WatchStatusesRequest,
     WatchStatusesResponse,
 };
 use tidegate_runtime::tasks::Tasks;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use super::Answers;
+use super::{Answers, MESSAGE_BYTES_MAX};
 use crate::clock;
+use crate::cluster::{Leader, passed_on};
 use crate::fleet::Fleet;
 use crate::statuses::{Board, Entry, Statuses};
 use crate::wire;
@@ -34,6 +37,7 @@ const ROUND_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 /// Answers StatusService.
 #[derive(Debug, Clone)]
 pub(crate) struct StatusReader {
+    pub(crate) leader: Leader,
     pub(crate) statuses: Arc<Statuses>,
     pub(crate) fleet: Fleet,
     pub(crate) tasks: Tasks,
@@ -49,6 +53,9 @@ impl StatusService for StatusReader {
         &self,
         request: Request<ListStatusesRequest>,
     ) -> Result<Response<ListStatusesResponse>, Status> {
+        if let Some(mut leader) = self.elsewhere(&request)? {
+            return leader.list_statuses(passed_on(request.into_inner())).await;
+        }
         let request = request.into_inner();
         let asked = |key: &ObjectKey| {
             let same = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
@@ -81,12 +88,19 @@ impl StatusService for StatusReader {
         &self,
         request: Request<WatchStatusesRequest>,
     ) -> Result<Response<Self::WatchStatusesStream>, Status> {
+        if let Some(mut leader) = self.elsewhere(&request)? {
+            let request = passed_on(request.into_inner());
+            let answers = leader.watch_statuses(request).await?;
+            return Ok(Response::new(Box::pin(answers.into_inner())));
+        }
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
-        let watch = watch(self.clone(), request.into_inner().source, outbox);
+        let leads = self.leader.watch();
+        let watch = follow(self.clone(), request.into_inner().source, outbox);
         let end = self.end.clone();
         self.tasks.spawn("status watch", async move {
             tokio::select! {
                 () = end.cancelled() => {}
+                () = until_deposed(leads) => {}
                 _ = watch => {}
             }
         });
@@ -94,10 +108,28 @@ impl StatusService for StatusReader {
     }
 }
 
+impl StatusReader {
+    /// Only the leader compiles and knows every worker, so the others ask it.
+    fn elsewhere<T>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<Option<StatusServiceClient<Channel>>, Status> {
+        let leader = self.leader.channel(request)?;
+        Ok(leader.map(|channel| {
+            StatusServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        }))
+    }
+}
+
+/// The end of this configd's lead; its watches end too, and their readers come again.
+async fn until_deposed(mut leads: watch::Receiver<bool>) {
+    let _ = leads.wait_for(|leads| !*leads).await;
+}
+
 type Outbox = mpsc::Sender<Result<WatchStatusesResponse, Status>>;
 
 /// Sends what is new since the last round, until the reader goes (then `None`).
-async fn watch(reader: StatusReader, source: String, outbox: Outbox) -> Option<()> {
+async fn follow(reader: StatusReader, source: String, outbox: Outbox) -> Option<()> {
     let mut boards = reader.statuses.watch();
     let mut fleet = reader.fleet.watch();
     let mut sent: BTreeMap<ObjectKey, ObjectStatus> = BTreeMap::new();

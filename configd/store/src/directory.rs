@@ -14,7 +14,7 @@ use crate::StoreError;
 /// The format that this build reads and writes.
 pub(crate) const FORMAT_VERSION: u64 = 1;
 /// The first node of a cluster.
-const FIRST_NODE_ID: u64 = 1;
+pub(crate) const FIRST_NODE_ID: u64 = 1;
 /// The epoch of a cluster that was never restored from a backup.
 pub(crate) const FIRST_EPOCH: u64 = 1;
 

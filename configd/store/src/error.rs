@@ -109,6 +109,29 @@ pub enum StoreError {
         /// The cluster.
         cluster_id: String,
     },
+    /// A change of the membership that cannot be made. Nothing was changed.
+    #[error("the cluster stays as it is: {reason}")]
+    Membership {
+        /// Why not.
+        reason: String,
+    },
+    /// The node is none of its cluster's any more. Nothing was written.
+    #[error(
+        "node {node_id} was removed from its cluster and serves no more; ask another configd. To have it back, empty \
+         its data directory and start it with --join"
+    )]
+    Removed {
+        /// The node, whose id is never used again.
+        node_id: u64,
+    },
+    /// A backup is only restored into an empty directory.
+    #[error(
+        "data directory {} holds a node already; choose an empty one", dir.display()
+    )]
+    NotEmpty {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// The nodes that should found a cluster do not fit together.
     #[error("the cluster cannot be founded: {reason}")]
     Founding {

@@ -87,6 +87,13 @@ impl History {
         self.versions.back().map(|version| &version.meta)
     }
 
+    /// Dates the whole chain anew.
+    pub(crate) fn begin_epoch(&mut self, epoch: i64) {
+        for version in &mut self.versions {
+            Arc::make_mut(&mut version.meta).epoch = epoch;
+        }
+    }
+
     /// The newest version's number; 0 where there is none.
     pub(crate) fn head_version(&self) -> u64 {
         self.newest().map_or(0, |meta| meta.version)

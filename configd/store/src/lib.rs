@@ -12,9 +12,11 @@
 //! log/       the Raft log, in sled, fenced by checksummed and chained frames
 //! images/    the state up to a log index; older log entries are purged
 //! blobs/     the bytes of parts, one pack file for each entry that brought some
+//! backup/    what a backup that is being made still has to send
 //! incoming/  an image that another node is sending
 //! ```
 
+mod backup;
 mod blobs;
 mod changes;
 mod command;
@@ -33,17 +35,19 @@ mod options;
 mod peers;
 mod raft;
 mod state;
+mod steward;
 mod store;
 mod views;
 
+pub use backup::restore;
 pub use command::{Command, Outcome};
 pub use error::StoreError;
 pub use history::{PartChange, PartRef, SnapshotMeta};
 pub use key::{ObjectFilter, ObjectKey, StoredObject};
 pub use member::Member;
-pub use options::{ClusterOptions, OpenOptions};
+pub use options::{ClusterOptions, OpenOptions, Start};
 pub use peers::{Dial, PlainDial};
-pub use store::{Metrics, Store};
+pub use store::{MemberStatus, Metrics, Role, Store};
 pub use views::Heads;
 
 /// Digest of bytes, as the snapshot model defines it.

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::{
-    ReadPolicy,
+    ChangeMembers, ReadPolicy,
+    async_runtime::watch::WatchReceiver as _,
     errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
     type_config::alias::SnapshotOf,
 };
+
+use tokio::sync::watch;
 
 use crate::{
     StoreError,
@@ -34,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) log: Log,
     pub(crate) views: std::sync::Arc<Views>,
     pub(crate) network: Network,
+    /// Whether the others say that the node is none of them.
+    pub(crate) removed: watch::Sender<bool>,
 }
 
 /// Why this node did not do what only a leader does, with whoever is thought to lead.
@@ -47,6 +52,7 @@ pub(crate) enum Declined {
 impl Node {
     /// Appends a command as the leader.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Outcome, Declined> {
+        self.check_removed()?;
         self.check_space().map_err(Declined::Failed)?;
         let write = self.raft.client_write(Payload(command));
         let written = tokio::time::timeout(WRITE_DEADLINE, write).await;
@@ -74,6 +80,7 @@ impl Node {
 
     /// Confirms with a quorum that this node leads, and says how far a reader must have applied the log.
     pub(crate) async fn read_index(&self) -> Result<LogId, Declined> {
+        self.check_removed()?;
         let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match tokio::time::timeout(READ_DEADLINE, asked).await {
             Ok(Ok(linearizer)) => Ok(*linearizer.read_log_id().log_id()),
@@ -110,6 +117,36 @@ impl Node {
         }
         self.views.blobs.sync()?;
         Ok(SnapshotOf::<TypeConfig, ImageFile> { meta, snapshot })
+    }
+
+    /// Has the leader write down how a node is reached.
+    pub(crate) async fn introduce(&self, id: u64, member: Member) -> Result<(), StoreError> {
+        let leader = self.raft.current_leader().await;
+        match leader {
+            Some(leader) if leader == self.directory.identity.node_id => {
+                self.change_members(ChangeMembers::SetNodes([(id, member)].into()))
+                    .await
+            }
+            Some(leader) => {
+                let at = {
+                    let metrics = self.raft.server_metrics();
+                    let metrics = metrics.borrow_watched();
+                    let membership = metrics.membership_config.membership();
+                    membership.get_node(&leader).cloned()
+                };
+                let at = at.ok_or(StoreError::NoLeader { hint: None })?;
+                self.network.introduce((leader, &at), &member).await
+            }
+            None => Err(StoreError::NoLeader { hint: None }),
+        }
+    }
+
+    fn check_removed(&self) -> Result<(), Declined> {
+        let node_id = self.directory.identity.node_id;
+        match *self.removed.borrow() {
+            true => Err(Declined::Failed(StoreError::Removed { node_id })),
+            false => Ok(()),
+        }
     }
 
     fn check_space(&self) -> Result<(), StoreError> {

@@ -31,9 +31,18 @@ pub struct ClusterOptions {
     pub listener: TcpListener,
     /// How it reaches the others.
     pub dial: Arc<dyn Dial>,
-    /// The peer addresses of the nodes that found the cluster, this one's among them. The first one founds; it must be
-    /// the same for all. It counts only while the data directory is empty.
-    pub founders: Vec<String>,
+    /// What an empty data directory becomes.
+    pub start: Start,
+}
+
+/// What an empty data directory becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// One of the nodes that found a cluster. Their peer addresses, this one's among them, in the same order for all:
+    /// the first one founds.
+    Found(Vec<String>),
+    /// A node that waits until [`Store::add_member`](crate::Store::add_member) gives it a place in a cluster.
+    Join,
 }
 
 impl OpenOptions {

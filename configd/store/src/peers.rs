@@ -13,7 +13,7 @@ mod wire;
 
 pub use dial::{Dial, PlainDial};
 
-pub(crate) use image::Received;
+pub(crate) use image::{Received, pieces, receive};
 pub(crate) use network::{Network, READ_DEADLINE, WRITE_DEADLINE};
 pub(crate) use server::PeerServer;
 pub(crate) use service::Desk;

@@ -110,6 +110,16 @@ impl State {
         self.packs.contains_key(&pack)
     }
 
+    /// Begins a new epoch of every chain of snapshots, later than all before.
+    pub(crate) fn begin_epoch(&mut self, now_unix_ms: i64) {
+        let epochs = self.pools.values().filter_map(History::newest);
+        let last = epochs.map(|meta| meta.epoch).max();
+        let epoch = last.map_or(now_unix_ms, |last| now_unix_ms.max(last + 1));
+        for history in self.pools.values_mut() {
+            history.begin_epoch(epoch);
+        }
+    }
+
     /// The packs in which something is alive, in order.
     pub(crate) fn packs(&self) -> Vec<u64> {
         self.packs.keys().copied().collect()

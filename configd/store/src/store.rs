@@ -1,12 +1,15 @@
 //! The store as the rest of configd sees it.
 
+mod members;
 mod open;
 mod read;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
+
+pub use members::{MemberStatus, Role};
 
 use crate::{member::Member, node::Node, peers::PeerServer, views::Heads};
 
@@ -41,8 +44,9 @@ pub struct Store {
 
 struct Inner {
     node: Arc<Node>,
-    /// Listens for other nodes until the store is shut down.
-    server: Mutex<Option<PeerServer>>,
+    /// What a node of a cluster has besides, until the store is shut down: who listens for the others, and who looks
+    /// after its place among them.
+    member: Mutex<Option<(PeerServer, JoinHandle<()>)>>,
     leader: watch::Receiver<bool>,
 }
 
@@ -67,7 +71,10 @@ impl Store {
 
     /// Whether this node leads now.
     pub fn is_leader(&self) -> bool {
-        *self.inner.leader.borrow()
+        use openraft::async_runtime::watch::WatchReceiver as _;
+        let metrics = self.inner.node.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.current_leader == Some(metrics.id)
     }
 
     /// Follows whether this node leads.
@@ -100,6 +107,11 @@ impl Store {
         self.inner.node.directory.identity.node_id
     }
 
+    /// Which epoch of the cluster the node is in: it grows whenever the cluster is restored from a backup.
+    pub fn epoch(&self) -> u64 {
+        self.inner.node.directory.identity.epoch
+    }
+
     /// The cluster's id: 32 hexadecimal digits, made when its first node was.
     pub fn cluster_id(&self) -> &str {
         &self.inner.node.directory.identity.cluster_id
@@ -124,13 +136,16 @@ impl Store {
 
     /// Stops the node; everything acknowledged is on the disk. Reads still answer, proposals fail.
     pub async fn shutdown(&self) {
-        let server = self
+        let member = self
             .inner
-            .server
+            .member
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(server) = server {
+        if let Some((server, steward)) = member {
+            steward.abort();
+            // It holds the node while it works.
+            let _ = steward.await;
             server.stop().await;
         }
         if let Err(error) = self.inner.node.raft.shutdown().await {

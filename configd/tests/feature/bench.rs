@@ -49,6 +49,7 @@ impl Bench {
                 addresses: vec![],
             },
             listen: None,
+            cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: Readiness::new(),
         })

@@ -8,7 +8,7 @@ use tidegate_proto::snapshots::v1::{
     Hello, SubscribeRequest, SubscribeResponse, WatchSnapshotsResponse, Worker, subscribe_request,
 };
 use tidegate_store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
@@ -27,6 +27,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Subscription {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    /// Whether this replica is in touch with its cluster.
+    pub(crate) in_touch: watch::Receiver<bool>,
     pub(crate) requests: Streaming<SubscribeRequest>,
     pub(crate) outbox: mpsc::Sender<Result<SubscribeResponse, Status>>,
 }
@@ -93,6 +95,7 @@ impl Subscription {
             return Ok(());
         }
         let mut heads = self.store.watch_heads();
+        let mut in_touch = self.in_touch.clone();
         let mut idle = tokio::time::interval(BOOKMARK_INTERVAL);
         idle.tick().await;
         loop {
@@ -105,6 +108,10 @@ impl Subscription {
                     None => return Ok(()),
                 },
                 changed = heads.changed() => if changed.is_err() { return Ok(()) },
+                _ = lost_touch(&mut in_touch) => {
+                    let text = "this configd is out of touch with its cluster; follow another one";
+                    return Err(Status::unavailable(text));
+                }
                 _ = idle.tick() => {
                     if self.outbox.send(Ok(session.bookmark())).await.is_err() {
                         return Ok(());
@@ -117,6 +124,13 @@ impl Subscription {
     async fn refuse(&self, refusal: Status) {
         // A worker that has gone does not need to hear why.
         let _ = self.outbox.send(Err(refusal)).await;
+    }
+}
+
+async fn lost_touch(in_touch: &mut watch::Receiver<bool>) {
+    if in_touch.wait_for(|in_touch| !*in_touch).await.is_err() {
+        // Nobody looks any more.
+        std::future::pending().await
     }
 }
 
@@ -148,7 +162,7 @@ fn answer(
 }
 
 /// Sends the newest version of each pool (or of `pool`), then each newer one that is seen.
-pub(crate) async fn watch(
+pub(crate) async fn watch_heads(
     store: Store,
     pool: String,
     outbox: mpsc::Sender<Result<WatchSnapshotsResponse, Status>>,

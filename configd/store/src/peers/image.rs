@@ -21,7 +21,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 const QUEUE_LEN_MAX: usize = 4;
 
 /// The pieces of an image. A read error ends them without the last one, so that the other end takes nothing.
-pub(super) fn pieces(
+pub(crate) fn pieces(
     start: v1::ImageStart,
     image: ImageFile,
     packs: PathBuf,
@@ -114,7 +114,7 @@ pub(crate) struct Received {
 }
 
 /// Takes the pieces after the first one into `dir`, which is emptied before.
-pub(super) async fn receive<S>(mut pieces: S, dir: &Path) -> Result<Received, Status>
+pub(crate) async fn receive<S>(mut pieces: S, dir: &Path) -> Result<Received, Status>
 where
     S: Stream<Item = Result<v1::InstallImageRequest, Status>> + Unpin,
 {

@@ -132,6 +132,54 @@ impl Network {
         }
     }
 
+    /// Asks who is at an address.
+    pub(crate) async fn identify(&self, address: &str) -> Result<v1::IdentifyResponse, StoreError> {
+        let channel = self.channel(address, Lane::Ask);
+        let channel = channel.map_err(|reason| StoreError::Membership { reason })?;
+        let mut client = PeerServiceClient::new(channel);
+        let request = timed(v1::IdentifyRequest {}, READ_DEADLINE);
+        let answer = client.identify(request).await;
+        Ok(answer
+            .map_err(|status| unreachable(address, &status))?
+            .into_inner())
+    }
+
+    /// Gives a node that waits its place.
+    pub(crate) async fn give_place(
+        &self,
+        address: &str,
+        place: v1::FoundRequest,
+    ) -> Result<(), StoreError> {
+        let mut client = self.stranger(address)?;
+        let given = client.found(timed(place, READ_DEADLINE)).await;
+        given
+            .map(drop)
+            .map_err(|status| unreachable(address, &status))
+    }
+
+    /// Tells the leader how this node is reached.
+    pub(crate) async fn introduce(
+        &self,
+        (leader, at): (u64, &Member),
+        own: &Member,
+    ) -> Result<(), StoreError> {
+        let peer = self.peer(leader, at, Lane::Ask);
+        let message = v1::IntroduceRequest {
+            envelope: Some(peer.envelope()),
+            member: Some(wire::member_wire(own)),
+        };
+        let mut client = peer.client().map_err(|_| self.no_leader(at))?;
+        let told = client.introduce(timed(message, WRITE_DEADLINE)).await;
+        told.map(drop)
+            .map_err(|status| unreachable(&at.peer_address, &status))
+    }
+
+    fn stranger(&self, address: &str) -> Result<PeerServiceClient<Channel>, StoreError> {
+        let channel = self.dial.channel(address);
+        let channel = channel.map_err(|reason| StoreError::Membership { reason })?;
+        Ok(PeerServiceClient::new(channel))
+    }
+
     /// Nothing was written; `member` was thought to lead.
     fn no_leader(&self, member: &Member) -> StoreError {
         StoreError::NoLeader {
@@ -310,6 +358,12 @@ fn timed<T>(message: T, deadline: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline);
     request
+}
+
+fn unreachable(address: &str, status: &Status) -> StoreError {
+    StoreError::Membership {
+        reason: format!("the node at {address} did not do it: {}", status.message()),
+    }
 }
 
 fn unreadable(why: String) -> RPCError<TypeConfig> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use openraft::raft::TransferLeaderRequest as HandOver;
+use openraft::{ChangeMembers, raft::TransferLeaderRequest as HandOver};
 use tidegate_proto::raft::v1::{
     self, install_image_request::Piece, peer_service_server::PeerService, propose_response,
     read_index_response,
@@ -129,6 +129,8 @@ impl PeerService for Desk {
             Some(node) => node.raft.current_leader().await,
             None => None,
         };
+        let committed = node.as_ref().map(|node| node.committed_members());
+        let (members_at, member_ids) = committed.unwrap_or_default();
         let has_log = node.is_some_and(|node| node.log.last_index().is_some());
         let (cluster_id, epoch, node_id) = identity.map_or_else(Default::default, |identity| {
             (identity.cluster_id, identity.epoch, identity.node_id)
@@ -140,6 +142,8 @@ impl PeerService for Desk {
             member: Some(member_wire(&self.shared.member)),
             has_log: has_log || self.shared.had_log,
             leader_id: leader.unwrap_or_default(),
+            member_ids,
+            members_at,
         }))
     }
 
@@ -151,6 +155,25 @@ impl PeerService for Desk {
         let founded = tokio::task::spawn_blocking(move || desk.found_here(request));
         founded.await.map_err(broken)??;
         Ok(Response::new(v1::FoundResponse {}))
+    }
+
+    async fn introduce(
+        &self,
+        request: Request<v1::IntroduceRequest>,
+    ) -> Result<Response<v1::IntroduceResponse>, Status> {
+        let request = request.into_inner();
+        let node = self.addressed(request.envelope.as_ref())?;
+        let from = request.envelope.map_or(0, |envelope| envelope.from);
+        let (_, known) = node.committed_members();
+        if !known.contains(&from) {
+            let text = format!("node {from} is none of this cluster's");
+            return Err(Status::failed_precondition(text));
+        }
+        let member = super::member(request.member.unwrap_or_default());
+        let change = ChangeMembers::SetNodes([(from, member)].into());
+        let changed = node.change_members(change).await;
+        changed.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(Response::new(v1::IntroduceResponse {}))
     }
 
     async fn append(

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
 use super::{Inner, Store};
 use crate::{
@@ -21,9 +21,10 @@ use crate::{
     machine::Machine,
     member::Member,
     node::{Node, millis, stopped},
-    options::{ClusterOptions, OpenOptions},
+    options::{ClusterOptions, OpenOptions, Start},
     peers::{Desk, Dial, Network, PeerServer, PlainDial},
     raft::{self, Raft},
+    steward::Steward,
     views::Views,
 };
 
@@ -88,18 +89,24 @@ impl Opening {
             member,
             listener,
             dial,
-            founders,
+            start,
         } = cluster;
         let mut claim = take(self.dir.clone()).await?;
         let desk = Desk::new(member.clone(), &claim);
         let server = PeerServer::start(listener, desk.clone());
+        let addresses = match start {
+            Start::Found(addresses) => addresses,
+            Start::Join => Vec::new(),
+        };
         let founders = Founders {
-            addresses: &founders,
+            addresses: &addresses,
             dial: &*dial,
             dir: &self.dir,
         };
         let mut founded = None;
-        if claim.identity.is_none() {
+        if claim.identity.is_none() && addresses.is_empty() {
+            claim = desk.wait_for_place(claim).await;
+        } else if claim.identity.is_none() {
             founders.check(&member)?;
             if founders.founder_is(&member) {
                 let found = founders.found(&member, None).await?;
@@ -127,7 +134,8 @@ impl Opening {
             initialize(&node.raft, members).await?;
         }
         note_log_once_it_is(&node);
-        Ok(store(node, Some(server)))
+        let steward = Steward::start(&node, member);
+        Ok(store(node, Some((server, steward))))
     }
 
     async fn node(&self, files: Files, dial: Arc<dyn Dial>) -> Result<Arc<Node>, StoreError> {
@@ -154,6 +162,7 @@ impl Opening {
             log,
             views,
             network,
+            removed: watch::Sender::new(false),
         }))
     }
 }
@@ -189,12 +198,12 @@ impl Store {
     }
 }
 
-fn store(node: Arc<Node>, server: Option<PeerServer>) -> Store {
+fn store(node: Arc<Node>, member: Option<(PeerServer, JoinHandle<()>)>) -> Store {
     let leader = watch_leader(&node.raft);
     Store {
         inner: Arc::new(Inner {
             node,
-            server: std::sync::Mutex::new(server),
+            member: std::sync::Mutex::new(member),
             leader,
         }),
     }

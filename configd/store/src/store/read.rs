@@ -118,6 +118,18 @@ impl Store {
         }
     }
 
+    /// What this node has applied, as the bytes of a backup file for [`restore`](crate::restore). Bytes that end early
+    /// are noticed there. Private keys are in it.
+    ///
+    /// # Errors
+    ///
+    /// A failed file operation, or [`StoreError::NotWritten`] where the state changes too fast to be gathered.
+    pub async fn backup(
+        &self,
+    ) -> Result<impl futures_util::Stream<Item = Bytes> + Send + use<>, StoreError> {
+        crate::backup::frames(self.inner.node.clone()).await
+    }
+
     /// Whether the part is stored, so that a commit need not bring it.
     pub fn has_blob(&self, digest: &Digest) -> bool {
         self.inner

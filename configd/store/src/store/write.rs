@@ -54,12 +54,7 @@ impl Store {
             return Ok(Outcome::Refused { reason });
         }
         let proposed = self.inner.node.propose(command.encode()).await;
-        proposed.map_err(|declined| match declined {
-            Declined::Failed(error) => error,
-            Declined::NotLeader(leader) => StoreError::NoLeader {
-                hint: leader.map(|(_, member)| member),
-            },
-        })
+        proposed.map_err(not_here)
     }
 
     /// Waits until reads of this node see every write that was acknowledged before the call, by any node.
@@ -104,5 +99,15 @@ impl Store {
             Some((id, member)) if id != self.node_id() => Ok((id, member)),
             _ => Err(StoreError::NoLeader { hint: None }),
         }
+    }
+}
+
+/// What only the leader does was not done.
+pub(super) fn not_here(declined: Declined) -> StoreError {
+    match declined {
+        Declined::Failed(error) => error,
+        Declined::NotLeader(leader) => StoreError::NoLeader {
+            hint: leader.map(|(_, member)| member),
+        },
     }
 }

@@ -6,7 +6,9 @@ use tidegate_proto::raft::v1::{
     AppendRequest, Ballot, Envelope, IdentifyRequest, VoteRequest,
     peer_service_client::PeerServiceClient,
 };
-use tidegate_store::{ClusterOptions, Dial, Member, OpenOptions, PlainDial, Store, StoreError};
+use tidegate_store::{
+    ClusterOptions, Dial, Member, OpenOptions, PlainDial, Start, Store, StoreError,
+};
 use tokio::net::TcpListener;
 use tonic::Code;
 
@@ -61,7 +63,7 @@ async fn founders_that_do_not_fit_are_refused() {
             member,
             listener,
             dial: Arc::new(PlainDial),
-            founders,
+            start: Start::Found(founders),
         };
         let options = OpenOptions {
             cluster: Some(cluster),

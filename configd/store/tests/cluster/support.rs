@@ -19,8 +19,8 @@ use tidegate_proto::{
     raft::v1::{CommitSnapshot, PutObjects},
 };
 use tidegate_store::{
-    ClusterOptions, Command, Dial, Digest, Member, ObjectFilter, OpenOptions, PlainDial, Store,
-    StoreError,
+    ClusterOptions, Command, Dial, Digest, Member, ObjectFilter, OpenOptions, PlainDial, Start,
+    Store, StoreError,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -240,7 +240,10 @@ pub(crate) fn options(
             member,
             listener,
             dial: Arc::new(dial),
-            founders: founders.to_vec(),
+            start: match founders {
+                [] => Start::Join,
+                founders => Start::Found(founders.to_vec()),
+            },
         }),
         ..OpenOptions::new(dir)
     }

@@ -1,0 +1,140 @@
+//! What a node sees to by itself: that learners that have caught up vote, that the others know how it is reached, and
+//! that it notices when it was removed.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
+use tokio::task::JoinHandle;
+
+use crate::{member::Member, node::Node};
+
+/// Time between two rounds.
+const ROUND: Duration = Duration::from_secs(1);
+/// Rounds after which a node that does not lead asks the others whether it is still one of them.
+const ROUNDS_TO_A_LOOK: u32 = 3;
+/// Log entries that a learner may lack to become a voter.
+const LAG_MAX: u64 = 100;
+/// Voters, at most; further nodes stay learners.
+const VOTERS_MAX: usize = 5;
+
+/// Looks after one node until it is gone.
+pub(crate) struct Steward {
+    node: Weak<Node>,
+    own: Member,
+    rounds: u32,
+}
+
+impl Steward {
+    pub(crate) fn start(node: &Arc<Node>, own: Member) -> JoinHandle<()> {
+        let steward = Self {
+            node: Arc::downgrade(node),
+            own,
+            rounds: 0,
+        };
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the store may not use the runtime crate, and ends the task when it shuts down"
+        )]
+        tokio::spawn(steward.run())
+    }
+
+    async fn run(mut self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            let Some(node) = self.node.upgrade() else {
+                return;
+            };
+            self.round(&node).await;
+        }
+    }
+
+    async fn round(&mut self, node: &Node) {
+        let own_id = node.directory.identity.node_id;
+        self.rounds = self.rounds.wrapping_add(1);
+        if node.raft.current_leader().await == Some(own_id) {
+            node.removed.send_replace(false);
+            promote(node).await;
+        } else if self.rounds.is_multiple_of(ROUNDS_TO_A_LOOK)
+            && let Some(removed) = is_removed(node, own_id).await
+            && node.removed.send_replace(removed) != removed
+            && removed
+        {
+            let why = "the others say that it is none of them";
+            tracing::error!(node = own_id, why, "this node is no member of its cluster");
+        }
+        self.introduce(node, own_id).await;
+    }
+
+    /// Has the leader write down how this node is reached, where that has changed.
+    async fn introduce(&self, node: &Node, own_id: u64) {
+        let known = {
+            let metrics = node.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let membership = metrics.membership_config.membership();
+            membership.get_node(&own_id).cloned()
+        };
+        if known.is_none_or(|known| known == self.own) {
+            return;
+        }
+        if let Err(error) = node.introduce(own_id, self.own.clone()).await {
+            tracing::warn!(%error, "the others do not know yet how this node is reached");
+        }
+    }
+}
+
+async fn promote(node: &Node) {
+    let ready = {
+        let metrics = node.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let (last, replication) = (metrics.last_log_index, metrics.replication.as_ref());
+        let has_caught_up = |id: &u64| {
+            let matched = replication.and_then(|all| all.get(id)?.as_ref());
+            matched.is_some_and(|matched| Some(matched.index + LAG_MAX) >= last)
+        };
+        match membership.voter_ids().count() < VOTERS_MAX {
+            true => membership.learner_ids().find(has_caught_up),
+            false => None,
+        }
+    };
+    let Some(id) = ready else {
+        return;
+    };
+    match node
+        .change_members(ChangeMembers::AddVoterIds([id].into()))
+        .await
+    {
+        Ok(()) => tracing::info!(node = id, "a learner has caught up and votes from now on"),
+        Err(error) => tracing::warn!(node = id, %error, "a learner does not vote yet"),
+    }
+}
+
+/// Whether the latest membership that another node has committed is without this one; `None` where nobody answers who
+/// knows as much as this node.
+async fn is_removed(node: &Node, own_id: u64) -> Option<bool> {
+    let (at, _) = node.committed_members();
+    let others: Vec<Member> = {
+        let metrics = node.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let nodes = metrics.membership_config.membership().nodes();
+        let others = nodes.filter(|(id, _)| **id != own_id);
+        others.map(|(_, member)| member.clone()).collect()
+    };
+    let mut latest = None;
+    for other in others {
+        let identity = &node.directory.identity;
+        if let Ok(found) = node.network.identify(&other.peer_address).await
+            && found.cluster_id == identity.cluster_id
+            && found.epoch == identity.epoch
+            && found.members_at >= at
+            && !found.member_ids.is_empty()
+        {
+            let verdict = (found.members_at, !found.member_ids.contains(&own_id));
+            latest = latest.max(Some(verdict));
+        }
+    }
+    latest.map(|(_, removed)| removed)
+}
