@@ -13,6 +13,7 @@ use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClien
 use tidegate_proto::snapshots::v1::{GetSnapshotRequest, ListWorkersRequest, SnapshotInfo, Worker};
 use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tidegate_proto::statuses::v1::{ListStatusesRequest, ListStatusesResponse};
+use tidegate_runtime::identity::{Role, TlsArgs};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -36,20 +37,29 @@ pub(crate) struct ServerArgs {
     /// Ask the `tidegate up` that runs on this data directory
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl ServerArgs {
     /// Connects.
     pub(crate) async fn connect(&self) -> anyhow::Result<Api> {
         let url = match (&self.server, &self.data_dir) {
-            (Some(server), _) => with_scheme(server),
+            (Some(server), _) => with_scheme(server, self.tls.tls_cert.is_some()),
             (None, Some(folder)) => discovered(folder)?,
             (None, None) => DEFAULT_SERVER.to_owned(),
         };
         let endpoint = Endpoint::from_shared(url.clone())
             .with_context(|| format!("--server {url} is no URL"))?
             .connect_timeout(CONNECT_TIMEOUT);
-        let channel = endpoint.connect().await.map_err(|error| {
+        let connected = match self.tls.for_url(endpoint.uri())? {
+            None => endpoint.connect().await,
+            Some(credentials) => {
+                let dialer = credentials.dialer(Role::Configd);
+                endpoint.connect_with_connector(dialer).await
+            }
+        };
+        let channel = connected.map_err(|error| {
             let cause = root_cause(&error);
             anyhow!(
                 "no configd answers at {url} ({cause}); start `tidegate up`, or name another with --server"
@@ -59,9 +69,12 @@ impl ServerArgs {
     }
 }
 
-fn with_scheme(server: &str) -> String {
+/// Without a scheme, a certificate of our own says which one is meant.
+fn with_scheme(server: &str, has_certificate: bool) -> String {
     if server.contains("://") {
         server.to_owned()
+    } else if has_certificate {
+        format!("https://{server}")
     } else {
         format!("http://{server}")
     }

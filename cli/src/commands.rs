@@ -1,6 +1,8 @@
 //! The commands that look at configuration, one file each.
 
 pub(crate) mod apply;
+pub(crate) mod audit;
+pub(crate) mod certs;
 pub(crate) mod completion;
 pub(crate) mod describe;
 pub(crate) mod explain;

@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{apply, completion, describe, explain, explain_code, get, lint, snapshots};
+use crate::commands::{
+    apply, audit, certs, completion, describe, explain, explain_code, get, lint, snapshots,
+};
 use crate::style::Style;
 
 #[global_allocator]
@@ -70,6 +72,12 @@ enum Command {
     Snapshots(snapshots::SnapshotsCommand),
     /// Say what a finding's code means
     ExplainCode(explain_code::ExplainCodeArgs),
+    /// See who changed what, and who was refused
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Make certificates for development, and look at them
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Run the config store
     Configd(tidegate_configd::ConfigdArgs),
     /// Run a worker of a pool
@@ -107,6 +115,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Lint(args) => return lint::run(&args),
         Command::ExplainCode(args) => explain_code::run(&args)?,
+        Command::Certs(command) => certs::run(command)?,
+        Command::Audit(command) => audit::run(command)?,
         Command::Completion(args) => completion::run::<Cli>(&args),
         Command::Version => println!("tidegate {}", env!("CARGO_PKG_VERSION")),
         command => return runtime(&command)?.block_on(run_async(command)),
@@ -124,7 +134,12 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Snapshots(command) => snapshots::run(command).await?,
         Command::Configd(args) => args.run().await?,
         Command::Worker(args) => args.run().await?,
-        Command::Lint(_) | Command::ExplainCode(_) | Command::Completion(_) | Command::Version => {}
+        Command::Lint(_)
+        | Command::ExplainCode(_)
+        | Command::Audit(_)
+        | Command::Certs(_)
+        | Command::Completion(_)
+        | Command::Version => {}
     }
     Ok(Outcome::Done)
 }

@@ -13,13 +13,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions};
+use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions, Security};
 use tidegate_proto::snapshots::v1::{
     DiffSnapshotsRequest, WatchSnapshotsRequest, WatchSnapshotsResponse,
 };
 use tidegate_proto::statuses::v1::{ListStatusesRequest, Severity as WireSeverity};
 use tidegate_runtime::admin::{AdminServer, BoundAdminServer};
 use tidegate_runtime::drain::Drain;
+use tidegate_runtime::identity::TlsArgs;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::tasks::Tasks;
@@ -77,10 +78,18 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
         admin.serve(async move { end.shut_down().await }),
     );
 
+    let listen = args.listen.unwrap_or_else(|| next_free(15_010));
+    let plaintext = TlsArgs {
+        insecure_plaintext: args.insecure_plaintext,
+        ..TlsArgs::default()
+    };
+    plaintext.check_plaintext(listen)?;
     let configd = Configd::start(ConfigdOptions {
         data_dir: folder.path().join("configd"),
         settings: settings(),
-        listen: Some(args.listen.unwrap_or_else(|| next_free(15_010))),
+        listen: Some(listen),
+        security: Security::Plaintext,
+        seal_keys: None,
         metrics: metrics.clone(),
         readiness: readiness.clone(),
     })

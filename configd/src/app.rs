@@ -10,23 +10,29 @@ use tidegate_proto::DESCRIPTORS;
 use tidegate_proto::objects::v1::object_service_server::ObjectServiceServer;
 use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotServiceServer;
 use tidegate_proto::statuses::v1::status_service_server::StatusServiceServer;
+use tidegate_runtime::identity::Credentials;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::seal::SealKeys;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{OpenOptions, Store, StoreError};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
+use tower::layer::util::{Identity, Stack};
 use tracing::{error, info};
 
+use crate::access::Gate;
+use crate::audit::{self, AuditError, AuditLog};
 use crate::fleet::Fleet;
+use crate::listen::{self, Security};
 use crate::metrics::{PublisherMetrics, StateMetrics};
 use crate::publisher::Publisher;
 use crate::rpc::objects::Objects;
 use crate::rpc::snapshots::Snapshots;
 use crate::rpc::statuses::StatusReader;
+use crate::sealing::Sealing;
 use crate::statuses::Statuses;
 use crate::transport::InProcess;
 
@@ -48,6 +54,10 @@ pub struct ConfigdOptions {
     pub settings: Settings,
     /// Where the gRPC services listen; `None` serves this process alone.
     pub listen: Option<SocketAddr>,
+    /// How clients prove there who they are.
+    pub security: Security,
+    /// What seals private keys in the store; `None` leaves them in the clear.
+    pub seal_keys: Option<SealKeys>,
     /// Counts go here.
     pub metrics: Metrics,
     /// Gets a condition that is met when the store is open and the services listen.
@@ -60,6 +70,16 @@ pub enum ConfigdError {
     /// The store did not open.
     #[error("cannot open the store")]
     OpenStore(#[source] StoreError),
+    /// A stored Secret cannot be opened.
+    #[error(
+        "a stored Secret cannot be read, and without it listeners would lose their certificates"
+    )]
+    Sealed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The audit log did not open.
+    #[error(
+        "cannot open the audit log; `tidegate audit verify` says more, and moving its folder away starts a new one"
+    )]
+    OpenAudit(#[source] AuditError),
     /// The gRPC address is not to be had.
     #[error(
         "cannot listen on {address} for gRPC; stop what uses it, or choose another address with --listen"
@@ -100,28 +120,39 @@ impl Configd {
             .readiness
             .condition("configd", "the store is not open yet");
         let listener = bind(options.listen).await?;
+        let audit_dir = options.data_dir.join(audit::FOLDER);
         let store = Store::open(OpenOptions::new(options.data_dir));
         let store = store.await.map_err(ConfigdError::OpenStore)?;
+        let sealing = Sealing::new(options.seal_keys);
+        if let Err(error) = sealing.check(&store) {
+            store.shutdown().await;
+            return Err(ConfigdError::Sealed(error.into()));
+        }
+        let tasks = Tasks::new();
+        let audit = AuditLog::open(&audit_dir, &tasks).map_err(ConfigdError::OpenAudit)?;
         let services = Services {
             store: store.clone(),
             fleet: Fleet::default(),
             statuses: Arc::new(Statuses::new()),
-            tasks: Tasks::new(),
+            audit,
+            sealing,
+            tasks,
             end: CancellationToken::new(),
         };
         let address = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        let in_process = services.serve(listener).await?;
+        let in_process = services.serve(listener, options.security).await?;
         services.publish(options.settings, &options.metrics);
         services.measure(&options.metrics);
         ready.set();
+        let Services { tasks, end, .. } = services;
         Ok(ConfigdHandle {
             store,
             in_process,
             address,
-            tasks: services.tasks,
-            end: services.end,
+            tasks,
+            end,
         })
     }
 }
@@ -160,24 +191,33 @@ struct Services {
     store: Store,
     fleet: Fleet,
     statuses: Arc<Statuses>,
+    audit: AuditLog,
+    sealing: Sealing,
     tasks: Tasks,
     end: CancellationToken,
 }
 
 impl Services {
-    async fn serve(&self, listener: Option<TcpListener>) -> Result<InProcess, ConfigdError> {
+    async fn serve(
+        &self,
+        listener: Option<TcpListener>,
+        security: Security,
+    ) -> Result<InProcess, ConfigdError> {
         let routes = self.routes().await?;
         let (in_process, connections) = InProcess::new();
         let end = self.end.clone();
-        let local = server().add_routes(routes.clone());
+        let local = server(&self.audit).add_routes(routes.clone());
         self.tasks.spawn("gRPC in process", async move {
             let served = local.serve_with_incoming_shutdown(connections, end.cancelled_owned());
             report(served.await);
         });
         if let Some(listener) = listener {
             let end = self.end.clone();
-            let network = server().add_routes(routes);
-            let incoming = TcpListenerStream::new(listener);
+            let network = server(&self.audit).add_routes(routes);
+            if let Security::MutualTls(credentials) = &security {
+                self.follow_certificates(credentials.clone());
+            }
+            let incoming = listen::connections(listener, security, &self.tasks, end.clone());
             self.tasks.spawn("gRPC", async move {
                 report(
                     network
@@ -189,10 +229,19 @@ impl Services {
         Ok(in_process)
     }
 
+    fn follow_certificates(&self, credentials: Credentials) {
+        let end = self.end.clone();
+        self.tasks.spawn("certificates", async move {
+            end.run_until_cancelled(credentials.follow()).await;
+        });
+    }
+
     async fn routes(&self) -> Result<Routes, ConfigdError> {
         let snapshots = Snapshots {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            audit: self.audit.clone(),
+            sealing: self.sealing.clone(),
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
@@ -202,9 +251,13 @@ impl Services {
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
-        let objects = ObjectServiceServer::new(Objects::new(self.store.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let objects = ObjectServiceServer::new(Objects::new(
+            self.store.clone(),
+            self.audit.clone(),
+            self.sealing.clone(),
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let statuses =
             StatusServiceServer::new(statuses).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -230,7 +283,13 @@ impl Services {
     fn publish(&self, settings: Settings, metrics: &Metrics) {
         let metrics = PublisherMetrics::new(metrics);
         let statuses = self.statuses.clone();
-        let publisher = Publisher::new(self.store.clone(), settings, statuses, metrics);
+        let publisher = Publisher::new(
+            self.store.clone(),
+            self.sealing.clone(),
+            settings,
+            statuses,
+            metrics,
+        );
         self.tasks
             .spawn("publisher", publisher.run(self.end.clone()));
     }
@@ -248,12 +307,12 @@ impl Services {
     }
 }
 
-fn server() -> Server {
+fn server(audit: &AuditLog) -> Server<Stack<Gate, Identity>> {
     Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .tcp_nodelay(true)
+        .layer(Gate::new(audit.clone()))
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {

@@ -8,6 +8,11 @@ use tidegate_store::{Outcome, StoreError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+use crate::access::Refusal;
+
+/// Whose reasons the details of refusals are.
+const REASON_DOMAIN: &str = "tidegate.dev";
+
 /// A field of a request that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -50,6 +55,20 @@ pub(crate) fn invalid(violations: &[Violation]) -> Status {
     let details =
         ErrorDetails::with_bad_request(violations.iter().map(violation).collect::<Vec<_>>());
     Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// UNAUTHENTICATED where the caller is not known, else PERMISSION_DENIED, with the reason for programs.
+pub(crate) fn refused(refusal: &Refusal) -> Status {
+    let code = match refusal {
+        Refusal::Unidentified => Code::Unauthenticated,
+        _ => Code::PermissionDenied,
+    };
+    let details = ErrorDetails::with_error_info(
+        refusal.reason(),
+        REASON_DOMAIN,
+        std::collections::HashMap::<String, String>::new(),
+    );
+    Status::with_error_details(code, refusal.to_string(), details)
 }
 
 /// What a failed store operation means to a caller.

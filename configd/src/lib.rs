@@ -1,19 +1,25 @@
 //! The config store's server: takes objects in, publishes compiled snapshots, streams them to workers.
 
+mod access;
 mod app;
+pub mod audit;
+mod caller;
 mod clock;
 mod error;
 mod feed;
 mod fleet;
+mod listen;
 mod metrics;
 mod name;
 mod pools;
 mod process;
 mod publisher;
 mod rpc;
+mod sealing;
 mod statuses;
 mod transport;
 mod wire;
 
 pub use app::{Configd, ConfigdError, ConfigdHandle, ConfigdOptions};
+pub use listen::Security;
 pub use process::ConfigdArgs;

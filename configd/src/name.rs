@@ -13,6 +13,18 @@ pub(crate) fn of_wire(key: &wire::ObjectKey) -> String {
     join(&key.kind, &key.namespace, &key.name)
 }
 
+/// "put HTTPRoute shop/cart", or "delete …".
+pub(crate) fn of_operation(operation: &wire::Operation) -> String {
+    match &operation.operation {
+        Some(wire::operation::Operation::Put(object)) => {
+            let key = object.key.as_ref();
+            format!("put {}", key.map(of_wire).unwrap_or_default())
+        }
+        Some(wire::operation::Operation::Delete(key)) => format!("delete {}", of_wire(key)),
+        None => "nothing".to_owned(),
+    }
+}
+
 fn join(kind: &str, namespace: &str, name: &str) -> String {
     if namespace.is_empty() {
         format!("{kind} {name}")

@@ -9,11 +9,14 @@ use clap::Args;
 use tidegate_compiler::{Pooling, Settings};
 use tidegate_runtime::admin::AdminServer;
 use tidegate_runtime::drain::Drain;
+use tidegate_runtime::identity::{Role, TlsArgs};
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::seal::SealKeys;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::Security;
 use crate::app::{Configd, ConfigdOptions};
 
 /// Time for streams and the store to end after a signal.
@@ -28,7 +31,7 @@ pub struct ConfigdArgs {
     /// Directory for everything that must survive
     #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
-    /// Address of the gRPC services; there is no TLS yet, so keep it on the loopback
+    /// Address of the gRPC services; beyond the loopback they need a certificate
     #[arg(long, default_value = "127.0.0.1:15010", value_name = "ADDR")]
     listen: SocketAddr,
     /// Address of the admin port: /livez, /readyz, /metrics
@@ -51,6 +54,11 @@ pub struct ConfigdArgs {
     /// text or json, on stderr
     #[arg(long, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// Keys that seal private keys in the data directory: 64 hexadecimal digits in each line, the newest last
+    #[arg(long, env = "TIDEGATE_SEAL_KEY", value_name = "FILE")]
+    seal_key: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl ConfigdArgs {
@@ -67,12 +75,19 @@ impl ConfigdArgs {
             pool,
             addresses,
             log_format,
+            seal_key,
+            tls,
         } = self;
+        let security = security(&tls, listen)?;
         let telemetry = Telemetry::init(&TelemetryOptions {
             service_name: "tidegate-configd".to_owned(),
             log_format,
             default_filter: DEFAULT_FILTER.to_owned(),
         })?;
+        let seal_keys = seal_key.as_deref().map(SealKeys::load).transpose()?;
+        if seal_keys.is_none() {
+            warn!("Private keys are stored in the clear; --seal-key seals them.");
+        }
         let drain = Drain::new(DRAIN_DEADLINE);
         drain.listen_for_signals()?;
         let metrics = Metrics::new("tidegate", "configd", env!("CARGO_PKG_VERSION"));
@@ -96,6 +111,8 @@ impl ConfigdArgs {
             data_dir,
             settings,
             listen: Some(listen),
+            security,
+            seal_keys,
             metrics,
             readiness,
         };
@@ -111,4 +128,12 @@ impl ConfigdArgs {
         drain.finish().await;
         Ok(())
     }
+}
+
+fn security(tls: &TlsArgs, listen: SocketAddr) -> anyhow::Result<Security> {
+    if let Some(credentials) = tls.credentials()? {
+        return Ok(Security::MutualTls(credentials.require(Role::Configd)?));
+    }
+    tls.check_plaintext(listen)?;
+    Ok(Security::Plaintext)
 }

@@ -4,10 +4,12 @@ use std::io;
 
 use futures_util::Stream;
 use hyper_util::rt::TokioIo;
-use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::caller::Caller;
+use crate::listen::Connection;
 
 /// Bytes that may wait in each direction of a connection.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -18,12 +20,12 @@ const BACKLOG: usize = 16;
 /// Opens connections to a server in the same process; clones reach the same server.
 #[derive(Debug, Clone)]
 pub(crate) struct InProcess {
-    connections: mpsc::Sender<io::Result<DuplexStream>>,
+    connections: mpsc::Sender<io::Result<Connection>>,
 }
 
 impl InProcess {
     /// A connector, and the connections that its server accepts.
-    pub(crate) fn new() -> (Self, impl Stream<Item = io::Result<DuplexStream>> + use<>) {
+    pub(crate) fn new() -> (Self, impl Stream<Item = io::Result<Connection>> + use<>) {
         let (connections, accepted) = mpsc::channel(BACKLOG);
         (Self { connections }, ReceiverStream::new(accepted))
     }
@@ -37,6 +39,7 @@ impl InProcess {
                 let (ours, theirs) = tokio::io::duplex(BUFFER_BYTES);
                 let closed =
                     |_| io::Error::new(io::ErrorKind::ConnectionRefused, "configd has stopped");
+                let theirs = Connection::new(theirs, Caller::InProcess);
                 connections.send(Ok(theirs)).await.map_err(closed)?;
                 Ok::<_, io::Error>(TokioIo::new(ours))
             }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_compiler::{Pooling, Settings};
-use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions};
+use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions, Security};
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, operation};
 use tidegate_runtime::drain::Drain;
@@ -90,6 +90,8 @@ async fn start(
             },
         },
         listen: None,
+        security: Security::Plaintext,
+        seal_keys: None,
         metrics: Metrics::new("tidegate", "configd", "test"),
         readiness: readiness.clone(),
     })

@@ -8,7 +8,9 @@
 pub mod admin;
 pub mod backoff;
 pub mod drain;
+pub mod identity;
 pub mod metrics;
 pub mod ready;
+pub mod seal;
 pub mod tasks;
 pub mod telemetry;

@@ -44,6 +44,7 @@ const SOLE_USERS: [(&str, &[&str]); 11] = [
             "configd",
             "worker",
             "operator",
+            "runtime",
             "bench",
             "chaos-tests",
         ],

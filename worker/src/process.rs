@@ -8,17 +8,18 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tidegate_runtime::admin::AdminServer;
 use tidegate_runtime::drain::{Drain, DrainOutcome};
+use tidegate_runtime::identity::{Role, TlsArgs};
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::{AccessLogTo, BindPolicy, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions};
 
 /// Run a worker: serves the traffic of one pool by the snapshots that configd streams.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Where configd is, such as http://configd:15010.
+    /// Where configd is, such as https://configd:15010.
     #[arg(long, env = "TIDEGATE_CONFIGD", value_name = "URL")]
     configd: String,
     /// The pool to follow.
@@ -57,6 +58,8 @@ pub struct WorkerArgs {
     /// Seconds that open requests get to end.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_deadline_s: u64,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     edge: EdgeArgs,
     #[command(flatten)]
@@ -98,7 +101,8 @@ async fn serve(options: WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<()>
         .bind(options.admin)
         .await?;
     tracing::info!(address = %admin.local_addr(), "admin pages");
-    let worker = worker_options(&options, telemetry)?;
+    let channel = channel(&options, &drain)?;
+    let worker = worker_options(&options, channel, telemetry);
     Worker::start(worker, &metrics, &readiness, &drain).await?;
     let finished = drain.finish();
     let (outcome, ()) = tokio::join!(finished, admin.serve(drain.shut_down()));
@@ -108,7 +112,8 @@ async fn serve(options: WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<()>
     Ok(())
 }
 
-fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<WorkerOptions> {
+/// The way to configd; it is connected when it is first used, and again whenever a connection ends.
+fn channel(options: &WorkerArgs, drain: &Drain) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(options.configd.clone())
         .with_context(|| {
             format!(
@@ -120,12 +125,27 @@ fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
+    let Some(credentials) = options.tls.for_url(endpoint.uri())? else {
+        return Ok(endpoint.connect_lazy());
+    };
+    let credentials = credentials.require(Role::Worker)?;
+    let (follower, end) = (credentials.clone(), drain.clone());
+    drain.tasks().spawn("certificates", async move {
+        tokio::select! {
+            _ = follower.follow() => {}
+            () = end.started() => {}
+        }
+    });
+    Ok(endpoint.connect_with_connector_lazy(credentials.dialer(Role::Configd)))
+}
+
+fn worker_options(options: &WorkerArgs, channel: Channel, telemetry: &Telemetry) -> WorkerOptions {
     let policy = match options.when_taken {
         WhenTaken::Refuse => BindPolicy::Exact,
         WhenTaken::Next => BindPolicy::NextFree,
     };
-    Ok(WorkerOptions {
-        channel: endpoint.connect_lazy(),
+    WorkerOptions {
+        channel,
         pool: options.pool.as_str().into(),
         name: options.name.as_str().into(),
         threads: options.threads,
@@ -146,5 +166,5 @@ fn worker_options(options: &WorkerArgs, telemetry: &Telemetry) -> anyhow::Result
         limits: options.limits.limits(),
         edge: options.edge.clone().into(),
         drain_delay: Duration::from_secs(options.drain_delay_s),
-    })
+    }
 }

@@ -65,7 +65,7 @@ impl Subscription {
                 backoff.reset();
             }
             let delay = backoff.next_delay();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let cause = std::error::Error::source(&error).map(chain);
             tracing::info!(%error, cause, ?delay, "the subscription to configd ended");
             tokio::time::sleep(delay).await;
         }
@@ -119,6 +119,13 @@ impl Subscription {
             have: applier.in_use().map(|used| used.id),
         }
     }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 /// Applies an update and answers it.

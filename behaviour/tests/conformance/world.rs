@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_compiler::{Pooling, Settings};
-use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions};
+use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions, Security};
 use tidegate_proto::ir::v1::PartKind;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ApplyRequest, Object, Operation, operation};
@@ -91,6 +91,8 @@ impl World {
                 },
             },
             listen: None,
+            security: Security::Plaintext,
+            seal_keys: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: readiness.clone(),
         })

@@ -45,6 +45,9 @@ pub(crate) struct UpArgs {
     /// Address of the admin port: /livez, /readyz, /metrics [default: 127.0.0.1:15000, or the next free port]
     #[arg(long, value_name = "ADDR")]
     pub(super) admin: Option<SocketAddr>,
+    /// Allow --listen beyond the loopback: whoever reaches it reads private keys and changes everything
+    #[arg(long)]
+    pub(super) insecure_plaintext: bool,
     /// Write a JSON line for each request to standard output
     #[arg(long)]
     pub(super) access_log: bool,

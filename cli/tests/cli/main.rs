@@ -6,6 +6,8 @@
 )]
 
 mod apply;
+mod audit;
+mod certs;
 mod client;
 mod examples;
 mod policies;

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use tidegate_ir::Digest;
 use tidegate_proto::ir::v1::Blob;
 use tidegate_proto::snapshots::v1::{
-    Bookmark, Resync, ResyncReason, SnapshotId, SubscribeResponse, Update, subscribe_response,
+    Bookmark, Opener, Resync, ResyncReason, SnapshotId, SubscribeResponse, Update,
+    subscribe_response,
 };
+use tidegate_runtime::seal::OpenError;
 use tidegate_store::{PartChange, SnapshotMeta, Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::pieces::Pieces;
+use crate::sealing::Sealing;
 use crate::wire;
 
 /// One worker's place in its pool's chain.
 #[derive(Debug)]
 pub(crate) struct Session {
     store: Store,
+    sealing: Sealing,
     pool: Arc<str>,
     /// What the worker serves; 0 for nothing.
     base: u64,
@@ -40,6 +44,17 @@ pub(crate) enum FeedError {
         /// The version that waits for an answer.
         sent: u64,
     },
+    /// A sealed part cannot be opened.
+    #[error("cannot open a private key of snapshot {pool}/{version}")]
+    OpenPart {
+        /// The pool.
+        pool: Arc<str>,
+        /// The version that was being sent.
+        version: u64,
+        /// Why not.
+        #[source]
+        source: OpenError,
+    },
     /// The bytes of a part could not be read.
     #[error("cannot read a part of snapshot {pool}/{version}")]
     ReadPart {
@@ -59,6 +74,7 @@ impl Session {
     /// A session that sends changes to `have` if the store still knows it, and says so if it does not.
     pub(crate) fn start(
         store: Store,
+        sealing: Sealing,
         pool: Arc<str>,
         have: Option<&SnapshotId>,
     ) -> (Self, Option<SubscribeResponse>) {
@@ -76,6 +92,7 @@ impl Session {
         (
             Self {
                 store,
+                sealing,
                 pool,
                 base,
                 sent: base,
@@ -163,7 +180,9 @@ impl Session {
             let full = match wire::part_change(change) {
                 Ok(part) => {
                     let blob = change.after.as_ref().map(|digest| self.blob(digest, head));
-                    pieces.put(part, blob.transpose()?)
+                    let blob = blob.transpose()?;
+                    let opener = blob.as_ref().map(|blob| self.opener(blob, head));
+                    pieces.put(part, blob, opener.transpose()?.flatten())
                 }
                 Err(key) => pieces.remove(key),
             };
@@ -172,6 +191,15 @@ impl Session {
             }
         }
         send_piece(pieces.finish(), outbox).await
+    }
+
+    fn opener(&self, blob: &Blob, head: &SnapshotMeta) -> Result<Option<Opener>, FeedError> {
+        let opener = self.sealing.opener(&blob.digest, &blob.content);
+        opener.map_err(|source| FeedError::OpenPart {
+            pool: self.pool.clone(),
+            version: head.version,
+            source,
+        })
     }
 
     fn blob(&self, digest: &Digest, head: &SnapshotMeta) -> Result<Blob, FeedError> {

@@ -2,6 +2,7 @@
 
 mod check;
 mod redact;
+mod stamp;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,10 @@ use tidegate_proto::raft::v1::PutObjects;
 use tidegate_store::{Command, ObjectFilter, Store};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::audit::{AuditLog, Event};
+use crate::caller::Caller;
 use crate::error::{self, Violation};
+use crate::sealing::Sealing;
 use crate::wire;
 
 /// Objects of one page, unless the caller asks for fewer.
@@ -27,20 +31,75 @@ const PAGE_MAX: u32 = 5_000;
 /// Bytes of a streamed set, at most.
 const RESYNC_BYTES_MAX: usize = 256 << 20;
 
+/// The paths of the methods that write.
+const APPLY: &str = "/tidegate.objects.v1.ObjectService/Apply";
+const RESYNC: &str = "/tidegate.objects.v1.ObjectService/Resync";
+
 /// Answers ObjectService.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
     store: Store,
+    audit: AuditLog,
+    sealing: Sealing,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Store, audit: AuditLog, sealing: Sealing) -> Self {
+        Self {
+            store,
+            audit,
+            sealing,
+        }
+    }
+
+    /// An object as it may be read: opened, then without its secrets.
+    fn readable(&self, mut stored: StoredObject) -> StoredObject {
+        if let Some(object) = &mut stored.object {
+            // What cannot be opened is shown without content.
+            object.content = self.sealing.open(&object.content).unwrap_or_default();
+        }
+        redact::redacted(stored)
     }
 
     async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
         let outcome = self.store.propose(Command::PutObjects(put)).await;
         error::applied(outcome.map_err(|error| error::store(&error))?)
+    }
+
+    async fn applied(&self, mut request: ApplyRequest) -> Result<ApplyResponse, Status> {
+        let violations = check::batch(&request);
+        if !violations.is_empty() {
+            return Err(error::invalid(&violations));
+        }
+        if request.mode() == ApplyMode::DryRun {
+            let revision = self.store.revision();
+            return Ok(ApplyResponse {
+                revision,
+                changed: 0,
+            });
+        }
+        self.sealing.seal_operations(&mut request.operations);
+        let (revision, changed) = self
+            .propose(PutObjects {
+                source: request.source,
+                operations: request.operations,
+                request_id: request.request_id,
+                reason: request.reason,
+            })
+            .await?;
+        Ok(ApplyResponse { revision, changed })
+    }
+
+    /// Records a write. One that is stored but not recorded is no success: its caller has to know.
+    async fn recorded(&self, event: Event, outcome: Result<u64, &Status>) -> Result<(), Status> {
+        let written = self.audit.write(event.ended(outcome)).await;
+        written.map_err(|status| match outcome {
+            Ok(revision) => Status::unavailable(format!(
+                "stored as revision {revision}, but without a record of it: {}",
+                status.message()
+            )),
+            Err(_) => status,
+        })
     }
 }
 
@@ -50,34 +109,40 @@ impl ObjectService for Objects {
         &self,
         request: Request<ApplyRequest>,
     ) -> Result<Response<ApplyResponse>, Status> {
-        let request = request.into_inner();
-        let violations = check::batch(&request);
-        if !violations.is_empty() {
-            return Err(error::invalid(&violations));
+        let caller = super::caller(&request)?;
+        let mut request = request.into_inner();
+        let stamped = stamp::batch(&mut request, &caller);
+        let event = Event::new(&caller, APPLY)
+            .asked(&request.source, &request.request_id, &request.reason)
+            .changing(request.operations.iter().map(crate::name::of_operation));
+        if let Err(refusal) = stamped {
+            let status = error::refused(&refusal);
+            self.audit.refused(event.ended(Err(&status)));
+            return Err(status);
         }
         if request.mode() == ApplyMode::DryRun {
-            let revision = self.store.revision();
-            return Ok(Response::new(ApplyResponse {
-                revision,
-                changed: 0,
-            }));
+            return self.applied(request).await.map(Response::new);
         }
-        let (revision, changed) = self
-            .propose(PutObjects {
-                source: request.source,
-                operations: request.operations,
-                request_id: request.request_id,
-                reason: request.reason,
-            })
-            .await?;
-        Ok(Response::new(ApplyResponse { revision, changed }))
+        self.audit.check()?;
+        let answer = self.applied(request).await;
+        let outcome = answer.as_ref().map(|answer| answer.revision);
+        self.recorded(event, outcome).await?;
+        answer.map(Response::new)
     }
 
     async fn resync(
         &self,
         request: Request<Streaming<ResyncRequest>>,
     ) -> Result<Response<ResyncResponse>, Status> {
-        let set = Set::receive(request.into_inner()).await?;
+        let caller = super::caller(&request)?;
+        let event = Event::new(&caller, RESYNC);
+        let set = match Set::receive(request.into_inner(), &caller).await {
+            Ok(set) => set.sealed(&self.sealing),
+            Err(status) => {
+                self.audit.refused(event.ended(Err(&status)));
+                return Err(status);
+            }
+        };
         let (operations, put, deleted) = set.changes(&self.store);
         if operations.is_empty() {
             let revision = self.store.revision();
@@ -87,13 +152,20 @@ impl ObjectService for Objects {
                 deleted,
             }));
         }
+        self.audit.check()?;
+        let event = event
+            .asked(&set.source, "", &set.reason)
+            .changing(operations.iter().map(crate::name::of_operation));
         let put_objects = PutObjects {
             source: set.source,
             operations,
             request_id: String::new(),
             reason: set.reason,
         };
-        let (revision, _) = self.propose(put_objects).await?;
+        let answer = self.propose(put_objects).await;
+        let outcome = answer.as_ref().map(|(revision, _)| *revision);
+        self.recorded(event, outcome).await?;
+        let (revision, _) = answer?;
         Ok(Response::new(ResyncResponse {
             revision,
             put,
@@ -105,13 +177,15 @@ impl ObjectService for Objects {
         &self,
         request: Request<GetObjectRequest>,
     ) -> Result<Response<GetObjectResponse>, Status> {
-        let key = request.into_inner().key.unwrap_or_default();
+        let caller = super::caller(&request)?;
+        let mut key = request.into_inner().key.unwrap_or_default();
+        key.source = super::source(&caller, &key.source)?;
         let object = self.store.get(&wire::stored_key(&key));
         let object = object.ok_or_else(|| {
             let name = crate::name::of_wire(&key);
             Status::not_found(format!("{name} is not stored for source {}", key.source))
         })?;
-        let object = Some(redact::redacted(object.to_proto()));
+        let object = Some(self.readable(object.to_proto()));
         Ok(Response::new(GetObjectResponse { object }))
     }
 
@@ -119,7 +193,9 @@ impl ObjectService for Objects {
         &self,
         request: Request<ListObjectsRequest>,
     ) -> Result<Response<ListObjectsResponse>, Status> {
-        let request = request.into_inner();
+        let caller = super::caller(&request)?;
+        let mut request = request.into_inner();
+        request.source = super::source(&caller, &request.source)?;
         let limit = match request.page_size {
             0 => PAGE_DEFAULT,
             size => size.min(PAGE_MAX),
@@ -141,7 +217,10 @@ impl ObjectService for Objects {
             .last()
             .and_then(|last| last.object.as_ref()?.key.as_ref());
         let next_page_token = last.filter(|_| more).map(page_token).unwrap_or_default();
-        let objects = objects.into_iter().map(redact::redacted).collect();
+        let objects = objects
+            .into_iter()
+            .map(|object| self.readable(object))
+            .collect();
         Ok(Response::new(ListObjectsResponse {
             objects,
             next_page_token,
@@ -158,7 +237,10 @@ struct Set {
 }
 
 impl Set {
-    async fn receive(mut stream: Streaming<ResyncRequest>) -> Result<Self, Status> {
+    async fn receive(
+        mut stream: Streaming<ResyncRequest>,
+        caller: &Caller,
+    ) -> Result<Self, Status> {
         let mut set = Self {
             source: String::new(),
             reason: String::new(),
@@ -166,7 +248,8 @@ impl Set {
         };
         let mut bytes = 0;
         let mut first = true;
-        while let Some(request) = stream.message().await? {
+        while let Some(mut request) = stream.message().await? {
+            stamp::set(&mut request, caller).map_err(|refusal| error::refused(&refusal))?;
             if first {
                 set.source = request.source;
                 set.reason = request.reason;
@@ -193,6 +276,14 @@ impl Set {
         } else {
             Err(error::invalid(&violations))
         }
+    }
+
+    /// The same with its Secrets sealed. Sealing is deterministic, so what did not change still equals what is stored.
+    fn sealed(mut self, sealing: &Sealing) -> Self {
+        self.objects
+            .iter_mut()
+            .for_each(|object| sealing.seal_object(object));
+        self
     }
 
     /// What turns the stored objects of the source into the set: the changes, how many are put and deleted.

@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Answers;
+use crate::audit::AuditLog;
 use crate::fleet::Fleet;
 use crate::pools::heads;
+use crate::sealing::Sealing;
 use crate::wire;
 
 /// Versions of one page, unless the caller asks for fewer.
@@ -32,11 +34,16 @@ const PAGE_MAX: u32 = 1_000;
 /// Answers that may wait for a reader.
 const QUEUE_LEN_MAX: usize = 4;
 
+/// The path of the method that workers call.
+const SUBSCRIBE: &str = "/tidegate.snapshots.v1.SnapshotService/Subscribe";
+
 /// Answers SnapshotService.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshots {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) audit: AuditLog,
+    pub(crate) sealing: Sealing,
     pub(crate) tasks: Tasks,
     /// Ends every stream, so that the server can stop.
     pub(crate) end: CancellationToken,
@@ -52,10 +59,14 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<Streaming<SubscribeRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let caller = super::caller(&request)?;
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
         let subscription = subscribe::Subscription {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            audit: self.audit.clone(),
+            sealing: self.sealing.clone(),
+            caller,
             requests: request.into_inner(),
             outbox,
         };

@@ -49,7 +49,9 @@ impl StatusService for StatusReader {
         &self,
         request: Request<ListStatusesRequest>,
     ) -> Result<Response<ListStatusesResponse>, Status> {
-        let request = request.into_inner();
+        let caller = super::caller(&request)?;
+        let mut request = request.into_inner();
+        request.source = super::source(&caller, &request.source)?;
         let asked = |key: &ObjectKey| {
             let same = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
             same(&request.source, &key.source)
@@ -82,7 +84,8 @@ impl StatusService for StatusReader {
         request: Request<WatchStatusesRequest>,
     ) -> Result<Response<Self::WatchStatusesStream>, Status> {
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
-        let watch = watch(self.clone(), request.into_inner().source, outbox);
+        let source = super::source(&super::caller(&request)?, &request.get_ref().source)?;
+        let watch = watch(self.clone(), source, outbox);
         let end = self.end.clone();
         self.tasks.spawn("status watch", async move {
             tokio::select! {

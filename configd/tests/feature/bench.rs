@@ -1,12 +1,13 @@
 //! A configd in a temporary directory, and the objects that the tests feed it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_compiler::{Pooling, Settings};
-use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions};
+use tidegate_configd::{Configd, ConfigdError, ConfigdHandle, ConfigdOptions, Security};
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{
     ApplyRequest, ApplyResponse, Object, ObjectKey, Operation, operation,
@@ -20,6 +21,7 @@ use tidegate_proto::statuses::v1::ListStatusesRequest;
 use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::seal::SealKeys;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -37,6 +39,29 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(dir: &Path) -> Self {
+        Self::listening(dir, None, Security::Plaintext).await
+    }
+
+    pub(crate) async fn listening(
+        dir: &Path,
+        listen: Option<SocketAddr>,
+        security: Security,
+    ) -> Self {
+        let started = Self::try_start(dir, listen, security, None).await;
+        started.unwrap()
+    }
+
+    pub(crate) async fn sealing(dir: &Path, keys: &Path) -> Result<Self, ConfigdError> {
+        let keys = SealKeys::load(keys).unwrap();
+        Self::try_start(dir, None, Security::Plaintext, Some(keys)).await
+    }
+
+    pub(crate) async fn try_start(
+        dir: &Path,
+        listen: Option<SocketAddr>,
+        security: Security,
+        seal_keys: Option<SealKeys>,
+    ) -> Result<Self, ConfigdError> {
         let pooling = Pooling::Single {
             pool: POOL.to_owned(),
         };
@@ -48,14 +73,19 @@ impl Bench {
                 pooling,
                 addresses: vec![],
             },
-            listen: None,
+            listen,
+            security,
+            seal_keys,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: Readiness::new(),
         })
-        .await
-        .unwrap();
+        .await?;
         let channel = handle.channel();
-        Self { handle, channel }
+        Ok(Self { handle, channel })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.address().unwrap()
     }
 
     pub(crate) async fn temporary() -> (Self, TempDir) {

@@ -1,9 +1,12 @@
 //! configd through its ends: objects in, snapshots and statuses out, over its own gRPC services.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audit;
 mod bench;
 mod history;
+mod identities;
 mod objects;
 mod restart;
+mod sealing;
 mod statuses;
 mod stream;

@@ -12,9 +12,13 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use crate::access::Refusal;
+use crate::audit::{AuditLog, Event};
+use crate::caller::Caller;
 use crate::clock::unix_ms;
 use crate::feed::Session;
 use crate::fleet::{Fleet, Presence};
+use crate::sealing::Sealing;
 use crate::wire;
 
 /// An idle worker hears from us this often.
@@ -27,6 +31,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Subscription {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) audit: AuditLog,
+    pub(crate) sealing: Sealing,
+    pub(crate) caller: Caller,
     pub(crate) requests: Streaming<SubscribeRequest>,
     pub(crate) outbox: mpsc::Sender<Result<SubscribeResponse, Status>>,
 }
@@ -68,6 +75,8 @@ impl Subscription {
             Some(subscribe_request::Message::Hello(hello))
                 if !hello.pool.is_empty() && (1..=253).contains(&hello.worker.len()) =>
             {
+                let follows = self.caller.follow(&hello.pool, &hello.worker);
+                follows.map_err(|refusal| self.refused(&refusal))?;
                 Ok(hello)
             }
             _ => Err(Status::invalid_argument(
@@ -76,9 +85,21 @@ impl Subscription {
         }
     }
 
+    fn refused(&self, refusal: &Refusal) -> Status {
+        let status = crate::error::refused(refusal);
+        let event = Event::new(&self.caller, super::SUBSCRIBE);
+        self.audit.refused(event.ended(Err(&status)));
+        status
+    }
+
     async fn serve(&mut self, hello: Hello) -> Result<(), Status> {
         let pool: Arc<str> = hello.pool.as_str().into();
-        let (mut session, resync) = Session::start(self.store.clone(), pool, hello.have.as_ref());
+        let (mut session, resync) = Session::start(
+            self.store.clone(),
+            self.sealing.clone(),
+            pool,
+            hello.have.as_ref(),
+        );
         let serving = if resync.is_none() { hello.have } else { None };
         let presence = self.fleet.join(Worker {
             pool: hello.pool,
