@@ -12,6 +12,7 @@ pub(crate) mod kinds;
 pub(crate) mod lint;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod pool;
 pub(crate) mod rollout;
 pub(crate) mod snapshots;
 pub(crate) mod wait;

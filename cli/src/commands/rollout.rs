@@ -11,6 +11,7 @@ use tidegate_proto::snapshots::v1::SnapshotInfo;
 
 use super::get::short_duration;
 use super::output::{Output, info_json, json_text, time};
+use super::pool::PoolArgs;
 use super::snapshots::marks::WhyArgs;
 use super::write_out;
 use crate::api::{ServerArgs, failure};
@@ -50,16 +51,10 @@ pub(crate) struct StartArgs {
     /// Seconds that all workers of a step must serve the snapshot before the next one
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     bake: u32,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
     #[command(flatten)]
     why: WhyArgs,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 #[derive(Debug, Args)]
@@ -70,16 +65,10 @@ pub(crate) struct PolicyArgs {
     /// Seconds that all workers of a step must serve the snapshot before the next one
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     bake: u32,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
     #[command(flatten)]
     why: WhyArgs,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 #[derive(Debug, Args)]
@@ -96,14 +85,8 @@ pub(crate) struct MoveArgs {
     /// The snapshot that began it; whichever is under way without it, exit code 4 if it is another
     #[arg(default_value_t = 0, hide_default_value = true)]
     snapshot: u64,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 #[derive(Debug, Args)]
@@ -111,16 +94,10 @@ pub(crate) struct AbortArgs {
     /// The snapshot that began it; whichever is under way without it, exit code 4 if it is another
     #[arg(default_value_t = 0, hide_default_value = true)]
     snapshot: u64,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
     #[command(flatten)]
     why: WhyArgs,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 /// Does it.
@@ -146,28 +123,28 @@ fn steps(percents: &[u32], bake_s: u32) -> Vec<RolloutStep> {
 }
 
 async fn start(args: StartArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = StartRolloutRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         steps: steps(&args.steps, args.bake),
         reason: args.why.reason,
         requested_by: args.why.by,
     };
     let answer = api.rollouts.start_rollout(request).await.map_err(failure)?;
-    Ok(pool_text(answer.into_inner().pool, args.output))
+    Ok(pool_text(answer.into_inner().pool, args.at.output))
 }
 
 async fn policy(args: PolicyArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = SetRolloutPolicyRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         steps: steps(&args.steps, args.bake),
         reason: args.why.reason,
         requested_by: args.why.by,
     };
     let answer = api.rollouts.set_rollout_policy(request).await;
     let pool = answer.map_err(failure)?.into_inner().pool;
-    Ok(pool_text(pool, args.output))
+    Ok(pool_text(pool, args.at.output))
 }
 
 async fn status(args: StatusArgs) -> anyhow::Result<String> {
@@ -184,42 +161,42 @@ async fn status(args: StatusArgs) -> anyhow::Result<String> {
 }
 
 async fn promote(args: MoveArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
-    let (pool, id) = (args.pool, args.snapshot);
+    let mut api = args.at.server.connect().await?;
+    let (pool, id) = (args.at.pool, args.snapshot);
     let request = PromoteRolloutRequest { pool, id };
     let answer = api.rollouts.promote_rollout(request).await;
     let pool = answer.map_err(failure)?.into_inner().pool;
-    Ok(pool_text(pool, args.output))
+    Ok(pool_text(pool, args.at.output))
 }
 
 async fn pause(args: MoveArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
-    let (pool, id) = (args.pool, args.snapshot);
+    let mut api = args.at.server.connect().await?;
+    let (pool, id) = (args.at.pool, args.snapshot);
     let request = PauseRolloutRequest { pool, id };
     let answer = api.rollouts.pause_rollout(request).await.map_err(failure)?;
-    Ok(pool_text(answer.into_inner().pool, args.output))
+    Ok(pool_text(answer.into_inner().pool, args.at.output))
 }
 
 async fn resume(args: MoveArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
-    let (pool, id) = (args.pool, args.snapshot);
+    let mut api = args.at.server.connect().await?;
+    let (pool, id) = (args.at.pool, args.snapshot);
     let request = ResumeRolloutRequest { pool, id };
     let answer = api.rollouts.resume_rollout(request).await;
     let pool = answer.map_err(failure)?.into_inner().pool;
-    Ok(pool_text(pool, args.output))
+    Ok(pool_text(pool, args.at.output))
 }
 
 async fn abort(args: AbortArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = AbortRolloutRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         id: args.snapshot,
         reason: args.why.reason,
         requested_by: args.why.by,
     };
     let answer = api.rollouts.abort_rollout(request).await.map_err(failure)?;
     let info = answer.into_inner().snapshot.unwrap_or_default();
-    if args.output == Output::Json {
+    if args.at.output == Output::Json {
         return Ok(json_text(json!({"snapshot": info_json(&info)})));
     }
     eprintln!(

@@ -7,8 +7,9 @@ use tidegate_proto::history::v1::{BlameRequest, BlamedPart, ObjectName, blame_re
 
 use super::super::kinds::find_kind;
 use super::super::output::{Output, info_json, json_text};
+use super::super::pool::PoolArgs;
 use super::{age, change_word, part_title, version_of};
-use crate::api::{ServerArgs, failure};
+use crate::api::failure;
 use crate::table::Table;
 
 pub(super) const EXAMPLES: &str = "\
@@ -26,14 +27,8 @@ pub(crate) struct BlameArgs {
     /// Its namespace
     #[arg(short, long, default_value = "default")]
     namespace: String,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 pub(super) async fn run(args: BlameArgs) -> anyhow::Result<String> {
@@ -41,9 +36,9 @@ pub(super) async fn run(args: BlameArgs) -> anyhow::Result<String> {
         None => None,
         Some(object) => Some(What::Object(named(object, &args.namespace)?)),
     };
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = BlameRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         what,
     };
     let answer = api.history.blame(request).await.map_err(failure)?;
@@ -51,7 +46,7 @@ pub(super) async fn run(args: BlameArgs) -> anyhow::Result<String> {
     if answer.truncated {
         eprintln!("note: there are more parts; ask for one object");
     }
-    Ok(match args.output {
+    Ok(match args.at.output {
         Output::Table => table(&answer.parts),
         Output::Json => json_text(json!({
             "parts": answer.parts.iter().map(part_json).collect::<Vec<_>>(),

@@ -13,8 +13,9 @@ use tidegate_proto::snapshots::v1::SnapshotInfo;
 
 use super::super::get::short_duration;
 use super::super::output::{Output, info_json, json_text, time};
+use super::super::pool::PoolArgs;
 use super::{marks_text, version_of};
-use crate::api::{Api, ServerArgs, failure};
+use crate::api::{Api, failure};
 
 /// A version by its place in the chain, or by a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +66,6 @@ pub(crate) struct WhyArgs {
 /// Which pool, and why.
 #[derive(Debug, Args)]
 pub(crate) struct HoldArgs {
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
     /// Only if this version is the newest; exit code 4 if not
     #[arg(
         long,
@@ -78,11 +76,8 @@ pub(crate) struct HoldArgs {
     expect: u64,
     #[command(flatten)]
     why: WhyArgs,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 /// Which snapshot.
@@ -91,14 +86,8 @@ pub(crate) struct PinArgs {
     /// Version or label
     #[arg(value_name = "VERSION|LABEL")]
     version: VersionArg,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 /// Which snapshot gets which name.
@@ -109,14 +98,8 @@ pub(crate) struct LabelArgs {
     version: VersionArg,
     /// The name, such as known-good; it moves if another snapshot has it
     name: String,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 /// Which name goes.
@@ -124,74 +107,68 @@ pub(crate) struct LabelArgs {
 pub(crate) struct UnlabelArgs {
     /// The name
     name: String,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 pub(super) async fn freeze(args: HoldArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = FreezeRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         expected_version: args.expect,
         reason: args.why.reason,
         requested_by: args.why.by,
     };
     let answer = api.history.freeze(request).await.map_err(failure)?;
-    Ok(pool_text(answer.into_inner().pool, args.output))
+    Ok(pool_text(answer.into_inner().pool, args.at.output))
 }
 
 pub(super) async fn unfreeze(args: HoldArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = UnfreezeRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         expected_version: args.expect,
         reason: args.why.reason,
         requested_by: args.why.by,
     };
     let answer = api.history.unfreeze(request).await.map_err(failure)?;
-    Ok(pool_text(answer.into_inner().pool, args.output))
+    Ok(pool_text(answer.into_inner().pool, args.at.output))
 }
 
 pub(super) async fn pin(args: PinArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
-    let version = Some(args.version.in_pool(args.pool));
+    let mut api = args.at.server.connect().await?;
+    let version = Some(args.version.in_pool(args.at.pool));
     let answer = api.history.pin(PinRequest { version }).await;
     let snapshot = answer.map_err(failure)?.into_inner().snapshot;
-    Ok(snapshot_text(snapshot, args.output))
+    Ok(snapshot_text(snapshot, args.at.output))
 }
 
 pub(super) async fn unpin(args: PinArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
-    let version = Some(args.version.in_pool(args.pool));
+    let mut api = args.at.server.connect().await?;
+    let version = Some(args.version.in_pool(args.at.pool));
     let answer = api.history.unpin(UnpinRequest { version }).await;
     let snapshot = answer.map_err(failure)?.into_inner().snapshot;
-    Ok(snapshot_text(snapshot, args.output))
+    Ok(snapshot_text(snapshot, args.at.output))
 }
 
 pub(super) async fn label(args: LabelArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = LabelRequest {
-        version: Some(args.version.in_pool(args.pool)),
+        version: Some(args.version.in_pool(args.at.pool)),
         label: args.name,
     };
     let answer = api.history.label(request).await.map_err(failure)?;
-    Ok(snapshot_text(answer.into_inner().snapshot, args.output))
+    Ok(snapshot_text(answer.into_inner().snapshot, args.at.output))
 }
 
 pub(super) async fn unlabel(args: UnlabelArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let request = UnlabelRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         label: args.name,
     };
     let answer = api.history.unlabel(request).await.map_err(failure)?;
-    Ok(snapshot_text(answer.into_inner().snapshot, args.output))
+    Ok(snapshot_text(answer.into_inner().snapshot, args.at.output))
 }
 
 /// A line for each frozen pool among the asked ones.

@@ -5,9 +5,10 @@ use serde_json::json;
 use tidegate_proto::history::v1::{RollbackRequest, RollbackResponse, rollback_request::To};
 
 use super::super::output::{Output, info_json, json_text};
+use super::super::pool::PoolArgs;
 use super::marks::{VersionArg, WhyArgs};
 use super::{change_json, changes_text, version_of};
-use crate::api::{ServerArgs, failure};
+use crate::api::failure;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -23,9 +24,6 @@ pub(crate) struct RollbackArgs {
     /// Version or label; without it the newest one before that differs in more than addresses
     #[arg(value_name = "VERSION|LABEL")]
     to: Option<VersionArg>,
-    /// Pool of workers; needed where there are several
-    #[arg(long, default_value = "")]
-    pool: String,
     /// Only if this version is the newest; exit code 4 if not
     #[arg(
         long,
@@ -39,21 +37,18 @@ pub(crate) struct RollbackArgs {
     dry_run: bool,
     #[command(flatten)]
     why: WhyArgs,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    at: PoolArgs,
 }
 
 pub(super) async fn run(args: RollbackArgs) -> anyhow::Result<String> {
-    let mut api = args.server.connect().await?;
+    let mut api = args.at.server.connect().await?;
     let to = args.to.map(|to| match to {
         VersionArg::Number(version) => To::Version(version),
         VersionArg::Label(label) => To::Label(label),
     });
     let request = RollbackRequest {
-        pool: args.pool,
+        pool: args.at.pool,
         to,
         expected_version: args.expect,
         reason: args.why.reason,
@@ -62,7 +57,7 @@ pub(super) async fn run(args: RollbackArgs) -> anyhow::Result<String> {
     };
     let answer = api.history.rollback(request).await.map_err(failure)?;
     let answer = answer.into_inner();
-    Ok(match args.output {
+    Ok(match args.at.output {
         Output::Table => text(&answer),
         Output::Json => json_text(json!({
             "from": answer.from.as_ref().map(info_json),
