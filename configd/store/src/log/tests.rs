@@ -1,6 +1,8 @@
 //! The log keeps what it acknowledged, and notices what the disk did to it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod faults;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex},
@@ -31,14 +33,20 @@ impl StoreBuilder<TypeConfig, Log, Machine, tempfile::TempDir> for Builder {
     async fn build(
         &self,
     ) -> Result<(tempfile::TempDir, Log, Machine), openraft::StorageError<TypeConfig>> {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, machine) = machine();
         let path = dir.path().join("log");
         let log = Log::open(SledEngine::open(&path).unwrap(), &path, None).unwrap();
-        let images = Images::open(dir.path().join("images")).unwrap();
-        let blobs = Blobs::open(dir.path().join("blobs")).unwrap();
-        let views = Arc::new(Views::new(Image::default(), blobs));
-        Ok((dir, log, Machine::new(views, images, None)))
+        Ok((dir, log, machine))
     }
+}
+
+/// A state machine in a directory of its own.
+fn machine() -> (tempfile::TempDir, Machine) {
+    let dir = tempfile::tempdir().unwrap();
+    let images = Images::open(dir.path().join("images")).unwrap();
+    let blobs = Blobs::open(dir.path().join("blobs")).unwrap();
+    let views = Arc::new(Views::new(Image::default(), blobs));
+    (dir, Machine::new(views, images, None))
 }
 
 #[tokio::test]
