@@ -14,6 +14,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod rollout;
+pub(crate) mod seal_key;
 pub(crate) mod snapshots;
 pub(crate) mod wait;
 pub(crate) mod workers;

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     apply, audit, certs, completion, describe, explain, explain_code, get, lint, plan, rollout,
-    snapshots, wait, workers,
+    seal_key, snapshots, wait, workers,
 };
 use crate::style::Style;
 
@@ -91,6 +91,9 @@ enum Command {
     /// Make certificates for development, and look at them
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    /// Make and list the keys that seal private keys on configd's disk
+    #[command(subcommand)]
+    SealKey(seal_key::SealKeyCommand),
     /// Run the config store
     Configd(tidegate_configd::ConfigdArgs),
     /// Run a worker of a pool
@@ -130,6 +133,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::ExplainCode(args) => explain_code::run(&args)?,
         Command::Certs(command) => certs::run(command)?,
         Command::Audit(command) => audit::run(command)?,
+        Command::SealKey(command) => seal_key::run(command)?,
         Command::Completion(args) => completion::run::<Cli>(&args),
         Command::Version => println!("tidegate {}", env!("CARGO_PKG_VERSION")),
         command => return runtime(&command)?.block_on(run_async(command)),
@@ -155,6 +159,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         | Command::ExplainCode(_)
         | Command::Audit(_)
         | Command::Certs(_)
+        | Command::SealKey(_)
         | Command::Completion(_)
         | Command::Version => {}
     }

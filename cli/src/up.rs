@@ -90,6 +90,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
         settings: settings(),
         listen: Some(listen),
         security: Security::Plaintext,
+        seal_keys: args.seal.keys()?,
         metrics: metrics.clone(),
         readiness: readiness.clone(),
     })

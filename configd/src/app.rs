@@ -16,6 +16,7 @@ use tidegate_proto::statuses::v1::status_service_server::StatusServiceServer;
 use tidegate_runtime::identity::Credentials;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::seal::SealKeys;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{OpenOptions, Store, StoreError};
 use tokio::net::TcpListener;
@@ -39,6 +40,7 @@ use crate::rpc::plans::Planner;
 use crate::rpc::rollouts::RolloutEditor;
 use crate::rpc::snapshots::Snapshots;
 use crate::rpc::statuses::StatusReader;
+use crate::sealing::Sealing;
 use crate::statuses::Statuses;
 use crate::transport::InProcess;
 
@@ -62,6 +64,8 @@ pub struct ConfigdOptions {
     pub listen: Option<SocketAddr>,
     /// How clients prove there who they are.
     pub security: Security,
+    /// What seals private keys in the store; `None` leaves them in the clear.
+    pub seal_keys: Option<SealKeys>,
     /// Counts go here.
     pub metrics: Metrics,
     /// Gets a condition that is met when the store is open and the services listen.
@@ -74,6 +78,11 @@ pub enum ConfigdError {
     /// The store did not open.
     #[error("cannot open the store")]
     OpenStore(#[source] StoreError),
+    /// What is sealed in the store cannot be opened.
+    #[error(
+        "the store holds private keys that cannot be opened, and without them listeners lose their certificates"
+    )]
+    Sealed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The audit log did not open.
     #[error(
         "cannot open the audit log; `tidegate audit verify` says more, and moving its folder away starts a new one"
@@ -122,6 +131,11 @@ impl Configd {
         let audit_dir = options.data_dir.join(audit::FOLDER);
         let store = Store::open(OpenOptions::new(options.data_dir));
         let store = store.await.map_err(ConfigdError::OpenStore)?;
+        let sealing = Sealing::new(options.seal_keys);
+        if let Err(error) = sealing.check(&store) {
+            store.shutdown().await;
+            return Err(ConfigdError::Sealed(error.into()));
+        }
         let tasks = Tasks::new();
         let audit = AuditLog::open(&audit_dir, &tasks).map_err(ConfigdError::OpenAudit)?;
         let services = Services {
@@ -130,6 +144,7 @@ impl Configd {
             statuses: Arc::new(Statuses::new()),
             settings: options.settings,
             audit,
+            sealing,
             tasks,
             end: CancellationToken::new(),
         };
@@ -188,6 +203,7 @@ struct Services {
     statuses: Arc<Statuses>,
     settings: Settings,
     audit: AuditLog,
+    sealing: Sealing,
     tasks: Tasks,
     end: CancellationToken,
 }
@@ -243,6 +259,7 @@ impl Services {
             fleet: self.fleet.clone(),
             progress: progress.clone(),
             audit: self.audit.clone(),
+            sealing: self.sealing.clone(),
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
@@ -256,6 +273,7 @@ impl Services {
             self.store.clone(),
             progress.clone(),
             self.audit.clone(),
+            self.sealing.clone(),
         ))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -264,11 +282,13 @@ impl Services {
         let history = HistoryServiceServer::new(HistoryEditor {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            sealing: self.sealing.clone(),
         })
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let planner = Planner {
             store: self.store.clone(),
             settings: self.settings.clone(),
+            sealing: self.sealing.clone(),
             plans: Arc::default(),
             progress,
         };
@@ -278,6 +298,7 @@ impl Services {
         let rollouts = RolloutServiceServer::new(RolloutEditor {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            sealing: self.sealing.clone(),
         });
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<ObjectServiceServer<Objects>>().await;
@@ -312,13 +333,14 @@ impl Services {
     fn publish(&self, metrics: &Metrics) {
         let metrics = PublisherMetrics::new(metrics);
         let (settings, statuses) = (self.settings.clone(), self.statuses.clone());
-        let publisher = Publisher::new(self.store.clone(), settings, statuses, metrics);
+        let shared = (self.store.clone(), self.sealing.clone());
+        let publisher = Publisher::new(shared, settings, statuses, metrics);
         self.tasks
             .spawn("publisher", publisher.run(self.end.clone()));
     }
 
     fn roll_out(&self) {
-        let rollouts = Rollouts::new(self.store.clone(), self.fleet.clone());
+        let rollouts = Rollouts::new(self.store.clone(), self.fleet.clone(), self.sealing.clone());
         self.tasks.spawn("rollouts", rollouts.run(self.end.clone()));
     }
 

@@ -18,6 +18,7 @@ mod progress;
 mod publisher;
 mod rollout;
 mod rpc;
+mod sealing;
 mod statuses;
 mod transport;
 mod wire;

@@ -12,8 +12,9 @@ use tidegate_runtime::drain::Drain;
 use tidegate_runtime::identity::{Role, TlsArgs};
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::seal::SealArgs;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Security;
 use crate::app::{Configd, ConfigdOptions};
@@ -54,6 +55,8 @@ pub struct ConfigdArgs {
     #[arg(long, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
     #[command(flatten)]
+    seal: SealArgs,
+    #[command(flatten)]
     tls: TlsArgs,
 }
 
@@ -71,6 +74,7 @@ impl ConfigdArgs {
             pool,
             addresses,
             log_format,
+            seal,
             tls,
         } = self;
         let security = security(&tls, listen)?;
@@ -79,6 +83,13 @@ impl ConfigdArgs {
             log_format,
             default_filter: DEFAULT_FILTER.to_owned(),
         })?;
+        let seal_keys = seal.keys()?;
+        if seal_keys.is_none() {
+            warn!(
+                "Private keys are stored in clear in {}; give --seal-key.",
+                data_dir.display()
+            );
+        }
         let drain = Drain::new(DRAIN_DEADLINE);
         drain.listen_for_signals()?;
         let metrics = Metrics::new("tidegate", "configd", env!("CARGO_PKG_VERSION"));
@@ -103,6 +114,7 @@ impl ConfigdArgs {
             settings,
             listen: Some(listen),
             security,
+            seal_keys,
             metrics,
             readiness,
         };

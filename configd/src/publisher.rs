@@ -16,6 +16,7 @@ use tracing::{debug, error};
 use crate::clock::unix_ms;
 use crate::metrics::PublisherMetrics;
 use crate::name;
+use crate::sealing::{Sealing, Unreadable};
 use crate::statuses::{PoolHead, Statuses};
 use crate::wire;
 
@@ -28,6 +29,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Follows the object set and commits what the compiler makes of it.
 pub(crate) struct Publisher {
     store: Store,
+    sealing: Sealing,
     statuses: Arc<Statuses>,
     metrics: PublisherMetrics,
     /// `None` only while a blocking thread works with it.
@@ -61,6 +63,9 @@ pub(crate) enum PublishError {
         /// What the state said.
         outcome: String,
     },
+    /// A Secret is sealed by a key that this configd does not have.
+    #[error("a stored Secret cannot be read")]
+    Open(#[source] Unreadable),
     /// The compiler panicked; the object set that made it do so is still stored.
     #[error("the compiler failed on revision {revision}; older snapshots stay in use")]
     Compiler {
@@ -72,7 +77,7 @@ pub(crate) enum PublishError {
 impl Publisher {
     /// A publisher that knows nothing yet.
     pub(crate) fn new(
-        store: Store,
+        (store, sealing): (Store, Sealing),
         settings: Settings,
         statuses: Arc<Statuses>,
         metrics: PublisherMetrics,
@@ -80,6 +85,7 @@ impl Publisher {
         let compiler = Some(Compiler::new(settings.clone()));
         Self {
             store,
+            sealing,
             statuses,
             metrics,
             compiler,
@@ -94,6 +100,12 @@ impl Publisher {
     pub(crate) async fn run(mut self, end: CancellationToken) {
         let mut revisions = self.store.watch_revision();
         let mut marks = self.store.watch_marks();
+        if let Err(error) = self.sealing.renew(&self.store).await {
+            error!(
+                error = crate::error::chain(&error),
+                "Sealing Secrets anew failed."
+            );
+        }
         loop {
             revisions.mark_unchanged();
             marks.mark_unchanged();
@@ -132,7 +144,7 @@ impl Publisher {
         let started = Instant::now();
         let marks = *self.store.watch_marks().borrow();
         let revision = self.store.revision();
-        let changed = self.feed_compiler(revision);
+        let changed = self.feed_compiler(revision)?;
         let compilation = self.compile(revision).await?;
         self.metrics.compiled(started.elapsed());
         let heads = self.commit(revision, &compilation, &changed).await?;
@@ -160,23 +172,23 @@ impl Publisher {
     }
 
     /// Hands the objects that changed to the compiler, and returns their names.
-    fn feed_compiler(&mut self, revision: u64) -> Vec<String> {
+    fn feed_compiler(&mut self, revision: u64) -> Result<Vec<String>, PublishError> {
         let compiler = self.compiler.as_mut().expect("no compilation is running");
         let changes = self.known.and_then(|known| self.store.changes_since(known));
         let Some(keys) = changes else {
             *compiler = Compiler::new(self.settings.clone());
             for object in self.store.objects(&ObjectFilter::default()).1 {
-                put(compiler, &object);
+                put(compiler, &object, &self.sealing)?;
             }
-            return vec![format!("all objects at revision {revision}")];
+            return Ok(vec![format!("all objects at revision {revision}")]);
         };
         for key in &keys {
             match self.store.get(key) {
-                Some(object) => put(compiler, &object),
+                Some(object) => put(compiler, &object, &self.sealing)?,
                 None => compiler.remove(&wire::compiler_key(key)),
             }
         }
-        keys.iter().map(name::of).collect()
+        Ok(keys.iter().map(name::of).collect())
     }
 
     /// Compiles on a blocking thread: at 10,000 routes it takes milliseconds.
@@ -249,8 +261,16 @@ impl Publisher {
 
 /// ObjectService refuses what the compiler cannot read, so a refusal here is a change of the rules
 /// between two releases: the object is treated as absent and said so.
-fn put(compiler: &mut Compiler, object: &tidegate_store::StoredObject) {
-    if let Err(invalid) = compiler.put(wire::compiler_object(object)) {
+///
+/// # Errors
+/// Where a Secret cannot be opened: without it listeners would lose their certificates, so nothing is published.
+fn put(
+    compiler: &mut Compiler,
+    object: &tidegate_store::StoredObject,
+    sealing: &Sealing,
+) -> Result<(), PublishError> {
+    let content = sealing.opened(object).map_err(PublishError::Open)?;
+    if let Err(invalid) = compiler.put(wire::compiler_object(object, content)) {
         let first = invalid
             .first()
             .map(|field| format!("{}: {}", field.path, field.message));
@@ -260,4 +280,5 @@ fn put(compiler: &mut Compiler, object: &tidegate_store::StoredObject) {
             "A stored object cannot be read by this release and is left out."
         );
     }
+    Ok(())
 }

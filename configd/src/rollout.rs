@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::fleet::Fleet;
 use crate::rpc::history::{catch_up, rollback};
+use crate::sealing::Sealing;
 use crate::{clock, error};
 use judge::Verdict;
 
@@ -28,6 +29,7 @@ const SELF: &str = "tidegate";
 pub(crate) struct Rollouts {
     store: Store,
     fleet: Fleet,
+    sealing: Sealing,
     /// Since when all workers of a step serve it; begins anew with another leader, which is later at worst.
     ready: BTreeMap<Arc<str>, Ready>,
 }
@@ -42,11 +44,12 @@ struct Ready {
 
 impl Rollouts {
     /// Knows of nothing yet.
-    pub(crate) fn new(store: Store, fleet: Fleet) -> Self {
+    pub(crate) fn new(store: Store, fleet: Fleet, sealing: Sealing) -> Self {
         let ready = BTreeMap::new();
         Self {
             store,
             fleet,
+            sealing,
             ready,
         }
     }
@@ -110,9 +113,15 @@ impl Rollouts {
             Verdict::Abort(why) => {
                 warn!(%pool, rollout = rollout.id, why, "A rollout is aborted.");
                 let reason = format!("rollout aborted: {why}");
-                rollback::abort(&self.store, pool, rollout, SELF.to_owned(), reason)
-                    .await
-                    .map(drop)
+                rollback::abort(
+                    (&self.store, &self.sealing),
+                    pool,
+                    rollout,
+                    SELF.to_owned(),
+                    reason,
+                )
+                .await
+                .map(drop)
             }
         }
     }

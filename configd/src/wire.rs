@@ -1,5 +1,6 @@
 //! The store's and the compiler's values as the messages of the gRPC services.
 
+use bytes::Bytes;
 use tidegate_compiler as compiler;
 use tidegate_proto::ir::v1 as ir;
 use tidegate_proto::objects::v1 as objects;
@@ -78,13 +79,14 @@ pub(crate) fn compiler_key(key: &ObjectKey) -> compiler::ObjectKey {
     }
 }
 
-pub(crate) fn compiler_object(object: &StoredObject) -> compiler::Object {
+/// `content` is the object's, opened.
+pub(crate) fn compiler_object(object: &StoredObject, content: Bytes) -> compiler::Object {
     compiler::Object {
         key: compiler_key(&object.key),
         uid: object.uid.clone(),
         generation: object.generation,
         created_at_unix_s: object.created_at_unix_s,
-        content: object.content.clone(),
+        content,
     }
 }
 

@@ -91,6 +91,7 @@ async fn start(
         },
         listen: None,
         security: Security::Plaintext,
+        seal_keys: None,
         metrics: Metrics::new("tidegate", "configd", "test"),
         readiness: readiness.clone(),
     })

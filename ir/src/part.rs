@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::wire::{self, InvalidPart};
 use crate::{
     Backend, Certificate, Digest, EndpointSet, L4Route, Listener, PartKey, PartKind, PartName,
-    PrivateKey, Route, TrustBundle,
+    PrivateKey, Route, SecretBytes, TrustBundle,
 };
 
 /// One part.
@@ -38,6 +38,8 @@ pub struct EncodedPart {
     key: PartKey,
     digest: Digest,
     bytes: Bytes,
+    /// Opens the bytes, where they are sealed.
+    opener: Option<SecretBytes>,
     part: Arc<Part>,
 }
 
@@ -104,6 +106,7 @@ impl EncodedPart {
             key: part.key(),
             digest: Digest::of(&bytes),
             bytes,
+            opener: None,
             part: Arc::new(part),
         }
     }
@@ -118,8 +121,26 @@ impl EncodedPart {
             key: part.key(),
             digest: Digest::of(&bytes),
             bytes,
+            opener: None,
             part: Arc::new(part),
         })
+    }
+
+    /// The same part, stored and shipped as these sealed bytes, which `opener` opens. Whoever calls this has sealed
+    /// or opened them.
+    #[must_use]
+    pub fn into_sealed(self, bytes: Bytes, opener: SecretBytes) -> Self {
+        Self {
+            digest: Digest::of(&bytes),
+            bytes,
+            opener: Some(opener),
+            ..self
+        }
+    }
+
+    /// What opens [`Self::bytes`], where they are sealed.
+    pub fn opener(&self) -> Option<&SecretBytes> {
+        self.opener.as_ref()
     }
 
     /// Kind and name.

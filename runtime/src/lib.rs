@@ -11,5 +11,6 @@ pub mod drain;
 pub mod identity;
 pub mod metrics;
 pub mod ready;
+pub mod seal;
 pub mod tasks;
 pub mod telemetry;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use prost::Message as _;
-use tidegate_ir::{Digest, EncodedPart, PartKey, PartKind, Snapshot};
+use tidegate_ir::{Digest, EncodedPart, PartKey, PartKind, SecretBytes, Snapshot};
 use tidegate_proto::ir::v1 as ir;
-use tidegate_proto::snapshots::v1::{SnapshotId, SnapshotInfo, Update};
+use tidegate_proto::snapshots::v1::{Opener, SnapshotId, SnapshotInfo, Update};
 use tidegate_router::Problem;
+use tidegate_runtime::seal::{self, OpenError};
 
 use crate::limits::Limits;
 
@@ -80,11 +81,15 @@ impl Pieces {
                 gathered.put.extend(piece.put);
                 gathered.removed.extend(piece.removed);
                 gathered.blobs.extend(piece.blobs);
+                gathered.openers.extend(piece.openers);
                 gathered.last = piece.last;
                 gathered
             }
         };
-        let parts = gathered.put.len() + gathered.removed.len() + gathered.blobs.len();
+        let parts = gathered.put.len()
+            + gathered.removed.len()
+            + gathered.blobs.len()
+            + gathered.openers.len();
         let error = if self.bytes > limits.update_bytes_max {
             Some(PiecesError::TooManyBytes {
                 max: limits.update_bytes_max,
@@ -169,6 +174,12 @@ pub(crate) fn whole(snapshot: &Snapshot, id: SnapshotId) -> Update {
         .parts()
         .map(|part| (part.digest(), part.bytes().clone()));
     let blobs: BTreeMap<Digest, Bytes> = blobs.collect();
+    let openers = snapshot.parts().filter_map(|part| {
+        Some(Opener {
+            digest: digest_bytes(part.digest()),
+            key: part.opener()?.expose().clone(),
+        })
+    });
     let blobs = blobs.into_iter();
     Update {
         info: Some(SnapshotInfo {
@@ -185,6 +196,7 @@ pub(crate) fn whole(snapshot: &Snapshot, id: SnapshotId) -> Update {
             })
             .collect(),
         last: true,
+        openers: openers.collect(),
     }
 }
 
@@ -221,6 +233,9 @@ fn put(
     current: Option<&Snapshot>,
     problems: &mut Vec<PartProblem>,
 ) {
+    let openers = update.openers.into_iter();
+    let openers: HashMap<Bytes, Bytes> =
+        openers.map(|opener| (opener.digest, opener.key)).collect();
     let mut blobs: HashMap<Bytes, Bytes> = HashMap::with_capacity(update.blobs.len());
     for blob in update.blobs {
         if Digest::of(&blob.content).as_bytes()[..] == blob.digest[..] {
@@ -238,7 +253,10 @@ fn put(
             let known = known.filter(|known| known.digest().as_bytes()[..] == part.digest[..]);
             match (known, blobs.get(&part.digest)) {
                 (Some(known), _) => Ok(known.clone()),
-                (None, Some(content)) => decode(key, content.clone()),
+                (None, Some(content)) => {
+                    let opener = openers.get(&part.digest);
+                    decode(key, content.clone(), opener)
+                }
                 (None, None) => Err(PartProblem {
                     message: format!("its bytes, {}, were not sent", hex(&part.digest)),
                     part: Some(key),
@@ -252,11 +270,23 @@ fn put(
     }
 }
 
-fn decode(key: PartKey, content: Bytes) -> Result<EncodedPart, PartProblem> {
-    let part = EncodedPart::decode(key.kind, content).map_err(|error| PartProblem {
+fn decode(
+    key: PartKey,
+    content: Bytes,
+    opener: Option<&Bytes>,
+) -> Result<EncodedPart, PartProblem> {
+    let problem = |message: String| PartProblem {
         part: Some(key.clone()),
-        message: error.to_string(),
-    })?;
+        message,
+    };
+    let decoded = if seal::is_sealed(&content) {
+        let opened = open(&content, opener).map_err(|error| problem(error.to_string()))?;
+        let secret = SecretBytes::new(opener.cloned().unwrap_or_default());
+        EncodedPart::decode(key.kind, opened).map(|part| part.into_sealed(content, secret))
+    } else {
+        EncodedPart::decode(key.kind, content)
+    };
+    let part = decoded.map_err(|error| problem(error.to_string()))?;
     if *part.key() != key {
         let message = format!("its bytes are those of {}", part.key());
         return Err(PartProblem {
@@ -265,6 +295,11 @@ fn decode(key: PartKey, content: Bytes) -> Result<EncodedPart, PartProblem> {
         });
     }
     Ok(part)
+}
+
+fn open(sealed: &Bytes, opener: Option<&Bytes>) -> Result<Bytes, OpenError> {
+    let opener = opener.map(Bytes::as_ref).unwrap_or_default();
+    seal::Opener::new(opener)?.open(sealed).map(Bytes::from)
 }
 
 fn check(snapshot: &Snapshot, id: &SnapshotId) -> Result<(), Refusal> {
@@ -371,5 +406,62 @@ mod tests {
     fn a_piece_without_a_version_is_refused() {
         let refused = Pieces::default().add(Update::default(), &Limits::default());
         assert_eq!(refused, Err(PiecesError::NoId));
+    }
+
+    const MASTER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    /// A snapshot with one private key, sealed, and its id.
+    fn sealed() -> (Snapshot, SnapshotId) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), MASTER).expect("a file");
+        let keys = seal::SealKeys::load(file.path(), None).expect("a key");
+        let key = tidegate_ir::PrivateKey {
+            name: "k".into(),
+            der: SecretBytes::new(&b"hunter2"[..]),
+        };
+        let part = EncodedPart::encode(tidegate_ir::Part::PrivateKey(key));
+        let bytes = Bytes::from(keys.seal(part.bytes()));
+        let opener = keys.opener(&bytes).expect("it is sealed");
+        let opener = SecretBytes::new(opener.expose().to_vec());
+        let snapshot = Snapshot::new("p", 1, [part.into_sealed(bytes, opener)]);
+        let id = SnapshotId {
+            pool: "p".to_owned(),
+            version: 1,
+            epoch: 0,
+            digest: digest_bytes(snapshot.digest()),
+        };
+        (snapshot, id)
+    }
+
+    #[test]
+    fn a_sealed_key_is_opened_and_named_by_its_sealed_bytes() {
+        let (sent, id) = sealed();
+        let update = whole(&sent, id);
+        assert!(
+            !update.blobs[0]
+                .content
+                .windows(7)
+                .any(|bytes| bytes == b"hunter2")
+        );
+        let got = snapshot(update, None).expect("it can be opened");
+        assert_eq!(got.digest(), sent.digest());
+        let part = got.parts().next().expect("a part");
+        let tidegate_ir::Part::PrivateKey(key) = &**part.part() else {
+            panic!("{part:?}");
+        };
+        assert_eq!(key.der.expose().as_ref(), b"hunter2");
+    }
+
+    #[test]
+    fn a_sealed_key_without_its_opener_is_a_problem_of_that_part() {
+        for key in [&b""[..], &[7; 32]] {
+            let (sent, id) = sealed();
+            let mut update = whole(&sent, id);
+            update.openers[0].key = Bytes::copy_from_slice(key);
+            let Err(Refusal::Problems(problems)) = snapshot(update, None) else {
+                panic!("it cannot be opened");
+            };
+            assert_eq!(problems[0].part.as_ref().map(|part| &*part.name), Some("k"));
+        }
     }
 }

@@ -92,6 +92,7 @@ impl World {
             },
             listen: None,
             security: Security::Plaintext,
+            seal_keys: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: readiness.clone(),
         })

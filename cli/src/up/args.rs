@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use thiserror::Error;
+use tidegate_runtime::seal::SealArgs;
 use tidegate_worker::{EdgeArgs, LimitArgs};
 
 const EXAMPLES: &str = "\
@@ -48,6 +49,8 @@ pub(crate) struct UpArgs {
     /// Allow --listen beyond the loopback: whoever reaches it reads private keys and changes everything
     #[arg(long)]
     pub(super) insecure_plaintext: bool,
+    #[command(flatten)]
+    pub(super) seal: SealArgs,
     /// Write a JSON line for each request to standard output
     #[arg(long)]
     pub(super) access_log: bool,

@@ -15,5 +15,6 @@ mod policies;
 mod process;
 mod restart;
 mod rollout;
+mod seal_key;
 mod tools;
 mod up;

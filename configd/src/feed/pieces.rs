@@ -4,7 +4,7 @@ use std::mem;
 
 use prost::Message;
 use tidegate_proto::ir::v1::{Blob, PartKey, PartRef};
-use tidegate_proto::snapshots::v1::{SnapshotInfo, Update};
+use tidegate_proto::snapshots::v1::{Opener, SnapshotInfo, Update};
 
 /// Bytes of parts and blobs in one piece; a single larger blob travels alone.
 const PIECE_BYTES_MAX: usize = 1 << 20;
@@ -29,11 +29,17 @@ impl Pieces {
     }
 
     /// Adds a part that is new or changed, with its bytes; returns a piece that became full before it.
-    pub(crate) fn put(&mut self, part: PartRef, blob: Option<Blob>) -> Option<Update> {
+    pub(crate) fn put(
+        &mut self,
+        part: PartRef,
+        blob: Option<Blob>,
+        opener: Option<Opener>,
+    ) -> Option<Update> {
         let len = part.encoded_len() + blob.as_ref().map_or(0, Message::encoded_len);
         let full = self.make_room(len);
         self.piece.put.push(part);
         self.piece.blobs.extend(blob);
+        self.piece.openers.extend(opener);
         full
     }
 
@@ -89,7 +95,7 @@ mod tests {
                 content: vec![0; 300_000].into(),
                 ..Blob::default()
             };
-            sent.extend(pieces.put(part, Some(blob)));
+            sent.extend(pieces.put(part, Some(blob), None));
         }
         sent.extend(pieces.remove(PartKey::default()));
         sent.push(pieces.finish());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tidegate_ir::Digest;
 use tidegate_proto::ir::v1::Blob;
 use tidegate_proto::snapshots::v1::{
-    Bookmark, Resync, ResyncReason, SnapshotId, SubscribeResponse, Update, subscribe_response,
+    Bookmark, Opener, Resync, ResyncReason, SnapshotId, SubscribeResponse, Update,
+    subscribe_response,
 };
 use tidegate_store::{PartChange, SnapshotMeta, Store, StoreError};
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use super::pieces::Pieces;
 use crate::fleet::Fleet;
 use crate::rollout::cohort;
+use crate::sealing::{Openers, OpenersError};
 use crate::wire;
 
 /// One worker's place in its pool's chain.
@@ -20,6 +22,7 @@ use crate::wire;
 pub(crate) struct Session {
     store: Store,
     fleet: Fleet,
+    openers: Openers,
     pool: Arc<str>,
     /// The worker's name.
     worker: Arc<str>,
@@ -45,6 +48,17 @@ pub(crate) enum FeedError {
         /// The version that waits for an answer.
         sent: u64,
     },
+    /// The worker does not get what opens a sealed part.
+    #[error("cannot send a private key of snapshot {pool}/{version}")]
+    OpenPart {
+        /// The pool.
+        pool: Arc<str>,
+        /// The version that was being sent.
+        version: u64,
+        /// Why not.
+        #[source]
+        source: OpenersError,
+    },
     /// The bytes of a part could not be read.
     #[error("cannot read a part of snapshot {pool}/{version}")]
     ReadPart {
@@ -63,7 +77,7 @@ type Outbox = mpsc::Sender<Result<SubscribeResponse, tonic::Status>>;
 impl Session {
     /// A session that sends changes to `have` if the store still knows it, and says so if it does not.
     pub(crate) fn start(
-        (store, fleet): (Store, Fleet),
+        (store, fleet, openers): (Store, Fleet, Openers),
         (pool, worker): (Arc<str>, Arc<str>),
         have: Option<&SnapshotId>,
     ) -> (Self, Option<SubscribeResponse>) {
@@ -82,6 +96,7 @@ impl Session {
             Self {
                 store,
                 fleet,
+                openers,
                 pool,
                 worker,
                 base,
@@ -178,7 +193,9 @@ impl Session {
             let full = match wire::part_change(change) {
                 Ok(part) => {
                     let blob = change.after.as_ref().map(|digest| self.blob(digest, head));
-                    pieces.put(part, blob.transpose()?)
+                    let blob = blob.transpose()?;
+                    let opener = blob.as_ref().map(|blob| self.opener(blob, head));
+                    pieces.put(part, blob, opener.transpose()?.flatten())
                 }
                 Err(key) => pieces.remove(key),
             };
@@ -187,6 +204,15 @@ impl Session {
             }
         }
         send_piece(pieces.finish(), outbox).await
+    }
+
+    fn opener(&self, blob: &Blob, head: &SnapshotMeta) -> Result<Option<Opener>, FeedError> {
+        let opener = self.openers.opener(&blob.digest, &blob.content);
+        opener.map_err(|source| FeedError::OpenPart {
+            pool: self.pool.clone(),
+            version: head.version,
+            source,
+        })
     }
 
     fn blob(&self, digest: &Digest, head: &SnapshotMeta) -> Result<Blob, FeedError> {

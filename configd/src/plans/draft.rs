@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidegate_compiler::{Compilation, Compiler, Diagnostic, ObjectKey, Parts, Settings};
 use tidegate_ir::{self as model, EncodedPart, Snapshot};
 use tidegate_proto::objects::v1::{Operation, operation};
@@ -10,6 +11,7 @@ use tidegate_proto::plans::v1::{Plan, PlanInfo, PoolPlan, StatusChange};
 use tidegate_store::StoredObject;
 
 use crate::rpc::snapshots::read::part_change;
+use crate::sealing::Unreadable;
 use crate::wire;
 
 /// Lines of each list in a plan, at most.
@@ -24,16 +26,23 @@ pub(crate) struct Draft {
     resolved: Vec<Diagnostic>,
 }
 
-/// Compiles the objects as they are and as the changes would make them. Takes as long as two full compilations.
+/// Compiles the objects as they are, as `opened` reads them, and as the changes would make them. Takes as long as
+/// two full compilations.
+///
+/// # Errors
+/// Every object must be readable.
 pub(crate) fn draft(
     settings: &Settings,
-    objects: &[Arc<StoredObject>],
+    (objects, opened): (
+        &[Arc<StoredObject>],
+        impl Fn(&StoredObject) -> Result<Bytes, Unreadable>,
+    ),
     operations: &[Operation],
-) -> Draft {
+) -> Result<Draft, Unreadable> {
     let mut compiler = Compiler::new(settings.clone());
     for object in objects {
         // What this release cannot read is left out of snapshots, too.
-        let _ = compiler.put(wire::compiler_object(object));
+        let _ = compiler.put(wire::compiler_object(object, opened(object)?));
     }
     let before = compiler.compile();
     for operation in operations {
@@ -48,7 +57,7 @@ pub(crate) fn draft(
                     content: put.content.clone(),
                     revision: 0,
                 };
-                let _ = compiler.put(wire::compiler_object(&object));
+                let _ = compiler.put(wire::compiler_object(&object, put.content.clone()));
             }
             Some(operation::Operation::Delete(key)) => {
                 compiler.remove(&wire::compiler_key(&wire::stored_key(key)));
@@ -57,12 +66,12 @@ pub(crate) fn draft(
         }
     }
     let after = compiler.compile();
-    Draft {
+    Ok(Draft {
         pools: pools(&before, &after),
         statuses: statuses(&before, &after),
         added: missing(&before, &after),
         resolved: missing(&after, &before),
-    }
+    })
 }
 
 impl Draft {

@@ -40,7 +40,14 @@ impl Publisher {
         let parent = head.as_ref().map_or(0, |head| head.version);
         let manifest = self.manifest(round.pool, parent);
         let stored = |digest: &_| self.store.has_blob(digest);
-        let plan = plan::plan(round.pool, parent, &manifest, round.parts, stored);
+        let sealed = self.sealing.seal_parts(round.parts);
+        let plan = plan::plan(
+            round.pool,
+            parent,
+            &manifest,
+            (round.parts, &sealed),
+            stored,
+        );
         let Some(mut plan) = plan else {
             return Ok(());
         };

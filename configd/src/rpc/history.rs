@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use super::version;
 use crate::fleet::Fleet;
 use crate::pools::heads;
+use crate::sealing::Sealing;
 use crate::{clock, error, wire};
 
 /// Answers HistoryService.
@@ -27,6 +28,7 @@ use crate::{clock, error, wire};
 pub(crate) struct HistoryEditor {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) sealing: Sealing,
 }
 
 #[tonic::async_trait]
@@ -45,7 +47,7 @@ impl HistoryService for HistoryEditor {
         request: Request<RollbackRequest>,
     ) -> Result<Response<RollbackResponse>, Status> {
         let request = super::signed(request, |request| &mut request.requested_by)?;
-        let answer = rollback::carry_out(&self.store, request).await?;
+        let answer = rollback::carry_out(&self.store, &self.sealing, request).await?;
         Ok(Response::new(answer))
     }
 

@@ -20,6 +20,7 @@ use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::error::{self, Violation};
 use crate::progress::{self, Progress};
+use crate::sealing::Sealing;
 use crate::wire;
 
 /// Objects of one page, unless the caller asks for fewer.
@@ -41,15 +42,26 @@ pub(crate) struct Objects {
     store: Store,
     progress: Progress,
     audit: AuditLog,
+    sealing: Sealing,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Store, progress: Progress, audit: AuditLog) -> Self {
+    pub(crate) fn new(store: Store, progress: Progress, audit: AuditLog, sealing: Sealing) -> Self {
         Self {
             store,
             progress,
             audit,
+            sealing,
         }
+    }
+
+    /// An object as it may be read: opened, then without its secrets.
+    fn readable(&self, mut stored: StoredObject) -> StoredObject {
+        if let Some(object) = &mut stored.object {
+            // What cannot be opened is shown without content.
+            object.content = self.sealing.open(&object.content).unwrap_or_default();
+        }
+        redact::redacted(stored)
     }
 
     async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
@@ -109,6 +121,7 @@ impl ObjectService for Objects {
         }
         let wait_for = request.wait_for();
         let timeout = progress::timeout(request.wait_timeout_ms)?;
+        self.sealing.seal_operations(&mut request.operations);
         let put = PutObjects {
             source: request.source,
             operations: request.operations,
@@ -133,7 +146,7 @@ impl ObjectService for Objects {
         let caller = super::caller(&request)?;
         let event = Event::new(&caller, RESYNC);
         let set = match Set::receive(request.into_inner(), &caller).await {
-            Ok(set) => set,
+            Ok(set) => set.sealed(&self.sealing),
             Err(status) => return Err(self.refused(event, status)),
         };
         let (operations, put, deleted) = set.changes(&self.store);
@@ -175,7 +188,7 @@ impl ObjectService for Objects {
             let name = crate::name::of_wire(&key);
             Status::not_found(format!("{name} is not stored for source {}", key.source))
         })?;
-        let object = Some(redact::redacted(object.to_proto()));
+        let object = Some(self.readable(object.to_proto()));
         Ok(Response::new(GetObjectResponse { object }))
     }
 
@@ -207,7 +220,8 @@ impl ObjectService for Objects {
             .last()
             .and_then(|last| last.object.as_ref()?.key.as_ref());
         let next_page_token = last.filter(|_| more).map(page_token).unwrap_or_default();
-        let objects = objects.into_iter().map(redact::redacted).collect();
+        let objects = objects.into_iter();
+        let objects = objects.map(|object| self.readable(object)).collect();
         Ok(Response::new(ListObjectsResponse {
             objects,
             next_page_token,
@@ -263,6 +277,14 @@ impl Set {
         } else {
             Err(error::invalid(&violations))
         }
+    }
+
+    /// The same with its Secrets sealed. Sealing is deterministic, so what did not change still equals what is stored.
+    fn sealed(mut self, sealing: &Sealing) -> Self {
+        self.objects
+            .iter_mut()
+            .for_each(|object| sealing.seal_object(object));
+        self
     }
 
     /// What turns the stored objects of the source into the set: the changes, how many are put and deleted.

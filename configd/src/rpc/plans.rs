@@ -10,12 +10,13 @@ use tidegate_proto::plans::v1::{
     GetPlanResponse, ListPlansRequest, ListPlansResponse,
 };
 use tidegate_proto::raft::v1::PutObjects;
-use tidegate_store::{Command, ObjectFilter, Store};
+use tidegate_store::{Command, ObjectFilter, Store, StoredObject};
 use tonic::{Request, Response, Status};
 
 use super::objects::check;
 use crate::plans::{KeptPlan, Plans, draft};
 use crate::progress::{self, Progress};
+use crate::sealing::{Sealing, Unreadable};
 use crate::{clock, error};
 
 /// Answers PlanService.
@@ -23,6 +24,7 @@ use crate::{clock, error};
 pub(crate) struct Planner {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
+    pub(crate) sealing: Sealing,
     pub(crate) plans: Arc<Plans>,
     pub(crate) progress: Progress,
 }
@@ -83,13 +85,16 @@ impl Planner {
     async fn plan(&self, put: PutObjects) -> Result<KeptPlan, Status> {
         let (revision, objects) = self.store.objects(&ObjectFilter::default());
         let (settings, plans) = (self.settings.clone(), self.plans.clone());
+        let sealing = self.sealing.clone();
         let compiled = tokio::task::spawn_blocking(move || {
             let _alone = plans.alone();
-            let draft = draft(&settings, &objects, &put.operations);
-            (draft, put)
+            let opened = |object: &StoredObject| sealing.opened(object);
+            draft(&settings, (&objects, opened), &put.operations).map(|draft| (draft, put))
         });
         let failed = |_| Status::internal("the compiler failed on the changes; nothing was stored");
-        let (mut draft, put) = compiled.await.map_err(failed)?;
+        let unreadable = |why: Unreadable| Status::internal(error::chain(&why));
+        let (mut draft, mut put) = compiled.await.map_err(failed)?.map_err(unreadable)?;
+        self.sealing.seal_operations(&mut put.operations);
         for pool in &mut draft.pools {
             pool.frozen = self.store.marks(&pool.pool).freeze.is_some();
         }

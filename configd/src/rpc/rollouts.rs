@@ -17,6 +17,7 @@ use crate::fleet::Fleet;
 use crate::pools::heads;
 use crate::progress::standing;
 use crate::rollout::{cohort, move_to};
+use crate::sealing::Sealing;
 use crate::{error, wire};
 
 /// Answers RolloutService.
@@ -24,6 +25,7 @@ use crate::{error, wire};
 pub(crate) struct RolloutEditor {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) sealing: Sealing,
 }
 
 #[tonic::async_trait]
@@ -112,7 +114,8 @@ impl RolloutService for RolloutEditor {
             reason => format!("rollout aborted: {reason}"),
         };
         let by = request.requested_by;
-        let made = rollback::abort(&self.store, &pool, &rollout, by, reason).await?;
+        let made =
+            rollback::abort((&self.store, &self.sealing), &pool, &rollout, by, reason).await?;
         let snapshot = Some(wire::snapshot_info(&made));
         Ok(Response::new(AbortRolloutResponse { snapshot }))
     }

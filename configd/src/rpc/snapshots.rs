@@ -22,6 +22,7 @@ use super::{Answers, version};
 use crate::audit::AuditLog;
 use crate::fleet::Fleet;
 use crate::progress::{self, Goal, Progress};
+use crate::sealing::Sealing;
 use crate::wire;
 
 /// Versions of one page, unless the caller asks for fewer.
@@ -43,6 +44,7 @@ pub(crate) struct Snapshots {
     pub(crate) fleet: Fleet,
     pub(crate) progress: Progress,
     pub(crate) audit: AuditLog,
+    pub(crate) sealing: Sealing,
     pub(crate) tasks: Tasks,
     /// Ends every stream, so that the server can stop.
     pub(crate) end: CancellationToken,
@@ -63,6 +65,7 @@ impl SnapshotService for Snapshots {
         let subscription = subscribe::Subscription {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            sealing: self.sealing.clone(),
             audit: self.audit.clone(),
             caller,
             requests: request.into_inner(),

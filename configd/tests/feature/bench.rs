@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_compiler::{Pooling, Settings};
-use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions, Security};
+use tidegate_configd::{Configd, ConfigdError, ConfigdHandle, ConfigdOptions, Security};
 use tidegate_proto::history::v1::history_service_client::HistoryServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{
@@ -24,6 +24,7 @@ use tidegate_proto::statuses::v1::ListStatusesRequest;
 use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::seal::SealKeys;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -49,6 +50,21 @@ impl Bench {
         listen: Option<SocketAddr>,
         security: Security,
     ) -> Self {
+        let started = Self::try_start(dir, listen, security, None).await;
+        started.unwrap()
+    }
+
+    pub(crate) async fn sealing(dir: &Path, keys: &Path) -> Result<Self, ConfigdError> {
+        let keys = SealKeys::load(keys, None).unwrap();
+        Self::try_start(dir, None, Security::Plaintext, Some(keys)).await
+    }
+
+    pub(crate) async fn try_start(
+        dir: &Path,
+        listen: Option<SocketAddr>,
+        security: Security,
+        seal_keys: Option<SealKeys>,
+    ) -> Result<Self, ConfigdError> {
         let pooling = Pooling::Single {
             pool: POOL.to_owned(),
         };
@@ -62,13 +78,13 @@ impl Bench {
             },
             listen,
             security,
+            seal_keys,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: Readiness::new(),
         })
-        .await
-        .unwrap();
+        .await?;
         let channel = handle.channel();
-        Self { handle, channel }
+        Ok(Self { handle, channel })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

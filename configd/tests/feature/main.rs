@@ -10,6 +10,7 @@ mod plans;
 mod restart;
 mod rollback;
 mod rollout;
+mod sealing;
 mod statuses;
 mod stream;
 mod wait;

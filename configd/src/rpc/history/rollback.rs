@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_ir::{Digest, PartKey, PartKind, manifest_digest};
+use tidegate_ir::{Digest, PartKey, PartKind, PartName, manifest_digest};
 use tidegate_proto::history::v1::{RollbackRequest, RollbackResponse, rollback_request::To};
 use tidegate_proto::raft::v1::CommitSnapshot;
 use tidegate_store::{Command, Outcome, PartChange, PartRef, Rollout, SnapshotMeta, Store};
@@ -13,6 +13,7 @@ use tracing::info;
 use super::{note, version};
 use crate::publisher::cause;
 use crate::rpc::snapshots::read;
+use crate::sealing::Sealing;
 use crate::{clock, error, wire};
 
 /// Versions that are looked at for one to go back to.
@@ -24,12 +25,13 @@ const REASON_BYTES_MAX: usize = 256;
 /// Does what a request says, or with dry_run only finds out what that would be.
 pub(super) async fn carry_out(
     store: &Store,
+    sealing: &Sealing,
     request: RollbackRequest,
 ) -> Result<RollbackResponse, Status> {
     let head = version::newest(store, &request.pool)?;
     version::expect(&head, request.expected_version)?;
-    let target = target(store, &head, request.to.as_ref())?;
-    let changes = steps(store, &head, &target)?;
+    let target = target(store, sealing, &head, request.to.as_ref())?;
+    let changes = steps(store, sealing, &head, &target)?;
     if changes.is_empty() {
         return Err(error::unexpected(
             "SAME_CONTENT",
@@ -47,7 +49,7 @@ pub(super) async fn carry_out(
         changes: read::explained(store, &head.pool, &changes)?,
     };
     if !request.dry_run {
-        let commit = commit(store, &head, &target, &changes, request)?;
+        let commit = commit(store, (&head, &target), &changes, request)?;
         let made = propose(store, &head, commit).await?;
         answer.snapshot = Some(wire::snapshot_info(&made));
     }
@@ -56,7 +58,7 @@ pub(super) async fn carry_out(
 
 /// Takes a rollout back: what its other workers serve becomes the newest version for all of them, and holds.
 pub(crate) async fn abort(
-    store: &Store,
+    (store, sealing): (&Store, &Sealing),
     pool: &str,
     rollout: &Rollout,
     by: String,
@@ -64,13 +66,13 @@ pub(crate) async fn abort(
 ) -> Result<Arc<SnapshotMeta>, Status> {
     let head = version::newest(store, pool)?;
     let stable = version::numbered(store, pool, rollout.stable)?;
-    let changes = steps(store, &head, &stable)?;
+    let changes = steps(store, sealing, &head, &stable)?;
     let request = RollbackRequest {
         reason: shortened(reason),
         requested_by: by,
         ..RollbackRequest::default()
     };
-    let commit = commit(store, &head, &stable, &changes, request)?;
+    let commit = commit(store, (&head, &stable), &changes, request)?;
     propose(store, &head, commit).await
 }
 
@@ -86,6 +88,7 @@ fn shortened(mut reason: String) -> String {
 
 fn target(
     store: &Store,
+    sealing: &Sealing,
     head: &SnapshotMeta,
     to: Option<&To>,
 ) -> Result<Arc<SnapshotMeta>, Status> {
@@ -101,20 +104,24 @@ fn target(
         )),
         None => match &store.marks(&head.pool).rollout {
             Some(rollout) => version::numbered(store, &head.pool, rollout.stable),
-            None => before(store, head),
+            None => before(store, sealing, head),
         },
     }
 }
 
 /// The newest version before the head that differs from it in more than addresses.
-fn before(store: &Store, head: &SnapshotMeta) -> Result<Arc<SnapshotMeta>, Status> {
+fn before(
+    store: &Store,
+    sealing: &Sealing,
+    head: &SnapshotMeta,
+) -> Result<Arc<SnapshotMeta>, Status> {
     let mut newer = head.version;
     for meta in store.list(&head.pool, Some(head.version), VERSIONS_MAX) {
         let step = store.delta(&head.pool, meta.version, newer);
         newer = meta.version;
         // Most steps in a row are addresses only, and are cheap to tell from the others.
         let candidate = step.is_none_or(|step| !step.iter().all(is_address));
-        if candidate && !steps(store, head, &meta)?.is_empty() {
+        if candidate && !steps(store, sealing, head, &meta)?.is_empty() {
             return Ok(meta);
         }
     }
@@ -127,16 +134,54 @@ fn before(store: &Store, head: &SnapshotMeta) -> Result<Arc<SnapshotMeta>, Statu
     ))
 }
 
-/// What turns the head into the target, but for addresses that the head has.
+/// What turns the head into the target, but for addresses that the head has, and for keys that only another seal
+/// tells apart.
 fn steps(
     store: &Store,
+    sealing: &Sealing,
     head: &SnapshotMeta,
     target: &SnapshotMeta,
 ) -> Result<Vec<PartChange>, Status> {
     let changes = store.delta(&head.pool, head.version, target.version);
-    let mut changes = changes.ok_or_else(|| gone(target))?;
-    changes.retain(|change| !is_address(change));
-    Ok(changes)
+    let changes = changes.ok_or_else(|| gone(target))?;
+    let mut steps = vec![];
+    for change in changes {
+        if !is_address(&change) && !is_seal(store, sealing, target, &change)? {
+            steps.push(change);
+        }
+    }
+    Ok(steps)
+}
+
+/// Whether a change only puts one seal of a private key in the place of another. A key that cannot be opened is not
+/// brought back, since no worker could be given it.
+fn is_seal(
+    store: &Store,
+    sealing: &Sealing,
+    target: &SnapshotMeta,
+    change: &PartChange,
+) -> Result<bool, Status> {
+    let Some(after) = change.after else {
+        return Ok(false);
+    };
+    if change.kind != PartKind::PrivateKey.number() {
+        return Ok(false);
+    }
+    let clear = |digest: &Digest| {
+        let bytes = store.blob(digest).map_err(|error| error::store(&error))?;
+        sealing.open(&bytes).map_err(|cause| {
+            let text = format!(
+                "private key {} of version {} of pool {}: {cause}; or choose another version",
+                change.name, target.version, target.pool
+            );
+            error::unexpected("SEAL_KEY_MISSING", text)
+        })
+    };
+    let after = clear(&after)?;
+    // The head's may be one that nobody can open any more.
+    Ok(change
+        .before
+        .is_some_and(|before| clear(&before).is_ok_and(|before| before == after)))
 }
 
 /// Whether a change only sets the addresses of a set that is there before and after.
@@ -147,16 +192,12 @@ fn is_address(change: &PartChange) -> bool {
 
 fn commit(
     store: &Store,
-    head: &SnapshotMeta,
-    target: &SnapshotMeta,
+    (head, target): (&SnapshotMeta, &SnapshotMeta),
     changes: &[PartChange],
     request: RollbackRequest,
 ) -> Result<CommitSnapshot, Status> {
-    let manifest = |meta: &SnapshotMeta| {
-        let manifest = store.manifest(&meta.pool, meta.version);
-        manifest.ok_or_else(|| gone(meta))
-    };
-    let digest = digest(&manifest(head)?, &manifest(target)?);
+    let manifest = store.manifest(&head.pool, head.version);
+    let digest = digest(&manifest.ok_or_else(|| gone(head))?, changes);
     let (mut put, mut removed) = (vec![], vec![]);
     for change in changes {
         match wire::part_change(change) {
@@ -182,20 +223,21 @@ fn commit(
     })
 }
 
-/// The digest of the target's manifest with the addresses of the head.
-fn digest(head: &[PartRef], target: &[PartRef]) -> Digest {
-    let is_set = |line: &&PartRef| line.kind == PartKind::EndpointSet.number();
-    let addresses = head.iter().filter(is_set);
-    let addresses: BTreeMap<&str, Digest> =
-        addresses.map(|line| (&*line.name, line.digest)).collect();
-    let line = |line: &PartRef| {
-        let kind = PartKind::from_number(line.kind)?;
-        let now = addresses.get(&*line.name);
-        let now = now.filter(|_| kind == PartKind::EndpointSet);
-        let digest = now.copied().unwrap_or(line.digest);
-        Some((PartKey::new(kind, line.name.clone()), digest))
-    };
-    let lines: Vec<_> = target.iter().filter_map(line).collect();
+/// The digest of the head's manifest after the changes.
+fn digest(head: &[PartRef], changes: &[PartChange]) -> Digest {
+    let key =
+        |kind, name: &PartName| Some(PartKey::new(PartKind::from_number(kind)?, name.clone()));
+    let line = |line: &PartRef| Some((key(line.kind, &line.name)?, line.digest));
+    let mut lines: BTreeMap<PartKey, Digest> = head.iter().filter_map(line).collect();
+    for change in changes {
+        let Some(key) = key(change.kind, &change.name) else {
+            continue;
+        };
+        match change.after {
+            Some(digest) => lines.insert(key, digest),
+            None => lines.remove(&key),
+        };
+    }
     manifest_digest(lines.iter().map(|(key, digest)| (key, *digest)))
 }
 

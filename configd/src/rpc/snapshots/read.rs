@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidegate_ir::{self as model, EncodedPart, PartKind, Snapshot};
 use tidegate_proto::ir::v1::{Blob, PartKey, PartRef};
 use tidegate_proto::snapshots::v1::{
     ChangeType, FieldChange, GetSnapshotResponse, ListSnapshotsResponse, PartChange,
 };
+use tidegate_runtime::seal;
 use tidegate_store::{SnapshotMeta, Store};
 use tonic::Status;
 
@@ -114,8 +116,8 @@ pub(crate) fn explained(
     let mut before = vec![];
     let mut after = vec![];
     for change in changes {
-        before.extend(part(store, change.kind, change.before)?);
-        after.extend(part(store, change.kind, change.after)?);
+        before.extend(part(store, change, change.before)?);
+        after.extend(part(store, change, change.after)?);
     }
     let before = Snapshot::new(pool.clone(), 0, before);
     let after = Snapshot::new(pool.clone(), 0, after);
@@ -127,15 +129,28 @@ pub(crate) fn explained(
 
 fn part(
     store: &Store,
-    kind: i32,
+    change: &tidegate_store::PartChange,
     digest: Option<model::Digest>,
 ) -> Result<Option<EncodedPart>, Status> {
-    let Some((kind, digest)) = PartKind::from_number(kind).zip(digest) else {
+    let Some((kind, digest)) = PartKind::from_number(change.kind).zip(digest) else {
         return Ok(None);
     };
     let bytes = store.blob(&digest).map_err(|error| error::store(&error))?;
+    if seal::is_sealed(&bytes) {
+        return Ok(Some(unopened(change, bytes)));
+    }
     let invalid = |error: model::InvalidPart| Status::internal(error::chain(&error));
     EncodedPart::decode(kind, bytes).map(Some).map_err(invalid)
+}
+
+/// A private key whose value nobody sees: that its bytes are others is all that a difference says.
+fn unopened(change: &tidegate_store::PartChange, bytes: Bytes) -> EncodedPart {
+    let key = model::PrivateKey {
+        name: change.name.clone(),
+        der: model::SecretBytes::new(Bytes::new()),
+    };
+    let part = EncodedPart::encode(model::Part::PrivateKey(key));
+    part.into_sealed(bytes, model::SecretBytes::new(Bytes::new()))
 }
 
 /// A change of a part as it travels.

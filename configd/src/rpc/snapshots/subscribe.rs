@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::clock::unix_ms;
 use crate::feed::Session;
 use crate::fleet::{Fleet, Presence};
+use crate::sealing::Sealing;
 use crate::wire;
 
 /// An idle worker hears from us this often.
@@ -30,6 +31,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Subscription {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) sealing: Sealing,
     pub(crate) audit: AuditLog,
     pub(crate) caller: Caller,
     pub(crate) requests: Streaming<SubscribeRequest>,
@@ -92,7 +94,8 @@ impl Subscription {
 
     async fn serve(&mut self, hello: Hello) -> Result<(), Status> {
         let pool: Arc<str> = hello.pool.as_str().into();
-        let shared = (self.store.clone(), self.fleet.clone());
+        let openers = self.sealing.openers_for(&self.caller);
+        let shared = (self.store.clone(), self.fleet.clone(), openers);
         let names = (pool, hello.worker.as_str().into());
         let (mut session, resync) = Session::start(shared, names, hello.have.as_ref());
         let serving = if resync.is_none() { hello.have } else { None };

@@ -162,6 +162,7 @@ pub fn changes(from: &Snapshot, to: &Snapshot) -> Update {
             .collect(),
         blobs: blobs.collect(),
         last: true,
+        openers: vec![],
     }
 }
 
