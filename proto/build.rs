@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "tidegate/history/v1/history.proto",
     "tidegate/ir/v1/parts.proto",
     "tidegate/objects/v1/objects.proto",
@@ -10,6 +10,7 @@ const FILES: [&str; 9] = [
     "tidegate/rollouts/v1/rollouts.proto",
     "tidegate/snapshots/v1/snapshots.proto",
     "tidegate/statuses/v1/statuses.proto",
+    "tidegate/cluster/v1/cluster.proto",
     "tidegate/raft/v1/commands.proto",
     "tidegate/raft/v1/peers.proto",
 ];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tidegate_ir::{EncodedPart, PartKind, Snapshot};
+use tidegate_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use tidegate_proto::history::v1::history_service_client::HistoryServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ListObjectsRequest, StoredObject};
@@ -34,9 +35,15 @@ const PAGE_SIZE: u32 = 5_000;
 /// Which configd to ask.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Address of the gRPC services [default: http://127.0.0.1:15010]
-    #[arg(long, env = "TIDEGATE_SERVER", value_name = "URL")]
-    server: Option<String>,
+    /// Address of the gRPC services; of several, separated by commas, the first that answers is asked
+    /// [default: http://127.0.0.1:15010]
+    #[arg(
+        long,
+        env = "TIDEGATE_SERVER",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    server: Vec<String>,
     /// Ask the `tidegate up` that runs on this data directory
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     data_dir: Option<PathBuf>,
@@ -47,28 +54,43 @@ pub(crate) struct ServerArgs {
 impl ServerArgs {
     /// Connects.
     pub(crate) async fn connect(&self) -> anyhow::Result<Api> {
-        let url = match (&self.server, &self.data_dir) {
-            (Some(server), _) => with_scheme(server, self.tls.tls_cert.is_some()),
-            (None, Some(folder)) => discovered(folder)?,
-            (None, None) => DEFAULT_SERVER.to_owned(),
+        let has_certificate = self.tls.tls_cert.is_some();
+        let urls = match (&self.server[..], &self.data_dir) {
+            ([], Some(folder)) => vec![discovered(folder)?],
+            ([], None) => vec![DEFAULT_SERVER.to_owned()],
+            (servers, _) => {
+                let url = |server: &String| with_scheme(server, has_certificate);
+                servers.iter().map(url).collect()
+            }
         };
-        let endpoint = Endpoint::from_shared(url.clone())
+        let mut causes = Vec::new();
+        for url in &urls {
+            match self.connect_to(url).await? {
+                Ok(channel) => return Ok(Api::new(channel)),
+                Err(error) => causes.push(root_cause(&error)),
+            }
+        }
+        let (urls, causes) = (urls.join(" and "), causes.join("; "));
+        Err(anyhow!(
+            "no configd answers at {urls} ({causes}); start `tidegate up`, or name another with --server"
+        ))
+    }
+
+    /// The outer error is a flag that does not fit, the inner one a server that does not answer.
+    async fn connect_to(
+        &self,
+        url: &str,
+    ) -> anyhow::Result<Result<Channel, tonic::transport::Error>> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
             .with_context(|| format!("--server {url} is no URL"))?
             .connect_timeout(CONNECT_TIMEOUT);
-        let connected = match self.tls.for_url(endpoint.uri())? {
+        Ok(match self.tls.for_url(endpoint.uri())? {
             None => endpoint.connect().await,
             Some(credentials) => {
                 let dialer = credentials.dialer(Role::Configd);
                 endpoint.connect_with_connector(dialer).await
             }
-        };
-        let channel = connected.map_err(|error| {
-            let cause = root_cause(&error);
-            anyhow!(
-                "no configd answers at {url} ({cause}); start `tidegate up`, or name another with --server"
-            )
-        })?;
-        Ok(Api::new(channel))
+        })
     }
 }
 
@@ -107,6 +129,7 @@ pub(crate) struct Api {
     pub(crate) history: HistoryServiceClient<Channel>,
     pub(crate) plans: PlanServiceClient<Channel>,
     pub(crate) rollouts: RolloutServiceClient<Channel>,
+    pub(crate) cluster: ClusterServiceClient<Channel>,
 }
 
 impl Api {
@@ -118,6 +141,7 @@ impl Api {
             snapshots: SnapshotServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             rollouts: RolloutServiceClient::new(channel.clone()),
+            cluster: ClusterServiceClient::new(channel.clone()),
             plans: PlanServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             history: HistoryServiceClient::new(channel.clone())
@@ -167,9 +191,7 @@ impl Api {
     /// The workers that are connected.
     pub(crate) async fn list_workers(&self) -> anyhow::Result<Vec<Worker>> {
         let mut client = self.snapshots.clone();
-        let request = ListWorkersRequest {
-            pool: String::new(),
-        };
+        let request = ListWorkersRequest::default();
         Ok(client
             .list_workers(request)
             .await

@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod certs;
+pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod describe;
 pub(crate) mod explain;

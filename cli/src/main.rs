@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, audit, certs, completion, describe, explain, explain_code, get, lint, plan, rollout,
-    seal_key, snapshots, wait, workers,
+    apply, audit, certs, cluster, completion, describe, explain, explain_code, get, lint, plan,
+    rollout, seal_key, snapshots, wait, workers,
 };
 use crate::style::Style;
 
@@ -83,6 +83,9 @@ enum Command {
     Workers(workers::WorkersArgs),
     /// Wait until every worker serves what is configured
     Wait(wait::WaitArgs),
+    /// Look at the cluster of configds, and change who belongs to it
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Say what a finding's code means
     ExplainCode(explain_code::ExplainCodeArgs),
     /// See who changed what, and who was refused
@@ -149,6 +152,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Explain(args) => explain::run(args).await?,
         Command::Get(args) => get::run(args).await?,
         Command::Describe(args) => describe::run(args).await?,
+        Command::Cluster(command) => cluster::run(command).await?,
         Command::Snapshots(command) => snapshots::run(command).await?,
         Command::Rollout(command) => rollout::run(command).await?,
         Command::Workers(args) => workers::run(args).await?,

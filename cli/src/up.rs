@@ -91,6 +91,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
         listen: Some(listen),
         security: Security::Plaintext,
         seal_keys: args.seal.keys()?,
+        cluster: None,
         metrics: metrics.clone(),
         readiness: readiness.clone(),
     })
@@ -150,7 +151,7 @@ fn worker_options(
         BindPolicy::NextFree
     };
     WorkerOptions {
-        channel: configd.channel(),
+        configds: configd.channel().into(),
         pool: POOL.into(),
         name: "up".into(),
         threads: args.threads,

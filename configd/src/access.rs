@@ -3,10 +3,13 @@
 mod gate;
 mod scope;
 mod table;
+pub(crate) mod vouch;
 
 use tidegate_runtime::identity::Access;
 
 pub(crate) use gate::Gate;
+#[cfg(test)]
+pub(crate) use table::METHODS;
 pub(crate) use table::may_call;
 
 /// Why a caller is not let through.
@@ -15,6 +18,14 @@ pub(crate) enum Refusal {
     /// The connection says nothing about its other end.
     #[error("the caller is not known; connect with a certificate")]
     Unidentified,
+    /// Another configd passed on what somebody sent who is nobody here.
+    #[error("{by} passes on what \"{said}\" has sent, and that is no identity of its trust domain")]
+    Vouched {
+        /// The configd.
+        by: String,
+        /// Whom it named.
+        said: String,
+    },
     /// Nobody may call it: the table has no such method.
     #[error("{method} is not open to anybody")]
     NoSuchMethod {
@@ -68,6 +79,7 @@ impl Refusal {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Unidentified => "CALLER_UNIDENTIFIED",
+            Self::Vouched { .. } => "CALLER_NOT_VOUCHED_FOR",
             Self::NoSuchMethod { .. } => "METHOD_NOT_OPEN",
             Self::Role { .. } => "ROLE_NOT_ALLOWED",
             Self::Source { .. } => "SOURCE_NOT_OWN",

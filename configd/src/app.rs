@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidegate_compiler::Settings;
 use tidegate_proto::DESCRIPTORS;
+use tidegate_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use tidegate_proto::history::v1::history_service_server::HistoryServiceServer;
 use tidegate_proto::objects::v1::object_service_server::ObjectServiceServer;
 use tidegate_proto::plans::v1::plan_service_server::PlanServiceServer;
@@ -15,11 +16,12 @@ use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotServiceServe
 use tidegate_proto::statuses::v1::status_service_server::StatusServiceServer;
 use tidegate_runtime::identity::Credentials;
 use tidegate_runtime::metrics::Metrics;
-use tidegate_runtime::ready::Readiness;
+use tidegate_runtime::ready::{Condition, Readiness};
 use tidegate_runtime::seal::SealKeys;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{OpenOptions, Store, StoreError};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
@@ -28,12 +30,16 @@ use tracing::{error, info};
 
 use crate::access::Gate;
 use crate::audit::{self, AuditError, AuditLog};
+use crate::cluster::{Forward, Leader, PeerOptions, PeerPort, open, touch};
 use crate::fleet::Fleet;
+use crate::fleet::gather::Gather;
 use crate::listen::{self, Security};
 use crate::metrics::{PublisherMetrics, StateMetrics};
 use crate::progress::Progress;
-use crate::publisher::Publisher;
+use crate::publisher::Term;
 use crate::rollout::Rollouts;
+use crate::rpc::MESSAGE_BYTES_MAX;
+use crate::rpc::cluster::ClusterEditor;
 use crate::rpc::history::HistoryEditor;
 use crate::rpc::objects::Objects;
 use crate::rpc::plans::Planner;
@@ -44,11 +50,11 @@ use crate::sealing::Sealing;
 use crate::statuses::Statuses;
 use crate::transport::InProcess;
 
-/// Bytes of one request: a full batch of objects with its framing.
-const MESSAGE_BYTES_MAX: usize = 20 << 20;
-
 /// Streams on one connection.
 const STREAMS_MAX: u32 = 1_024;
+
+/// Time between two lines of the log while this configd waits for a leader.
+const READY_ROUND: Duration = Duration::from_secs(10);
 
 /// A peer that does not answer a ping for this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -66,9 +72,12 @@ pub struct ConfigdOptions {
     pub security: Security,
     /// What seals private keys in the store; `None` leaves them in the clear.
     pub seal_keys: Option<SealKeys>,
+    /// How it takes part in a cluster; `None` for a configd that is alone.
+    pub cluster: Option<PeerOptions>,
     /// Counts go here.
     pub metrics: Metrics,
-    /// Gets a condition that is met when the store is open and the services listen.
+    /// Gets a condition that is met when the store is open, the services listen, and what was written before has been
+    /// applied.
     pub readiness: Readiness,
 }
 
@@ -99,6 +108,18 @@ pub enum ConfigdError {
         #[source]
         source: std::io::Error,
     },
+    /// The peer address is not to be had.
+    #[error(
+        "cannot listen on {address} for other configds; stop what uses it, or choose another address with \
+         --peer-listen"
+    )]
+    ListenForPeers {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// The generated descriptors do not describe the services; a mistake of the build.
     #[error("cannot describe the services for reflection")]
     Reflection(#[source] tonic_reflection::server::Error),
@@ -114,6 +135,7 @@ pub struct ConfigdHandle {
     store: Store,
     in_process: InProcess,
     address: Option<SocketAddr>,
+    peers: Option<PeerPort>,
     tasks: Tasks,
     end: CancellationToken,
 }
@@ -128,15 +150,36 @@ impl Configd {
             .readiness
             .condition("configd", "the store is not open yet");
         let listener = bind(options.listen).await?;
+        let address = listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
         let audit_dir = options.data_dir.join(audit::FOLDER);
-        let store = Store::open(OpenOptions::new(options.data_dir));
-        let store = store.await.map_err(ConfigdError::OpenStore)?;
+        let (tasks, end) = (Tasks::new(), CancellationToken::new());
+        // Until it has started; then its handle ends what runs.
+        let unless_started = end.clone().drop_guard();
+        if let Security::MutualTls(credentials) = &options.security {
+            follow_certificates(&tasks, credentials.clone(), end.clone());
+        }
+        let (store, peers) = match options.cluster {
+            None => {
+                let store = Store::open(OpenOptions::new(options.data_dir)).await;
+                (store.map_err(ConfigdError::OpenStore)?, None)
+            }
+            Some(cluster) => {
+                let opened = open::member(options.data_dir, cluster, &options.security, address);
+                // On the heap: founding a cluster is many steps, and most configds are alone.
+                let (store, peers) = Box::pin(opened).await?;
+                (store, Some(peers))
+            }
+        };
         let sealing = Sealing::new(options.seal_keys);
         if let Err(error) = sealing.check(&store) {
             store.shutdown().await;
             return Err(ConfigdError::Sealed(error.into()));
         }
-        let tasks = Tasks::new();
+        let leader = peers
+            .is_some()
+            .then(|| Leader::new(store.clone(), options.security.clone()));
         let audit = AuditLog::open(&audit_dir, &tasks).map_err(ConfigdError::OpenAudit)?;
         let services = Services {
             store: store.clone(),
@@ -145,22 +188,25 @@ impl Configd {
             settings: options.settings,
             audit,
             sealing,
+            leader,
             tasks,
-            end: CancellationToken::new(),
+            end,
         };
-        let address = listener
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
-        let in_process = services.serve(listener, options.security).await?;
+        let in_process = services.serve(listener, options.security.clone()).await?;
         services.publish(&options.metrics);
         services.roll_out();
         services.measure(&options.metrics);
-        ready.set();
+        match peers.is_some() {
+            true => services.meet_the_others(options.security, ready),
+            false => ready.set(),
+        }
+        unless_started.disarm();
         let Services { tasks, end, .. } = services;
         Ok(ConfigdHandle {
             store,
             in_process,
             address,
+            peers,
             tasks,
             end,
         })
@@ -183,6 +229,9 @@ impl ConfigdHandle {
         self.end.cancel();
         self.tasks.wait().await;
         self.store.shutdown().await;
+        if let Some(peers) = self.peers {
+            peers.closed().await;
+        }
     }
 }
 
@@ -204,6 +253,8 @@ struct Services {
     settings: Settings,
     audit: AuditLog,
     sealing: Sealing,
+    /// The way to the leader; `None` for a configd that is alone.
+    leader: Option<Leader>,
     tasks: Tasks,
     end: CancellationToken,
 }
@@ -217,18 +268,16 @@ impl Services {
         let routes = self.routes().await?;
         let (in_process, connections) = InProcess::new();
         let end = self.end.clone();
-        let local = server(&self.audit).add_routes(routes.clone());
+        let local = self.server().add_routes(routes.clone());
         self.tasks.spawn("gRPC in process", async move {
             let served = local.serve_with_incoming_shutdown(connections, end.cancelled_owned());
             report(served.await);
         });
         if let Some(listener) = listener {
             let end = self.end.clone();
-            let network = server(&self.audit).add_routes(routes);
-            if let Security::MutualTls(credentials) = &security {
-                self.follow_certificates(credentials.clone());
-            }
-            let incoming = listen::connections(listener, security, &self.tasks, end.clone());
+            let network = self.server().add_routes(routes);
+            let proof = (security, None);
+            let incoming = listen::connections(listener, proof, &self.tasks, end.clone());
             self.tasks.spawn("gRPC", async move {
                 report(
                     network
@@ -240,11 +289,14 @@ impl Services {
         Ok(in_process)
     }
 
-    fn follow_certificates(&self, credentials: Credentials) {
-        let end = self.end.clone();
-        self.tasks.spawn("certificates", async move {
-            end.run_until_cancelled(credentials.follow()).await;
-        });
+    fn server(&self) -> Server<Stack<Forward, Stack<Gate, Identity>>> {
+        let forward = Forward::new(self.leader.clone(), self.end.clone());
+        Server::builder()
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE))
+            .layer(Gate::new(self.audit.clone()))
+            .layer(forward)
     }
 
     async fn routes(&self) -> Result<Routes, ConfigdError> {
@@ -260,10 +312,12 @@ impl Services {
             progress: progress.clone(),
             audit: self.audit.clone(),
             sealing: self.sealing.clone(),
+            in_touch: self.look_for_the_cluster(),
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
         let statuses = StatusReader {
+            store: self.store.clone(),
             statuses: self.statuses.clone(),
             fleet: self.fleet.clone(),
             tasks: self.tasks.clone(),
@@ -300,6 +354,10 @@ impl Services {
             fleet: self.fleet.clone(),
             sealing: self.sealing.clone(),
         });
+        let cluster = ClusterServiceServer::new(ClusterEditor {
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+        });
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<ObjectServiceServer<Objects>>().await;
         reporter
@@ -312,6 +370,9 @@ impl Services {
             .set_serving::<HistoryServiceServer<HistoryEditor>>()
             .await;
         reporter.set_serving::<PlanServiceServer<Planner>>().await;
+        reporter
+            .set_serving::<ClusterServiceServer<ClusterEditor>>()
+            .await;
         reporter
             .set_serving::<RolloutServiceServer<RolloutEditor>>()
             .await;
@@ -326,17 +387,49 @@ impl Services {
             .add_service(history)
             .add_service(plans)
             .add_service(rollouts)
+            .add_service(cluster)
             .add_service(health)
             .add_service(reflection))
     }
 
     fn publish(&self, metrics: &Metrics) {
-        let metrics = PublisherMetrics::new(metrics);
-        let (settings, statuses) = (self.settings.clone(), self.statuses.clone());
-        let shared = (self.store.clone(), self.sealing.clone());
-        let publisher = Publisher::new(shared, settings, statuses, metrics);
+        let term = Term {
+            store: self.store.clone(),
+            sealing: self.sealing.clone(),
+            settings: self.settings.clone(),
+            statuses: self.statuses.clone(),
+            metrics: PublisherMetrics::new(metrics),
+        };
         self.tasks
-            .spawn("publisher", publisher.run(self.end.clone()));
+            .spawn("publisher", term.run_whenever_leading(self.end.clone()));
+    }
+
+    /// Learns which workers the other replicas serve, and says that this one is ready once it knows what was written
+    /// before.
+    fn meet_the_others(&self, security: Security, ready: Condition) {
+        let gather = Gather::new(self.store.clone(), security, self.fleet.clone());
+        self.tasks.spawn("fleet", gather.run(self.end.clone()));
+        let (store, end) = (self.store.clone(), self.end.clone());
+        self.tasks.spawn("readiness", async move {
+            let reading = async {
+                while store.ready(READY_ROUND).await.is_err() {
+                    info!("Waiting for a leader and for what was written before.");
+                }
+            };
+            if end.run_until_cancelled(reading).await.is_some() {
+                ready.set();
+            }
+        });
+    }
+
+    /// Whether this configd is in touch with its cluster, from now on.
+    fn look_for_the_cluster(&self) -> watch::Receiver<bool> {
+        let (touch, in_touch) = watch::channel(true);
+        if self.leader.is_some() {
+            let looking = touch::keep_current(self.store.clone(), touch, self.end.clone());
+            self.tasks.spawn("touch", looking);
+        }
+        in_touch
     }
 
     fn roll_out(&self) {
@@ -357,12 +450,10 @@ impl Services {
     }
 }
 
-fn server(audit: &AuditLog) -> Server<Stack<Gate, Identity>> {
-    Server::builder()
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .layer(Gate::new(audit.clone()))
+fn follow_certificates(tasks: &Tasks, credentials: Credentials, end: CancellationToken) {
+    tasks.spawn("certificates", async move {
+        end.run_until_cancelled(credentials.follow()).await;
+    });
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {

@@ -1,4 +1,7 @@
-//! The workers that are connected to this configd, and what each of them serves.
+//! The workers that are connected to this configd, and what each of them serves. It learns of those of the
+//! other replicas too.
+
+pub(crate) mod gather;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +13,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fleet {
     workers: Arc<Mutex<BTreeMap<WorkerKey, Entry>>>,
+    /// Workers that other replicas have, in order.
+    elsewhere: Arc<Mutex<BTreeMap<WorkerKey, Worker>>>,
     changed: Arc<watch::Sender<u64>>,
 }
 
@@ -27,6 +32,24 @@ struct WorkerKey {
     name: Arc<str>,
 }
 
+impl WorkerKey {
+    fn of(worker: &Worker) -> Self {
+        Self {
+            pool: worker.pool.as_str().into(),
+            name: worker.name.as_str().into(),
+        }
+    }
+
+    /// Whether the worker belongs to a pool; every one belongs to the empty one.
+    fn is_in(&self, pool: &str) -> bool {
+        pool.is_empty() || *self.pool == *pool
+    }
+}
+
+fn is_newer(one: &Worker, other: &Worker) -> bool {
+    one.connected_at_unix_ms > other.connected_at_unix_ms
+}
+
 #[derive(Debug)]
 struct Entry {
     /// Tells a reconnected worker from the connection that it left behind.
@@ -37,10 +60,7 @@ struct Entry {
 impl Fleet {
     /// Adds a worker; a second connection under the same name takes the place of the first.
     pub(crate) fn join(&self, worker: Worker) -> Presence {
-        let key = WorkerKey {
-            pool: worker.pool.as_str().into(),
-            name: worker.name.as_str().into(),
-        };
+        let key = WorkerKey::of(&worker);
         let session = self.edit(|workers| {
             let session = workers.get(&key).map_or(0, |entry| entry.session + 1);
             workers.insert(key.clone(), Entry { session, worker });
@@ -55,29 +75,72 @@ impl Fleet {
 
     /// The workers of a pool, or of all pools where it is empty, ordered by pool and name.
     pub(crate) fn list(&self, pool: &str) -> Vec<Worker> {
-        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let selected = workers
-            .iter()
-            .filter(|(key, _)| pool.is_empty() || *key.pool == *pool);
-        selected.map(|(_, entry)| entry.worker.clone()).collect()
+        let mut workers = self.with_all(pool, |all| all.cloned().collect::<Vec<_>>());
+        workers.sort_by_cached_key(WorkerKey::of);
+        workers
+    }
+
+    /// The same without those of other replicas.
+    pub(crate) fn list_here(&self, pool: &str) -> Vec<Worker> {
+        let here = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = here.iter().filter(|(key, _)| key.is_in(pool));
+        asked.map(|(_, entry)| entry.worker.clone()).collect()
     }
 
     /// How many workers of a pool serve `version` or a newer one, and how many there are.
     pub(crate) fn serving(&self, pool: &str, version: u64) -> (usize, usize) {
-        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let versions = workers
-            .iter()
-            .filter(|(key, _)| *key.pool == *pool)
-            .map(|(_, entry)| {
-                entry
-                    .worker
-                    .serving
-                    .as_ref()
-                    .map_or(0, |serving| serving.version)
-            });
-        versions.fold((0, 0), |(served, all), one| {
-            (served + usize::from(one >= version), all + 1)
+        self.with_all(pool, |all| {
+            let versions = all.map(|worker| worker.serving.as_ref().map_or(0, |id| id.version));
+            versions.fold((0, 0), |(served, all), one| {
+                (served + usize::from(one >= version), all + 1)
+            })
         })
+    }
+
+    /// Replaces what is known of the workers of the other replicas.
+    pub(crate) fn set_elsewhere(&self, found: Vec<Worker>) {
+        let mut newest: BTreeMap<WorkerKey, Worker> = BTreeMap::new();
+        for worker in found {
+            let key = WorkerKey::of(&worker);
+            if newest
+                .get(&key)
+                .is_none_or(|other| !is_newer(other, &worker))
+            {
+                newest.insert(key, worker);
+            }
+        }
+        let mut elsewhere = self
+            .elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *elsewhere != newest {
+            *elsewhere = newest;
+            drop(elsewhere);
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Reads every worker of a pool once. One that two replicas know is with the one to which it connected last.
+    fn with_all<T>(
+        &self,
+        pool: &str,
+        read: impl FnOnce(&mut dyn Iterator<Item = &Worker>) -> T,
+    ) -> T {
+        let here = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let elsewhere = self
+            .elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let ours = here.iter().filter(|(key, entry)| {
+            let other = elsewhere.get(key);
+            key.is_in(pool) && other.is_none_or(|other| !is_newer(other, &entry.worker))
+        });
+        let theirs = elsewhere.iter().filter(|(key, worker)| {
+            let entry = here.get(key);
+            key.is_in(pool) && entry.is_none_or(|entry| is_newer(worker, &entry.worker))
+        });
+        let ours = ours.map(|(_, entry)| &entry.worker);
+        read(&mut ours.chain(theirs.map(|(_, worker)| worker)))
     }
 
     /// Wakes whenever a worker comes, goes or answers.
@@ -166,6 +229,22 @@ mod tests {
         two.ack(ack(8));
         assert_eq!(fleet.serving("p", 7), (2, 2));
         assert_eq!(fleet.serving("other", 7), (0, 0));
+    }
+
+    #[test]
+    fn workers_of_other_replicas_count_once_where_they_connected_last() {
+        let fleet = Fleet::default();
+        let _here = fleet.join(worker("one"));
+        let serving = |name: &str, connected_at_unix_ms| Worker {
+            connected_at_unix_ms,
+            serving: ack(9).id,
+            ..worker(name)
+        };
+        fleet.set_elsewhere(vec![serving("one", -1), serving("two", 5), worker("two")]);
+        assert_eq!(fleet.serving("p", 9), (1, 2));
+        assert_eq!(fleet.list_here("").len(), 1);
+        fleet.set_elsewhere(vec![]);
+        assert_eq!(fleet.serving("p", 9), (0, 1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use tidegate_runtime::identity::Credentials;
+use tidegate_runtime::identity::{Credentials, Role};
 use tidegate_runtime::tasks::Tasks;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -38,16 +38,18 @@ pub enum Security {
     MutualTls(Credentials),
 }
 
-/// The connections of a listener, until `end`.
+/// The connections of a listener, until `end` or until nobody takes them; over mTLS those of one role only where that
+/// is given.
 pub(crate) fn connections(
     listener: TcpListener,
-    security: Security,
+    (security, role): (Security, Option<Role>),
     tasks: &Tasks,
     end: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (accepted, connections) = mpsc::channel(BACKLOG);
     let acceptor = Acceptor {
         security,
+        role,
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         accepted,
         tasks: tasks.clone(),
@@ -60,6 +62,8 @@ pub(crate) fn connections(
 #[derive(Clone)]
 struct Acceptor {
     security: Security,
+    /// What the other end must be; anything of the table where it is `None`.
+    role: Option<Role>,
     places: Arc<Semaphore>,
     accepted: mpsc::Sender<io::Result<Connection>>,
     tasks: Tasks,
@@ -69,7 +73,12 @@ struct Acceptor {
 impl Acceptor {
     async fn run(self, listener: TcpListener) {
         let end = self.end.clone();
-        end.run_until_cancelled(self.accept(listener)).await;
+        let accepted = self.accepted.clone();
+        tokio::select! {
+            () = end.cancelled() => {}
+            () = accepted.closed() => {}
+            () = self.accept(listener) => {}
+        }
     }
 
     async fn accept(self, listener: TcpListener) {
@@ -113,17 +122,23 @@ impl Acceptor {
                 let caller = Caller::Plaintext(address);
                 Some(Connection::new(stream, caller).holding(place))
             }
-            Security::MutualTls(credentials) => match credentials.accept(stream).await {
-                Ok((stream, peer)) => {
-                    let connection = Connection::new(stream, Caller::Peer(peer.identity));
-                    let end = peer.not_after_unix_s;
-                    Some(connection.holding(place).ending_at(end))
+            Security::MutualTls(credentials) => {
+                let met = match self.role {
+                    Some(role) => credentials.accept_only(role, stream).await,
+                    None => credentials.accept(stream).await,
+                };
+                match met {
+                    Ok((stream, peer)) => {
+                        let connection = Connection::new(stream, Caller::Peer(peer.identity));
+                        let end = peer.not_after_unix_s;
+                        Some(connection.holding(place).ending_at(end))
+                    }
+                    Err(error) => {
+                        warn!(%address, cause = crate::error::chain(&error), "A gRPC connection is refused.");
+                        None
+                    }
                 }
-                Err(error) => {
-                    warn!(%address, cause = crate::error::chain(&error), "A gRPC connection is refused.");
-                    None
-                }
-            },
+            }
         }
     }
 }

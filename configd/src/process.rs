@@ -1,5 +1,7 @@
 //! configd as a process of its own: flags, telemetry, admin port, drain.
 
+mod peers;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tidegate_runtime::seal::SealArgs;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use tracing::{info, warn};
 
+use self::peers::PeerArgs;
 use crate::Security;
 use crate::app::{Configd, ConfigdOptions};
 
@@ -58,6 +61,8 @@ pub struct ConfigdArgs {
     seal: SealArgs,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    peers: PeerArgs,
 }
 
 impl ConfigdArgs {
@@ -76,8 +81,10 @@ impl ConfigdArgs {
             log_format,
             seal,
             tls,
+            peers,
         } = self;
         let security = security(&tls, listen)?;
+        let cluster = peers.options(&tls)?;
         let telemetry = Telemetry::init(&TelemetryOptions {
             service_name: "tidegate-configd".to_owned(),
             log_format,
@@ -115,12 +122,21 @@ impl ConfigdArgs {
             listen: Some(listen),
             security,
             seal_keys,
+            cluster,
             metrics,
             readiness,
         };
-        let configd = Configd::start(options)
-            .await
-            .context("configd did not start")?;
+        let started = tokio::select! {
+            started = Configd::start(options) => Some(started),
+            // Those that found a cluster wait for one another, so the signal may come first.
+            () = drain.started() => None,
+        };
+        let Some(started) = started else {
+            drain.shut_down_now();
+            drain.finish().await;
+            return Ok(());
+        };
+        let configd = started.context("configd did not start")?;
         if let Some(address) = configd.address() {
             info!(%address, "configd serves");
         }

@@ -3,6 +3,7 @@
 pub(crate) mod cause;
 mod plan;
 mod pool;
+mod term;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::name;
 use crate::sealing::{Sealing, Unreadable};
 use crate::statuses::{PoolHead, Statuses};
 use crate::wire;
+
+pub(crate) use term::Term;
 
 /// While changes keep coming, a pool gets a new version at most this often.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -255,7 +258,7 @@ impl Publisher {
             pool: pool.to_owned(),
             source,
         };
-        self.store.propose(command).await.map_err(failed)
+        self.store.propose_as_leader(command).await.map_err(failed)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The gRPC services: each checks its requests and answers from the store, the board and the fleet.
 
+pub(crate) mod cluster;
 pub(crate) mod history;
 pub(crate) mod objects;
 pub(crate) mod plans;
@@ -16,6 +17,9 @@ use tonic::{Request, Status};
 use crate::access::Refusal;
 use crate::caller::Caller;
 use crate::error;
+
+/// Bytes of one message, at most: a full batch of objects with its framing.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 20 << 20;
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

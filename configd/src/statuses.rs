@@ -114,6 +114,11 @@ impl Statuses {
         self.board.subscribe()
     }
 
+    /// Forgets everything, when another configd compiles from now on.
+    pub(crate) fn clear(&self) {
+        self.board.send_replace(Board::default());
+    }
+
     /// Takes a compilation in, after its snapshots were committed; the revision and the count of marks say what it
     /// has seen, `heads` are the pools' newest versions, and `changed_at` is the revision that last changed an object.
     pub(crate) fn publish(

@@ -92,6 +92,7 @@ async fn start(
         listen: None,
         security: Security::Plaintext,
         seal_keys: None,
+        cluster: None,
         metrics: Metrics::new("tidegate", "configd", "test"),
         readiness: readiness.clone(),
     })
@@ -128,7 +129,7 @@ async fn start(
 
 fn worker_options(channel: tonic::transport::Channel, limits: Limits) -> WorkerOptions {
     WorkerOptions {
-        channel,
+        configds: channel.into(),
         pool: POOL.into(),
         name: "edge".into(),
         threads: Some(1),

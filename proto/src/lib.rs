@@ -68,7 +68,15 @@ pub mod statuses {
     }
 }
 
-/// Entries of the replicated log.
+/// The cluster of configds itself.
+pub mod cluster {
+    /// Package `tidegate.cluster.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.cluster.v1.rs"));
+    }
+}
+
+/// Entries of the replicated log, and how its nodes talk.
 pub mod raft {
     /// Package `tidegate.raft.v1`.
     pub mod v1 {

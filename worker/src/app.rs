@@ -10,10 +10,10 @@ use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::{Condition, Readiness};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::access_log::{AccessLog, AccessLogTo};
 use crate::apply::{Applier, BoundListener, InUse};
+use crate::configds::Configds;
 use crate::edge::Edge;
 use crate::last_good::LastGood;
 use crate::limits::Limits;
@@ -34,8 +34,8 @@ const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// What a worker is started with.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// Where configd is; connected when first used, so that it need not be up.
-    pub channel: Channel,
+    /// Where configd's replicas are; connected when first used, so that none need be up.
+    pub configds: Configds,
     /// The pool to follow.
     pub pool: Arc<str>,
     /// Unique name of this process, 1 to 253 bytes.
@@ -134,7 +134,7 @@ impl Worker {
         };
         let control = Control {
             subscription: Subscription {
-                channel: options.channel,
+                configds: options.configds,
                 pool: options.pool,
                 worker: options.name,
                 limits,

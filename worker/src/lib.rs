@@ -1,11 +1,12 @@
 //! The data plane: streams snapshots, applies each whole, serves traffic.
 //!
-//! [`Worker::start`] starts one. A control task follows configd ([`WorkerOptions::channel`]) and takes
+//! [`Worker::start`] starts one. A control task follows configd ([`WorkerOptions::configds`]) and takes
 //! each snapshot into use; data threads, one per core, serve it with sockets of their own.
 
 mod access_log;
 mod app;
 mod apply;
+mod configds;
 mod date;
 mod edge;
 mod error;
@@ -33,6 +34,7 @@ mod upstream;
 pub use access_log::AccessLogTo;
 pub use app::{Worker, WorkerHandle, WorkerOptions};
 pub use apply::BoundListener;
+pub use configds::Configds;
 pub use edge::{Edge, EdgeArgs};
 pub use limits::{LIMITS, LimitArgs, Limits, Named};
 pub use listen::{BindError, BindPolicy, PortPolicy, Transport};

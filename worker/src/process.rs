@@ -12,16 +12,25 @@ use tidegate_runtime::identity::{Role, TlsArgs};
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
-use crate::{AccessLogTo, BindPolicy, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions};
+use crate::{
+    AccessLogTo, BindPolicy, Configds, EdgeArgs, LimitArgs, PortPolicy, Worker, WorkerOptions,
+};
 
 /// Run a worker: serves the traffic of one pool by the snapshots that configd streams.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Where configd is, such as https://configd:15010.
-    #[arg(long, env = "TIDEGATE_CONFIGD", value_name = "URL")]
-    configd: String,
+    /// Where configd is, such as https://configd:15010; several replicas are separated by commas, and
+    /// the worker goes on with another one when the one that it follows is lost.
+    #[arg(
+        long,
+        env = "TIDEGATE_CONFIGD",
+        value_name = "URL,...",
+        required = true,
+        value_delimiter = ','
+    )]
+    configd: Vec<String>,
     /// The pool to follow.
     #[arg(long, env = "TIDEGATE_POOL", default_value = "default")]
     pool: String,
@@ -101,8 +110,8 @@ async fn serve(options: WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<()>
         .bind(options.admin)
         .await?;
     tracing::info!(address = %admin.local_addr(), "admin pages");
-    let channel = channel(&options, &drain)?;
-    let worker = worker_options(&options, channel, telemetry);
+    let configds = configds(&options, &drain)?;
+    let worker = worker_options(&options, configds, telemetry);
     Worker::start(worker, &metrics, &readiness, &drain).await?;
     let finished = drain.finish();
     let (outcome, ()) = tokio::join!(finished, admin.serve(drain.shut_down()));
@@ -112,40 +121,56 @@ async fn serve(options: WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The way to configd; it is connected when it is first used, and again whenever a connection ends.
-fn channel(options: &WorkerArgs, drain: &Drain) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(options.configd.clone())
-        .with_context(|| {
-            format!(
-                "--configd {}: not a URL such as http://host:15010",
-                options.configd
-            )
-        })?
+/// The ways to configd's replicas; each is connected when it is first used, and again whenever a connection ends.
+fn configds(options: &WorkerArgs, drain: &Drain) -> anyhow::Result<Configds> {
+    let endpoints: anyhow::Result<Vec<Endpoint>> =
+        options.configd.iter().map(|url| endpoint(url)).collect();
+    let endpoints = endpoints?;
+    let mut credentials = None;
+    for endpoint in &endpoints {
+        credentials = options.tls.for_url(endpoint.uri())?;
+    }
+    let credentials = credentials.map(|credentials| credentials.require(Role::Worker));
+    let credentials = credentials.transpose()?;
+    if let Some(credentials) = credentials.clone() {
+        let end = drain.clone();
+        drain.tasks().spawn("certificates", async move {
+            tokio::select! {
+                _ = credentials.follow() => {}
+                () = end.started() => {}
+            }
+        });
+    }
+    let channels = endpoints.iter().map(|endpoint| match &credentials {
+        None => endpoint.connect_lazy(),
+        Some(credentials) => {
+            endpoint.connect_with_connector_lazy(credentials.dialer(Role::Configd))
+        }
+    });
+    Configds::new(channels.collect(), &options.name).context("--configd names no replica")
+}
+
+fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .with_context(|| format!("--configd {url}: not a URL such as http://host:15010"))?;
+    Ok(endpoint
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true);
-    let Some(credentials) = options.tls.for_url(endpoint.uri())? else {
-        return Ok(endpoint.connect_lazy());
-    };
-    let credentials = credentials.require(Role::Worker)?;
-    let (follower, end) = (credentials.clone(), drain.clone());
-    drain.tasks().spawn("certificates", async move {
-        tokio::select! {
-            _ = follower.follow() => {}
-            () = end.started() => {}
-        }
-    });
-    Ok(endpoint.connect_with_connector_lazy(credentials.dialer(Role::Configd)))
+        .keep_alive_while_idle(true))
 }
 
-fn worker_options(options: &WorkerArgs, channel: Channel, telemetry: &Telemetry) -> WorkerOptions {
+fn worker_options(
+    options: &WorkerArgs,
+    configds: Configds,
+    telemetry: &Telemetry,
+) -> WorkerOptions {
     let policy = match options.when_taken {
         WhenTaken::Refuse => BindPolicy::Exact,
         WhenTaken::Next => BindPolicy::NextFree,
     };
     WorkerOptions {
-        channel,
+        configds,
         pool: options.pool.as_str().into(),
         name: options.name.as_str().into(),
         threads: options.threads,

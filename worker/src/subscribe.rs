@@ -14,9 +14,9 @@ use tidegate_proto::snapshots::v1::{
 use tidegate_runtime::backoff::{Backoff, SplitMix64};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 use crate::apply::{Applier, InUse};
+use crate::configds::Configds;
 use crate::limits::Limits;
 use crate::update::{self, PartProblem, Pieces, Refusal};
 
@@ -32,7 +32,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Who subscribes, and to what.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
-    pub(crate) channel: Channel,
+    pub(crate) configds: Configds,
     pub(crate) pool: Arc<str>,
     pub(crate) worker: Arc<str>,
     pub(crate) limits: Arc<Limits>,
@@ -78,7 +78,7 @@ impl Subscription {
         let status = |status| SessionError::Status(Box::new(status));
         let (answers, to_send) = mpsc::channel(ANSWERS_MAX);
         say(&answers, Say::Hello(self.hello(applier))).await?;
-        let mut client = SnapshotServiceClient::new(self.channel.clone());
+        let mut client = SnapshotServiceClient::new(self.configds.take_next());
         let stream = client
             .subscribe(ReceiverStream::new(to_send))
             .await

@@ -93,6 +93,7 @@ impl World {
             listen: None,
             security: Security::Plaintext,
             seal_keys: None,
+            cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: readiness.clone(),
         })
@@ -294,7 +295,7 @@ impl World {
 
 fn worker_options(channel: Channel) -> WorkerOptions {
     WorkerOptions {
-        channel,
+        configds: channel.into(),
         pool: POOL.into(),
         name: "behaviour".into(),
         threads: Some(1),

@@ -31,7 +31,10 @@ pub(crate) struct WorkersArgs {
 pub(crate) async fn run(args: WorkersArgs) -> anyhow::Result<()> {
     let api = args.server.connect().await?;
     let newest = newest(&api).await?;
-    let request = ListWorkersRequest { pool: args.pool };
+    let request = ListWorkersRequest {
+        pool: args.pool,
+        ..ListWorkersRequest::default()
+    };
     let answer = api.snapshots.clone().list_workers(request).await;
     let workers = answer.map_err(failure)?.into_inner().workers;
     let lag = |worker: &Worker| {

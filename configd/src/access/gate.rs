@@ -6,7 +6,7 @@ use futures_util::future::Either;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::{Refusal, may_call};
+use super::{Refusal, may_call, vouch};
 use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::error;
@@ -52,8 +52,8 @@ where
         self.service.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        match check(&request) {
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        match admit(&mut request) {
             Ok(()) => Either::Left(self.service.call(request)),
             Err(refusal) => {
                 let status = error::refused(&refusal);
@@ -67,8 +67,10 @@ where
     }
 }
 
-fn check<B>(request: &http::Request<B>) -> Result<(), Refusal> {
-    let caller = request.extensions().get::<Caller>();
-    let caller = caller.ok_or(Refusal::Unidentified)?;
-    may_call(request.uri().path(), caller)
+/// Holds a request against the table, and leaves in it who has sent it.
+fn admit<B>(request: &mut http::Request<B>) -> Result<(), Refusal> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = vouch::original(caller.ok_or(Refusal::Unidentified)?, request.headers_mut())?;
+    request.extensions_mut().insert(caller.clone());
+    may_call(request.uri().path(), &caller)
 }

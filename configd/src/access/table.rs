@@ -18,6 +18,12 @@ const READERS: &[Grant] = &[Grant::Automation(Access::Read)];
 const EDITORS: &[Grant] = &[Grant::Automation(Access::Write)];
 /// The log is written here.
 const NODES: &[Grant] = &[Grant::Configd];
+/// A configd learns which workers the others have.
+const COUNTERS: &[Grant] = &[Grant::Configd, Grant::Automation(Access::Read)];
+/// A configd may ask for a place of its own.
+const HOSTS: &[Grant] = &[Grant::Configd, Grant::Automation(Access::Admin)];
+/// Whoever may change the cluster itself, or take all that it has.
+const ADMINS: &[Grant] = &[Grant::Automation(Access::Admin)];
 /// Private keys travel here.
 const WORKERS: &[Grant] = &[Grant::Worker];
 
@@ -46,7 +52,7 @@ pub(crate) const METHODS: &[(&str, &[Grant])] = &[
     ),
     (
         "/tidegate.snapshots.v1.SnapshotService/ListWorkers",
-        READERS,
+        COUNTERS,
     ),
     ("/tidegate.statuses.v1.StatusService/ListStatuses", SOURCES),
     ("/tidegate.statuses.v1.StatusService/WatchStatuses", SOURCES),
@@ -80,6 +86,15 @@ pub(crate) const METHODS: &[(&str, &[Grant])] = &[
     ),
     ("/tidegate.rollouts.v1.RolloutService/AbortRollout", EDITORS),
     ("/tidegate.snapshots.v1.SnapshotService/Wait", READERS),
+    ("/tidegate.cluster.v1.ClusterService/GetStatus", READERS),
+    ("/tidegate.cluster.v1.ClusterService/ListMembers", READERS),
+    ("/tidegate.cluster.v1.ClusterService/AddMember", HOSTS),
+    ("/tidegate.cluster.v1.ClusterService/RemoveMember", ADMINS),
+    (
+        "/tidegate.cluster.v1.ClusterService/TransferLeadership",
+        ADMINS,
+    ),
+    ("/tidegate.cluster.v1.ClusterService/Backup", ADMINS),
     ("/tidegate.raft.v1.PeerService/Identify", NODES),
     ("/tidegate.raft.v1.PeerService/Found", NODES),
     ("/tidegate.raft.v1.PeerService/Introduce", NODES),
@@ -219,7 +234,11 @@ mod tests {
         assert!(!read.contains(&"Subscribe"), "private keys are for workers");
         let write = may(&peer("automation/write/ci"));
         assert!(write.contains(&"Apply") && !write.contains(&"Subscribe"));
-        assert_eq!(write, may(&peer("automation/admin/root")));
+        let mut admin = may(&peer("automation/admin/root"));
+        let cluster = ["AddMember", "RemoveMember", "TransferLeadership", "Backup"];
+        assert!(cluster.iter().all(|name| admin.contains(name)));
+        admin.retain(|name| !cluster.contains(name));
+        assert_eq!(write, admin);
     }
 
     #[test]

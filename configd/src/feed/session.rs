@@ -84,6 +84,7 @@ impl Session {
         let have = have.filter(|have| have.version > 0);
         let (base, refused) = match have.map(|have| (have, resumable(&store, &pool, have))) {
             None => (0, None),
+            Some((have, _)) if is_ahead(&store, &pool, have) => (have.version, None),
             Some((have, Ok(()))) => (have.version, None),
             Some((_, Err(reason))) => (0, Some(reason)),
         };
@@ -229,6 +230,13 @@ impl Session {
             content,
         })
     }
+}
+
+/// Whether the worker has got from another replica what this one has still to apply. It hears nothing until then.
+fn is_ahead(store: &Store, pool: &str, have: &SnapshotId) -> bool {
+    store
+        .head(pool)
+        .is_some_and(|head| head.epoch == have.epoch && head.version < have.version)
 }
 
 /// Whether updates can be sent as changes to `have`.

@@ -64,6 +64,15 @@ impl Objects {
         redact::redacted(stored)
     }
 
+    /// Waits until this replica has every write that was answered before.
+    async fn linearize(&self, stale: bool) -> Result<(), Status> {
+        if stale {
+            return Ok(());
+        }
+        let linear = self.store.linearize().await;
+        linear.map_err(|error| error::store(&error))
+    }
+
     async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
         let outcome = self.store.propose(Command::PutObjects(put)).await;
         error::applied(outcome.map_err(|error| error::store(&error))?)
@@ -149,6 +158,7 @@ impl ObjectService for Objects {
             Ok(set) => set.sealed(&self.sealing),
             Err(status) => return Err(self.refused(event, status)),
         };
+        self.linearize(false).await?;
         let (operations, put, deleted) = set.changes(&self.store);
         if operations.is_empty() {
             let revision = self.store.revision();
@@ -181,8 +191,10 @@ impl ObjectService for Objects {
         request: Request<GetObjectRequest>,
     ) -> Result<Response<GetObjectResponse>, Status> {
         let caller = super::caller(&request)?;
-        let mut key = request.into_inner().key.unwrap_or_default();
+        let request = request.into_inner();
+        let mut key = request.key.unwrap_or_default();
         key.source = super::source(&caller, &key.source)?;
+        self.linearize(request.stale).await?;
         let object = self.store.get(&wire::stored_key(&key));
         let object = object.ok_or_else(|| {
             let name = crate::name::of_wire(&key);
@@ -199,6 +211,7 @@ impl ObjectService for Objects {
         let caller = super::caller(&request)?;
         let mut request = request.into_inner();
         request.source = super::source(&caller, &request.source)?;
+        self.linearize(request.stale).await?;
         let limit = match request.page_size {
             0 => PAGE_DEFAULT,
             size => size.min(PAGE_MAX),

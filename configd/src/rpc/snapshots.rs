@@ -13,7 +13,7 @@ use tidegate_proto::snapshots::v1::{
 };
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -45,6 +45,8 @@ pub(crate) struct Snapshots {
     pub(crate) progress: Progress,
     pub(crate) audit: AuditLog,
     pub(crate) sealing: Sealing,
+    /// Whether this replica is in touch with its cluster.
+    pub(crate) in_touch: watch::Receiver<bool>,
     pub(crate) tasks: Tasks,
     /// Ends every stream, so that the server can stop.
     pub(crate) end: CancellationToken,
@@ -68,6 +70,7 @@ impl SnapshotService for Snapshots {
             sealing: self.sealing.clone(),
             audit: self.audit.clone(),
             caller,
+            in_touch: self.in_touch.clone(),
             requests: request.into_inner(),
             outbox,
         };
@@ -132,7 +135,7 @@ impl SnapshotService for Snapshots {
         request: Request<WatchSnapshotsRequest>,
     ) -> Result<Response<Self::WatchSnapshotsStream>, Status> {
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
-        let watch = subscribe::watch(self.store.clone(), request.into_inner().pool, outbox);
+        let watch = subscribe::watch_heads(self.store.clone(), request.into_inner().pool, outbox);
         let end = self.end.clone();
         self.tasks.spawn("snapshot watch", async move {
             tokio::select! {
@@ -147,7 +150,11 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<ListWorkersRequest>,
     ) -> Result<Response<ListWorkersResponse>, Status> {
-        let workers = self.fleet.list(&request.into_inner().pool);
+        let request = request.into_inner();
+        let workers = match request.only_here {
+            true => self.fleet.list_here(&request.pool),
+            false => self.fleet.list(&request.pool),
+        };
         Ok(Response::new(ListWorkersResponse { workers }))
     }
 

@@ -11,6 +11,7 @@ use tidegate_proto::statuses::v1::{
     WatchStatusesResponse,
 };
 use tidegate_runtime::tasks::Tasks;
+use tidegate_store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ const ROUND_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 /// Answers StatusService.
 #[derive(Debug, Clone)]
 pub(crate) struct StatusReader {
+    pub(crate) store: Store,
     pub(crate) statuses: Arc<Statuses>,
     pub(crate) fleet: Fleet,
     pub(crate) tasks: Tasks,
@@ -85,11 +87,13 @@ impl StatusService for StatusReader {
     ) -> Result<Response<Self::WatchStatusesStream>, Status> {
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
         let source = super::source(&super::caller(&request)?, &request.get_ref().source)?;
-        let watch = watch(self.clone(), source, outbox);
+        let watch = follow(self.clone(), source, outbox);
+        let deposed = until_deposed(self.store.clone());
         let end = self.end.clone();
         self.tasks.spawn("status watch", async move {
             tokio::select! {
                 () = end.cancelled() => {}
+                () = deposed => {}
                 _ = watch => {}
             }
         });
@@ -97,10 +101,21 @@ impl StatusService for StatusReader {
     }
 }
 
+/// The end of this configd's lead; its watches end too, and their readers come again.
+async fn until_deposed(store: Store) {
+    let mut leads = store.watch_leader();
+    // What is followed may be a moment later than what is known.
+    while store.is_leader() || leads.borrow_and_update().to_owned() {
+        if leads.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 type Outbox = mpsc::Sender<Result<WatchStatusesResponse, Status>>;
 
 /// Sends what is new since the last round, until the reader goes (then `None`).
-async fn watch(reader: StatusReader, source: String, outbox: Outbox) -> Option<()> {
+async fn follow(reader: StatusReader, source: String, outbox: Outbox) -> Option<()> {
     let mut boards = reader.statuses.watch();
     let mut fleet = reader.fleet.watch();
     let mut sent: BTreeMap<ObjectKey, ObjectStatus> = BTreeMap::new();

@@ -49,7 +49,7 @@ pub use key::{ObjectFilter, ObjectKey, StoredObject};
 pub use marks::{Marks, Note};
 pub use member::Member;
 pub use options::{ClusterOptions, OpenOptions, Start};
-pub use peers::{Dial, PlainDial};
+pub use peers::{Dial, Incoming, PlainDial};
 pub use rollout::{Rollout, Step, Steps};
 pub use store::{MemberStatus, Metrics, Role, Store};
 pub use views::Heads;

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
-
-use crate::{member::Member, peers::Dial};
+use crate::{
+    member::Member,
+    peers::{Dial, Incoming},
+};
 
 /// How to open a store.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub struct OpenOptions {
 pub struct ClusterOptions {
     /// How it is called and reached.
     pub member: Member,
-    /// Where it listens for the others.
-    pub listener: TcpListener,
+    /// What the others connect to.
+    pub incoming: Incoming,
     /// How it reaches the others.
     pub dial: Arc<dyn Dial>,
     /// What an empty data directory becomes.

@@ -5,6 +5,7 @@
 
 mod dial;
 mod image;
+mod incoming;
 mod network;
 mod refusal;
 mod server;
@@ -12,6 +13,7 @@ mod service;
 mod wire;
 
 pub use dial::{Dial, PlainDial};
+pub use incoming::Incoming;
 
 pub(crate) use image::{Received, pieces, receive};
 pub(crate) use network::{Network, READ_DEADLINE, WRITE_DEADLINE};

@@ -79,6 +79,7 @@ impl Bench {
             listen,
             security,
             seal_keys,
+            cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: Readiness::new(),
         })

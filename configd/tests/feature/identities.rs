@@ -134,6 +134,7 @@ async fn an_operator_writes_and_reads_its_own_source_only() {
     );
     let theirs = GetObjectRequest {
         key: object(&route("cart", "/cart")).key,
+        ..GetObjectRequest::default()
     };
     assert_eq!(
         refusal(objects.get_object(theirs).await),

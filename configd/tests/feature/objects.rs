@@ -16,6 +16,7 @@ async fn what_was_applied_is_read_back() {
     assert_eq!(applied.changed, 5);
     let request = GetObjectRequest {
         key: Some(key(&shop()[4])),
+        ..GetObjectRequest::default()
     };
     let stored = bench
         .objects()
@@ -104,6 +105,7 @@ async fn a_dry_run_checks_but_does_not_store() {
     bench.objects().apply(request).await.unwrap();
     let request = GetObjectRequest {
         key: Some(key(&route("cart", "/"))),
+        ..GetObjectRequest::default()
     };
     let missing = bench.objects().get_object(request).await.unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
@@ -129,6 +131,7 @@ async fn a_failed_precondition_stores_nothing() {
     );
     let request = GetObjectRequest {
         key: Some(key(&route("new", "/"))),
+        ..GetObjectRequest::default()
     };
     assert!(bench.objects().get_object(request).await.is_err());
 }
@@ -161,6 +164,7 @@ async fn a_retried_request_answers_as_the_first() {
     assert_eq!(again, first);
     let request = GetObjectRequest {
         key: Some(key(&route("a", "/"))),
+        ..GetObjectRequest::default()
     };
     assert!(
         bench.objects().get_object(request).await.is_err(),

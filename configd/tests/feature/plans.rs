@@ -49,6 +49,7 @@ async fn a_plan_says_which_parts_would_change_and_changes_nothing() {
     assert_eq!(bench.newest().await, before);
     let stored = GetObjectRequest {
         key: Some(key(&route("cart", ""))),
+        ..GetObjectRequest::default()
     };
     let stored = bench
         .objects()

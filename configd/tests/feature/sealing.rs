@@ -194,6 +194,7 @@ async fn no_answer_for_people_shows_the_key() {
         .await;
     let request = GetObjectRequest {
         key: Some(key(&secret(&issued))),
+        ..GetObjectRequest::default()
     };
     let read = bench.objects().get_object(request).await.unwrap();
     let read = read.into_inner().object.unwrap().object.unwrap();

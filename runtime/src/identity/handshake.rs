@@ -1,9 +1,10 @@
 //! Both ends of a connection on which each side has shown who it is (mTLS, TLS 1.3).
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -54,13 +55,24 @@ impl Credentials {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let loaded = self.loaded();
-        let handshake = TlsAcceptor::from(loaded.server.clone()).accept(io);
-        let stream = timeout(HANDSHAKE_TIMEOUT, handshake).await;
-        let stream = stream
-            .map_err(|_| HandshakeError::Timeout)?
-            .map_err(|error| explained(error, &loaded.subject))?;
-        let peer = peer(stream.get_ref().1.peer_certificates())?;
-        Ok((stream, peer))
+        accept_with(loaded.server.clone(), &loaded.subject, io).await
+    }
+
+    /// The server's side of a handshake, with whoever is of our trust domain and of this role.
+    ///
+    /// # Errors
+    /// When either side refuses the other, or it takes more than 10 s.
+    pub async fn accept_only<IO>(
+        &self,
+        role: Role,
+        io: IO,
+    ) -> Result<(tokio_rustls::server::TlsStream<IO>, Subject), HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let loaded = self.loaded();
+        let config = loaded.server_for(role).map_err(HandshakeError::Tls)?;
+        accept_with(config, &loaded.subject, io).await
     }
 
     /// The client's side of a handshake, with a peer of this role.
@@ -94,6 +106,23 @@ impl Credentials {
         let peer = peer(stream.get_ref().1.peer_certificates())?;
         Ok((stream, peer))
     }
+}
+
+async fn accept_with<IO>(
+    config: Arc<ServerConfig>,
+    ours: &Subject,
+    io: IO,
+) -> Result<(tokio_rustls::server::TlsStream<IO>, Subject), HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = TlsAcceptor::from(config).accept(io);
+    let stream = timeout(HANDSHAKE_TIMEOUT, handshake).await;
+    let stream = stream
+        .map_err(|_| HandshakeError::Timeout)?
+        .map_err(|error| explained(error, ours))?;
+    let peer = peer(stream.get_ref().1.peer_certificates())?;
+    Ok((stream, peer))
 }
 
 fn peer(chain: Option<&[rustls_pki_types::CertificateDer<'_>]>) -> Result<Subject, HandshakeError> {

@@ -150,7 +150,7 @@ impl Loaded {
             roots: Arc::new(roots),
         };
         let server = client
-            .server(&subject)
+            .server(&subject, None)
             .map_err(|source| CredentialsError::Pair {
                 certificate: files.certificate.clone(),
                 key: files.key.clone(),
@@ -161,6 +161,11 @@ impl Loaded {
             server: Arc::new(server),
             client,
         })
+    }
+
+    /// The configuration to serve peers of this role, and nobody else.
+    pub(super) fn server_for(&self, role: Role) -> Result<Arc<ServerConfig>, rustls::Error> {
+        self.client.server(&self.subject, Some(role)).map(Arc::new)
     }
 
     /// The configuration to reach a peer of this role.
@@ -181,8 +186,8 @@ impl Loaded {
 }
 
 impl ClientParts {
-    fn server(&self, subject: &Subject) -> Result<ServerConfig, rustls::Error> {
-        let verifier = self.verifier(subject, None)?;
+    fn server(&self, subject: &Subject, role: Option<Role>) -> Result<ServerConfig, rustls::Error> {
+        let verifier = self.verifier(subject, role)?;
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))

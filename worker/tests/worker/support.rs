@@ -88,7 +88,7 @@ impl Running {
             BindPolicy::Any
         };
         let options = WorkerOptions {
-            channel: configd.channel(),
+            configds: configd.channel().into(),
             pool: configd::POOL.into(),
             name: "worker-0".into(),
             threads: setup.threads.or(Some(2)),

@@ -8,7 +8,7 @@ use tidegate_proto::snapshots::v1::{
     Hello, SubscribeRequest, SubscribeResponse, WatchSnapshotsResponse, Worker, subscribe_request,
 };
 use tidegate_store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
@@ -34,6 +34,8 @@ pub(crate) struct Subscription {
     pub(crate) sealing: Sealing,
     pub(crate) audit: AuditLog,
     pub(crate) caller: Caller,
+    /// Whether this replica is in touch with its cluster.
+    pub(crate) in_touch: watch::Receiver<bool>,
     pub(crate) requests: Streaming<SubscribeRequest>,
     pub(crate) outbox: mpsc::Sender<Result<SubscribeResponse, Status>>,
 }
@@ -113,6 +115,7 @@ impl Subscription {
         }
         let mut heads = self.store.watch_heads();
         let mut marks = self.store.watch_marks();
+        let mut in_touch = self.in_touch.clone();
         let mut idle = tokio::time::interval(BOOKMARK_INTERVAL);
         idle.tick().await;
         loop {
@@ -127,6 +130,10 @@ impl Subscription {
                 },
                 changed = heads.changed() => if changed.is_err() { return Ok(()) },
                 changed = marks.changed() => if changed.is_err() { return Ok(()) },
+                _ = lost_touch(&mut in_touch) => {
+                    let text = "this configd is out of touch with its cluster; follow another one";
+                    return Err(Status::unavailable(text));
+                }
                 _ = idle.tick() => {
                     if self.outbox.send(Ok(session.bookmark())).await.is_err() {
                         return Ok(());
@@ -139,6 +146,13 @@ impl Subscription {
     async fn refuse(&self, refusal: Status) {
         // A worker that has gone does not need to hear why.
         let _ = self.outbox.send(Err(refusal)).await;
+    }
+}
+
+async fn lost_touch(in_touch: &mut watch::Receiver<bool>) {
+    if in_touch.wait_for(|in_touch| !*in_touch).await.is_err() {
+        // Nobody looks any more.
+        std::future::pending().await
     }
 }
 
@@ -170,7 +184,7 @@ fn answer(
 }
 
 /// Sends the newest version of each pool (or of `pool`), then each newer one that is seen.
-pub(crate) async fn watch(
+pub(crate) async fn watch_heads(
     store: Store,
     pool: String,
     outbox: mpsc::Sender<Result<WatchSnapshotsResponse, Status>>,

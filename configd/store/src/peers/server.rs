@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tidegate_proto::raft::v1::peer_service_server::PeerServiceServer;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tonic::transport::{Server, server::TcpIncoming};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::transport::Server;
 
-use super::{Desk, MESSAGE_BYTES_MAX};
+use super::{Desk, Incoming, MESSAGE_BYTES_MAX};
 
 /// Streams on one connection.
 const STREAMS_MAX: u32 = 256;
@@ -23,18 +23,18 @@ pub(crate) struct PeerServer {
 }
 
 impl PeerServer {
-    /// Serves on a listener from now on.
-    pub(crate) fn start(listener: TcpListener, desk: Desk) -> Self {
+    /// Serves what comes in from now on.
+    pub(crate) fn start(incoming: Incoming, desk: Desk) -> Self {
         let service = PeerServiceServer::new(desk)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let incoming = incoming.into_connections();
         let (end, ended) = oneshot::channel::<()>();
         let server = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .add_service(service);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         // It ends with the store, which waits for it.
         #[allow(
             clippy::disallowed_methods,

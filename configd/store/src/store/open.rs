@@ -87,13 +87,13 @@ impl Opening {
     async fn member(self, cluster: ClusterOptions) -> Result<Store, StoreError> {
         let ClusterOptions {
             member,
-            listener,
+            incoming,
             dial,
             start,
         } = cluster;
         let mut claim = take(self.dir.clone()).await?;
         let desk = Desk::new(member.clone(), &claim);
-        let server = PeerServer::start(listener, desk.clone());
+        let server = PeerServer::start(incoming, desk.clone());
         let addresses = match start {
             Start::Found(addresses) => addresses,
             Start::Join => Vec::new(),

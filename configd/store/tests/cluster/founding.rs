@@ -7,7 +7,7 @@ use tidegate_proto::raft::v1::{
     peer_service_client::PeerServiceClient,
 };
 use tidegate_store::{
-    ClusterOptions, Dial, Member, OpenOptions, PlainDial, Start, Store, StoreError,
+    ClusterOptions, Dial, Incoming, Member, OpenOptions, PlainDial, Start, Store, StoreError,
 };
 use tokio::net::TcpListener;
 use tonic::Code;
@@ -61,7 +61,7 @@ async fn founders_that_do_not_fit_are_refused() {
         };
         let cluster = ClusterOptions {
             member,
-            listener,
+            incoming: Incoming::plain(listener),
             dial: Arc::new(PlainDial),
             start: Start::Found(founders),
         };

@@ -19,8 +19,8 @@ use tidegate_proto::{
     raft::v1::{CommitSnapshot, PutObjects},
 };
 use tidegate_store::{
-    ClusterOptions, Command, Dial, Digest, Member, ObjectFilter, OpenOptions, PlainDial, Start,
-    Store, StoreError,
+    ClusterOptions, Command, Dial, Digest, Incoming, Member, ObjectFilter, OpenOptions, PlainDial,
+    Start, Store, StoreError,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -238,7 +238,7 @@ pub(crate) fn options(
         image_every,
         cluster: Some(ClusterOptions {
             member,
-            listener,
+            incoming: Incoming::plain(listener),
             dial: Arc::new(dial),
             start: match founders {
                 [] => Start::Join,

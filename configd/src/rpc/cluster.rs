@@ -1,0 +1,152 @@
+//! ClusterService: who belongs to the cluster.
+
+use futures_util::StreamExt as _;
+use tidegate_proto::cluster::v1::cluster_service_server::ClusterService;
+use tidegate_proto::cluster::v1::{
+    AddMemberRequest, AddMemberResponse, BackupRequest, BackupResponse, GetStatusRequest,
+    GetStatusResponse, ListMembersRequest, ListMembersResponse, Member, RemoveMemberRequest,
+    RemoveMemberResponse, Role, TransferLeadershipRequest, TransferLeadershipResponse,
+};
+use tidegate_store::{MemberStatus, Role as StoreRole, Store, StoreError};
+use tonic::{Request, Response, Status};
+
+use super::Answers;
+use crate::audit::{AuditLog, Event};
+use crate::error;
+
+/// The paths of the methods that leave a record.
+const ADD: &str = "/tidegate.cluster.v1.ClusterService/AddMember";
+const REMOVE: &str = "/tidegate.cluster.v1.ClusterService/RemoveMember";
+const TRANSFER: &str = "/tidegate.cluster.v1.ClusterService/TransferLeadership";
+const BACKUP: &str = "/tidegate.cluster.v1.ClusterService/Backup";
+
+/// Answers ClusterService. What only the leader can do comes to the leader.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterEditor {
+    pub(crate) store: Store,
+    pub(crate) audit: AuditLog,
+}
+
+impl ClusterEditor {
+    /// Does something and records what came of it.
+    async fn recorded<T>(
+        &self,
+        event: Event,
+        doing: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Status> {
+        self.audit.check()?;
+        let done = doing.await.map_err(|error| error::store(&error));
+        let outcome = done.as_ref().map(|_| 0);
+        self.audit.write(event.ended(outcome)).await?;
+        done
+    }
+}
+
+fn event<T>(request: &Request<T>, method: &str, change: String) -> Result<Event, Status> {
+    let caller = super::caller(request)?;
+    Ok(Event::new(&caller, method).changing([change].into_iter()))
+}
+
+#[tonic::async_trait]
+impl ClusterService for ClusterEditor {
+    type BackupStream = Answers<BackupResponse>;
+
+    async fn backup(
+        &self,
+        request: Request<BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let event = event(&request, BACKUP, "take a backup".to_owned())?;
+        let stale = request.into_inner().stale;
+        let taking = async {
+            if !stale {
+                self.store.linearize().await?;
+            }
+            self.store.backup().await
+        };
+        let frames = self.recorded(event, taking).await?;
+        let answers = frames.map(|content| Ok::<_, Status>(BackupResponse { content }));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_status(
+        &self,
+        _request: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        let metrics = self.store.metrics();
+        let members = self.store.members();
+        let found = |id: u64| members.iter().find(|known| known.id == id);
+        let own = found(metrics.node_id).filter(|_| !self.store.is_removed());
+        let leader = self.store.leader().and_then(|(id, _)| found(id));
+        Ok(Response::new(GetStatusResponse {
+            cluster_id: self.store.cluster_id().to_owned(),
+            epoch: self.store.epoch(),
+            node_id: metrics.node_id,
+            role: own.map_or(Role::NoMember, |own| role(own.role)).into(),
+            leader: leader.map(member),
+            term: metrics.term,
+            last_log_index: metrics.last_log_index,
+            applied_index: metrics.applied_index,
+            revision: self.store.revision(),
+        }))
+    }
+
+    async fn list_members(
+        &self,
+        _request: Request<ListMembersRequest>,
+    ) -> Result<Response<ListMembersResponse>, Status> {
+        let members = self.store.members().iter().map(member).collect();
+        Ok(Response::new(ListMembersResponse { members }))
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<AddMemberRequest>,
+    ) -> Result<Response<AddMemberResponse>, Status> {
+        let address = request.get_ref().peer_address.clone();
+        let event = event(&request, ADD, format!("add the node at {address}"))?;
+        let id = self
+            .recorded(event, self.store.add_member(&address))
+            .await?;
+        Ok(Response::new(AddMemberResponse { id }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<RemoveMemberResponse>, Status> {
+        let id = request.get_ref().id;
+        let event = event(&request, REMOVE, format!("remove node {id}"))?;
+        self.recorded(event, self.store.remove_member(id)).await?;
+        Ok(Response::new(RemoveMemberResponse {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        let id = request.get_ref().id;
+        let event = event(&request, TRANSFER, format!("node {id} shall lead"))?;
+        let transferring = self.store.transfer_leadership(id);
+        self.recorded(event, transferring).await?;
+        Ok(Response::new(TransferLeadershipResponse {}))
+    }
+}
+
+fn role(role: StoreRole) -> Role {
+    match role {
+        StoreRole::Leader => Role::Leader,
+        StoreRole::Voter => Role::Voter,
+        StoreRole::Learner => Role::Learner,
+    }
+}
+
+fn member(status: &MemberStatus) -> Member {
+    Member {
+        id: status.id,
+        name: status.member.name.clone(),
+        peer_address: status.member.peer_address.clone(),
+        api_address: status.member.api_address.clone(),
+        role: role(status.role).into(),
+        lag: status.lag,
+    }
+}
