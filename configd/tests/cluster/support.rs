@@ -197,7 +197,7 @@ impl Cluster {
                 let mut client = ClusterServiceClient::new(self.channel(at));
                 let status = client.get_status(GetStatusRequest {}).await.ok()?;
                 let name = status.into_inner().leader?.name;
-                if leader.get_or_insert(name.clone()) != &name {
+                if leader.get_or_insert_with(|| name.clone()) != &name {
                     return None;
                 }
             }
