@@ -1,13 +1,24 @@
 //! What can be asked of the replicated state, what it answers, and the bounds of both.
 
+mod wire;
+
 use std::{collections::BTreeSet, fmt};
 
 use bytes::Bytes;
 use prost::Message as _;
 use tidegate_ir::Digest;
-use tidegate_proto::{ir, objects::v1::operation, raft::v1};
+use tidegate_proto::{
+    ir,
+    objects::{self, v1::operation},
+    raft::v1,
+};
 
-use crate::key::ObjectKey;
+use crate::{
+    key::ObjectKey,
+    source::{self, SourceRefusal},
+};
+
+pub(crate) use wire::{outcome, outcome_wire};
 
 /// Changes of one batch, at most.
 const OPERATIONS_MAX: usize = 20_000;
@@ -37,6 +48,16 @@ pub enum Command {
     StageBlobs(v1::StageBlobs),
     /// Change what is said about a pool's versions.
     ChangePool(v1::ChangePool),
+    /// Begin a session of a source, which ends the one before.
+    OpenSession(v1::OpenSession),
+    /// Change objects in a session, as its next change.
+    SessionWrite(v1::SessionWrite),
+    /// Put objects of a full set aside.
+    StageObjects(v1::StageObjects),
+    /// Make the objects of a source equal to a full set.
+    CommitStage(v1::CommitStage),
+    /// Change what is known or wanted of a source.
+    ChangeSource(v1::ChangeSource),
 }
 
 /// What became of a command. Every replica computes the same one.
@@ -92,6 +113,40 @@ pub enum Outcome {
         /// The pool's head version.
         head: u64,
     },
+    /// The session is the newest of its source.
+    SessionOpened {
+        /// Its number.
+        session: u64,
+        /// Whether it has to begin with a full set.
+        resync_due: bool,
+    },
+    /// The change was carried out before. Nothing was stored now.
+    Replayed {
+        /// What it came to then.
+        first: Box<Outcome>,
+    },
+    /// The objects are put aside.
+    ObjectsStaged {
+        /// The stage.
+        stage: u64,
+        /// How many objects it has.
+        objects: u64,
+    },
+    /// The objects of a source equal a full set, but for deletions that are held.
+    Resynced {
+        /// The revision of the object set that contains it.
+        revision: u64,
+        /// How many objects were stored for the first time or with other content.
+        put: u32,
+        /// How many objects were deleted.
+        deleted: u32,
+        /// How many deletions are held.
+        held: u32,
+    },
+    /// What is known or wanted of a source is what the command wants.
+    SourceChanged,
+    /// The source may not do that now; nothing was stored.
+    SourceRefused(SourceRefusal),
     /// The command breaks a bound; nothing was stored.
     Refused {
         /// Which bound, as a sentence.
@@ -108,6 +163,11 @@ impl Command {
             Self::CommitSnapshot(commit) => Wire::CommitSnapshot(commit),
             Self::StageBlobs(stage) => Wire::StageBlobs(stage),
             Self::ChangePool(change) => Wire::ChangePool(change),
+            Self::OpenSession(open) => Wire::OpenSession(open),
+            Self::SessionWrite(write) => Wire::SessionWrite(write),
+            Self::StageObjects(piece) => Wire::StageObjects(piece),
+            Self::CommitStage(commit) => Wire::CommitStage(commit),
+            Self::ChangeSource(change) => Wire::ChangeSource(change),
         };
         v1::Command {
             command: Some(command),
@@ -131,6 +191,11 @@ impl Command {
             Some(Wire::CommitSnapshot(commit)) => Ok(Self::CommitSnapshot(commit)),
             Some(Wire::StageBlobs(stage)) => Ok(Self::StageBlobs(stage)),
             Some(Wire::ChangePool(change)) => Ok(Self::ChangePool(change)),
+            Some(Wire::OpenSession(open)) => Ok(Self::OpenSession(open)),
+            Some(Wire::SessionWrite(write)) => Ok(Self::SessionWrite(write)),
+            Some(Wire::StageObjects(piece)) => Ok(Self::StageObjects(piece)),
+            Some(Wire::CommitStage(commit)) => Ok(Self::CommitStage(commit)),
+            Some(Wire::ChangeSource(change)) => Ok(Self::ChangeSource(change)),
             None => Err("the command is of a kind that this release does not know".to_owned()),
         }
     }
@@ -143,9 +208,9 @@ impl Command {
     /// The part bytes that the command brings.
     pub(crate) fn blobs(&self) -> &[ir::v1::Blob] {
         match self {
-            Self::PutObjects(_) | Self::ChangePool(_) => &[],
             Self::CommitSnapshot(commit) => &commit.blobs,
             Self::StageBlobs(stage) => &stage.blobs,
+            _ => &[],
         }
     }
 
@@ -156,6 +221,22 @@ impl Command {
             Self::CommitSnapshot(commit) => check_commit(commit),
             Self::StageBlobs(stage) => check_blobs(&stage.blobs),
             Self::ChangePool(change) => crate::marks::check(change),
+            Self::OpenSession(open) => source::check_open(open),
+            Self::SessionWrite(write) => source::check_write(write),
+            Self::StageObjects(piece) => source::check_stage(piece),
+            Self::CommitStage(commit) => source::check_commit(commit),
+            Self::ChangeSource(change) => source::check_change(change),
+        }
+    }
+}
+
+impl Outcome {
+    /// The revision of the object set that contains what was stored, now or before; `None` where nothing was.
+    pub fn revision(&self) -> Option<u64> {
+        match self {
+            Self::Applied { revision, .. } | Self::Resynced { revision, .. } => Some(*revision),
+            Self::Replayed { first } => first.revision(),
+            _ => None,
         }
     }
 }
@@ -174,7 +255,7 @@ pub(crate) fn at_most(what: &str, len: usize, max: usize) -> Result<(), String> 
     }
 }
 
-fn check_put(put: &v1::PutObjects) -> Result<(), String> {
+pub(crate) fn check_put(put: &v1::PutObjects) -> Result<(), String> {
     at_most("source", put.source.len(), 63)?;
     at_most("request_id", put.request_id.len(), 64)?;
     at_most("reason", put.reason.len(), 256)?;
@@ -195,19 +276,27 @@ fn check_put(put: &v1::PutObjects) -> Result<(), String> {
     Ok(())
 }
 
-fn check_operation(
-    source: &str,
-    operation: &tidegate_proto::objects::v1::Operation,
-) -> Result<(), String> {
-    let key = match &operation.operation {
-        Some(operation::Operation::Put(object)) => {
-            at_most("uid", object.uid.len(), 64)?;
-            at_most("content", object.content.len(), CONTENT_BYTES_MAX)?;
-            object.key.as_ref()
-        }
-        Some(operation::Operation::Delete(key)) => Some(key),
+fn check_operation(source: &str, operation: &objects::v1::Operation) -> Result<(), String> {
+    match &operation.operation {
+        Some(operation::Operation::Put(object)) => check_object(source, object)?,
+        Some(operation::Operation::Delete(key)) => check_key(source, Some(key))?,
         None => return Err("neither put nor delete is set".to_owned()),
-    };
+    }
+    match &operation.precondition {
+        Some(precondition) if precondition.condition.is_none() => {
+            Err("precondition has no condition".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn check_object(source: &str, object: &objects::v1::Object) -> Result<(), String> {
+    at_most("uid", object.uid.len(), 64)?;
+    at_most("content", object.content.len(), CONTENT_BYTES_MAX)?;
+    check_key(source, object.key.as_ref())
+}
+
+pub(crate) fn check_key(source: &str, key: Option<&objects::v1::ObjectKey>) -> Result<(), String> {
     let Some(key) = key else {
         return Err("key is missing".to_owned());
     };
@@ -223,13 +312,7 @@ fn check_operation(
     at_most("key.group", key.group.len(), 253)?;
     at_most("key.kind", key.kind.len(), 63)?;
     at_most("key.namespace", key.namespace.len(), 63)?;
-    at_most("key.name", key.name.len(), 253)?;
-    match &operation.precondition {
-        Some(precondition) if precondition.condition.is_none() => {
-            Err("precondition has no condition".to_owned())
-        }
-        _ => Ok(()),
-    }
+    at_most("key.name", key.name.len(), 253)
 }
 
 fn check_commit(commit: &v1::CommitSnapshot) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! Names of objects, and objects as they are stored.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tidegate_proto::objects::v1;
 
@@ -33,6 +35,30 @@ pub struct StoredObject {
     pub content: Bytes,
     /// The revision that last changed the object.
     pub revision: u64,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectChange {
+    /// It is stored.
+    Stored(Arc<StoredObject>),
+    /// It is gone.
+    Gone {
+        /// Which.
+        key: ObjectKey,
+        /// The revision that deleted it.
+        revision: u64,
+    },
+}
+
+impl ObjectChange {
+    /// The revision that made the change.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Stored(object) => object.revision,
+            Self::Gone { revision, .. } => *revision,
+        }
+    }
 }
 
 /// Which objects; empty fields match everything.

@@ -36,21 +36,24 @@ mod options;
 mod peers;
 mod raft;
 mod rollout;
+mod source;
 mod state;
 mod steward;
 mod store;
+mod tombstones;
 mod views;
 
 pub use backup::restore;
 pub use command::{Command, Outcome};
 pub use error::StoreError;
 pub use history::{PartChange, PartRef, SnapshotMeta};
-pub use key::{ObjectFilter, ObjectKey, StoredObject};
+pub use key::{ObjectChange, ObjectFilter, ObjectKey, StoredObject};
 pub use marks::{Marks, Note};
 pub use member::Member;
 pub use options::{ClusterOptions, OpenOptions, Start};
 pub use peers::{Dial, Incoming, PlainDial};
 pub use rollout::{Rollout, Step, Steps};
+pub use source::{Held, Policy, Quota, Session, Source, SourceRefusal};
 pub use store::{MemberStatus, Metrics, Role, Store};
 pub use views::Heads;
 

@@ -16,6 +16,7 @@ use crate::{
     changes::Changes,
     command::{Command, Outcome},
     image::Image,
+    key::{ObjectChange, ObjectFilter, ObjectKey, StoredObject},
     raft::LogId,
 };
 
@@ -63,11 +64,48 @@ impl Views {
     }
 
     /// The keys that changed after `revision`.
-    pub(crate) fn changes_since(&self, revision: u64) -> Option<Vec<crate::ObjectKey>> {
+    pub(crate) fn changes_since(&self, revision: u64) -> Option<Vec<ObjectKey>> {
         self.changes
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .since(revision)
+    }
+
+    /// What became of objects after `after`; where that is too long ago, the oldest revision that is not.
+    pub(crate) fn object_changes(
+        &self,
+        filter: &ObjectFilter,
+        after: u64,
+    ) -> Result<(u64, Vec<ObjectChange>), u64> {
+        let image = self.read();
+        let state = &image.state;
+        let gone = state.tombstones.since(after);
+        let gone = gone.ok_or(state.tombstones.floor)?;
+        let gone = gone.filter(|(_, key)| filter.matches(key) && !state.objects.contains_key(key));
+        let gone = gone.map(|(revision, key)| (key, *revision));
+        let gone: BTreeMap<&ObjectKey, u64> = gone.collect();
+        let mut changes: Vec<ObjectChange> = gone
+            .into_iter()
+            .map(|(key, revision)| ObjectChange::Gone {
+                key: key.clone(),
+                revision,
+            })
+            .collect();
+        let stored =
+            |object: &&Arc<StoredObject>| object.revision > after && filter.matches(&object.key);
+        // Going through the keys that changed lately is quicker, where they are all known.
+        match self.changes_since(after) {
+            Some(keys) => {
+                let lately = keys.iter().filter_map(|key| state.objects.get(key));
+                changes.extend(lately.filter(stored).cloned().map(ObjectChange::Stored));
+            }
+            None => {
+                let all = state.objects.values().filter(stored);
+                changes.extend(all.cloned().map(ObjectChange::Stored));
+            }
+        }
+        changes.sort_by_key(ObjectChange::revision);
+        Ok((state.revision, changes))
     }
 
     /// Carries out a command of the log. Its parts are on the disk before anybody can see that they exist.
@@ -89,7 +127,8 @@ impl Views {
             let mut image = self.write();
             image.applied = Some(at);
             let effects = image.state.apply(at.index, command);
-            if !effects.changed.is_empty() {
+            let changed = !effects.changed.is_empty();
+            if changed {
                 let mut changes = self.changes.write().unwrap_or_else(PoisonError::into_inner);
                 changes.push(at.index, effects.changed);
             }
@@ -97,9 +136,10 @@ impl Views {
                 effects.outcome,
                 effects.released,
                 image.state.has_pack(at.index),
+                changed.then_some(image.state.revision),
             )
         };
-        let (outcome, released, used) = effects;
+        let (outcome, released, used, revision) = effects;
         released
             .into_iter()
             .for_each(|pack| self.blobs.remove(pack));
@@ -108,6 +148,9 @@ impl Views {
         }
         self.bytes_since_image
             .fetch_add(len as u64, Ordering::Relaxed);
+        if let Some(revision) = revision {
+            self.revision.send_replace(revision);
+        }
         self.announce(command, &outcome);
         Ok(outcome)
     }
@@ -141,10 +184,6 @@ impl Views {
         let marked = matches!(command, Command::CommitSnapshot(commit)
             if commit.freeze.is_some() || commit.rollout.is_some() || commit.track != 0);
         match outcome {
-            Outcome::Applied { changed: 1.., .. } => {
-                let revision = self.read().state.revision;
-                self.revision.send_replace(revision);
-            }
             Outcome::Committed { .. } => {
                 let heads = heads_of(&self.read());
                 self.heads.send_replace(heads);

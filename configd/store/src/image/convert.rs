@@ -1,5 +1,7 @@
 //! The state as records, and back.
 
+mod sources;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use crate::{
     raft::StoredMembership,
     rollout::Rollout,
     state::StoredBlob,
+    tombstones::Tombstones,
 };
 use wire::Kind;
 
@@ -28,6 +31,8 @@ pub(super) fn records(image: &Image) -> impl Iterator<Item = wire::Record> {
         membership_at: image.membership.log_id().as_ref().map(log_id_wire),
         membership: Some(encode_membership(image.membership.membership())),
         revision: state.revision,
+        tombstones_floor: Some(state.tombstones.floor),
+        session_base: state.session_base,
     });
     let objects = state
         .objects
@@ -66,7 +71,8 @@ pub(super) fn records(image: &Image) -> impl Iterator<Item = wire::Record> {
         .chain(parts)
         .chain(versions)
         .chain(marks)
-        .chain(requests);
+        .chain(requests)
+        .chain(sources::records(state));
     kinds.map(|kind| wire::Record { kind: Some(kind) })
 }
 
@@ -99,6 +105,7 @@ impl Reader {
                 let key: crate::ObjectKey =
                     object.key.clone().ok_or("an object has no key")?.into();
                 let object = StoredObject::new(key.clone(), &object, stored.revision);
+                sources::count(state, &object);
                 state.objects.insert(key, Arc::new(object));
             }
             Kind::Blob(blob) => {
@@ -136,6 +143,14 @@ impl Reader {
                 state.answers.insert(key.clone(), answer);
                 state.requests.push_back(key);
             }
+            Kind::Source(record) => sources::read(state, record),
+            Kind::BatchOutcome(record) => sources::read_outcome(state, record)?,
+            Kind::HeldKey(record) => sources::read_held(state, record)?,
+            Kind::Staged(record) => sources::read_staged(state, record)?,
+            Kind::Tombstone(record) => {
+                let key = record.key.ok_or("a deletion has no key")?.into();
+                state.tombstones.push(record.revision, key);
+            }
         }
         self.count += 1;
         Ok(())
@@ -156,6 +171,9 @@ impl Reader {
         self.image.membership = StoredMembership::new(at, membership);
         self.image.applied = start.applied.as_ref().map(log_id);
         self.image.state.revision = start.revision;
+        let floor = start.tombstones_floor.unwrap_or(start.revision);
+        self.image.state.tombstones = Tombstones::starting_at(floor);
+        self.image.state.session_base = start.session_base;
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use prost::{Message, Oneof};
 use tidegate_proto::objects::v1::{ObjectKey, StoredObject};
-use tidegate_proto::raft::v1::{Label, Note, RolloutSteps};
+use tidegate_proto::raft::v1::{
+    CommandOutcome, KeptObject, Label, Note, OpenSession, RolloutSteps, SourcePolicy,
+};
 
 use crate::log::{LogIdWire, MembershipWire};
 
@@ -15,7 +17,7 @@ pub(super) struct Chunk {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -42,6 +44,21 @@ pub(super) enum Kind {
     End(u64),
     #[prost(message, tag = "8")]
     Marks(Marks),
+    /// After the objects.
+    #[prost(message, tag = "9")]
+    Source(Source),
+    /// What a session's next batch came to; after its source, oldest first.
+    #[prost(message, tag = "10")]
+    BatchOutcome(BatchOutcome),
+    /// A deletion that is held; after its source.
+    #[prost(message, tag = "11")]
+    HeldKey(KeptObject),
+    /// A piece of a stage; after its source.
+    #[prost(message, tag = "12")]
+    Staged(Staged),
+    /// A deletion that is remembered; oldest first.
+    #[prost(message, tag = "13")]
+    Tombstone(KeptObject),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -54,6 +71,86 @@ pub(super) struct Start {
     pub(super) membership: Option<MembershipWire>,
     #[prost(uint64, tag = "4")]
     pub(super) revision: u64,
+    /// Missing where deletions were not remembered yet.
+    #[prost(uint64, optional, tag = "5")]
+    pub(super) tombstones_floor: Option<u64>,
+    #[prost(uint64, tag = "6")]
+    pub(super) session_base: u64,
+}
+
+/// What is known of a source besides its objects.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Source {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) session: Option<Session>,
+    #[prost(bool, tag = "3")]
+    pub(super) resync_due: bool,
+    #[prost(int64, tag = "4")]
+    pub(super) resynced_at_unix_ms: i64,
+    #[prost(int64, optional, tag = "5")]
+    pub(super) withdrawn_at_unix_ms: Option<i64>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) policy: Option<SourcePolicy>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) held: Option<Held>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) stage: Option<Stage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Session {
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(message, optional, tag = "2")]
+    pub(super) opened: Option<OpenSession>,
+    #[prost(uint64, tag = "3")]
+    pub(super) renewed: u64,
+    #[prost(int64, tag = "4")]
+    pub(super) renewed_at_unix_ms: i64,
+    /// How many of its last outcomes do not follow.
+    #[prost(uint64, tag = "5")]
+    pub(super) forgotten: u64,
+}
+
+/// The keys follow.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Held {
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(int64, tag = "2")]
+    pub(super) at_unix_ms: i64,
+    #[prost(uint64, tag = "3")]
+    pub(super) of: u64,
+}
+
+/// The objects follow.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Stage {
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) touched: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) session: u64,
+}
+
+/// One of both.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Staged {
+    #[prost(message, optional, tag = "1")]
+    pub(super) object: Option<StoredObject>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) kept: Option<KeptObject>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct BatchOutcome {
+    #[prost(string, tag = "1")]
+    pub(super) source: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) outcome: Option<CommandOutcome>,
 }
 
 #[derive(Clone, PartialEq, Message)]

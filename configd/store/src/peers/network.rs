@@ -101,7 +101,7 @@ impl Network {
             false => uncertain(format!("{member} did not answer: {}", status.message())),
         })?;
         match answer.into_inner().answer {
-            Some(Answer::Outcome(outcome)) => wire::outcome(outcome).map_err(uncertain),
+            Some(Answer::Outcome(outcome)) => crate::command::outcome(outcome).map_err(uncertain),
             Some(Answer::NoLeader(found)) => Err(StoreError::NoLeader {
                 hint: found.leader.map(wire::member),
             }),

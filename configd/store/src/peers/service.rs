@@ -262,7 +262,7 @@ impl PeerService for Desk {
         let request = request.into_inner();
         let node = self.addressed(request.envelope.as_ref())?;
         let answer = match node.propose(request.command).await {
-            Ok(outcome) => Answer::Outcome(wire::outcome_wire(&outcome)),
+            Ok(outcome) => Answer::Outcome(crate::command::outcome_wire(&outcome)),
             Err(Declined::NotLeader(leader)) => Answer::NoLeader(no_leader(leader)),
             Err(Declined::Failed(full @ StoreError::DiskFull { .. })) => {
                 Answer::NotWritten(full.to_string())

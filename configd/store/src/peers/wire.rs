@@ -5,11 +5,9 @@ use openraft::{
     impls::leader_id_adv::LeaderId,
     raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse},
 };
-use tidegate_ir::Digest;
-use tidegate_proto::raft::v1::{self, command_outcome::Outcome as Said};
+use tidegate_proto::raft::v1;
 
 use crate::{
-    command::Outcome,
     log::{decode_entry, encode_entry},
     member::Member,
     raft::{Entry, LogId, TypeConfig, Vote},
@@ -175,62 +173,4 @@ pub(super) fn voted_wire(response: &VoteResponse<TypeConfig>) -> v1::VoteRespons
 pub(super) fn voted(wire: v1::VoteResponse) -> Result<VoteResponse<TypeConfig>, String> {
     let last = wire.last.as_ref().map(log_id);
     Ok(VoteResponse::new(ballot(wire.ballot)?, last, wire.granted))
-}
-
-pub(super) fn outcome_wire(outcome: &Outcome) -> v1::CommandOutcome {
-    let said = match outcome {
-        Outcome::None => None,
-        Outcome::Applied { revision, changed } => Some(Said::Applied(v1::AppliedOutcome {
-            revision: *revision,
-            changed: *changed,
-        })),
-        Outcome::PreconditionFailed { index, key, found } => {
-            Some(Said::PreconditionFailed(v1::PreconditionOutcome {
-                index: *index,
-                key: Some(key.clone().into()),
-                found: *found,
-            }))
-        }
-        Outcome::Committed { version } => Some(Said::Committed(*version)),
-        Outcome::ParentMismatch { head } => Some(Said::ParentMismatch(*head)),
-        Outcome::MissingBlobs { digests } => {
-            let bytes = |digest: &Digest| Bytes::copy_from_slice(digest.as_bytes());
-            let digests = digests.iter().map(bytes).collect();
-            Some(Said::MissingBlobs(v1::DigestList { digests }))
-        }
-        Outcome::Staged { stored } => Some(Said::Staged(*stored)),
-        Outcome::Refused { reason } => Some(Said::Refused(reason.clone())),
-        Outcome::Frozen => Some(Said::Frozen(true)),
-        Outcome::PoolChanged { head } => Some(Said::PoolChanged(*head)),
-        Outcome::BaseMoved { revision } => Some(Said::BaseMoved(*revision)),
-    };
-    v1::CommandOutcome { outcome: said }
-}
-
-pub(super) fn outcome(wire: v1::CommandOutcome) -> Result<Outcome, String> {
-    Ok(match wire.outcome {
-        None => Outcome::None,
-        Some(Said::Applied(applied)) => Outcome::Applied {
-            revision: applied.revision,
-            changed: applied.changed,
-        },
-        Some(Said::PreconditionFailed(failed)) => Outcome::PreconditionFailed {
-            index: failed.index,
-            key: failed.key.unwrap_or_default().into(),
-            found: failed.found,
-        },
-        Some(Said::Committed(version)) => Outcome::Committed { version },
-        Some(Said::ParentMismatch(head)) => Outcome::ParentMismatch { head },
-        Some(Said::MissingBlobs(list)) => {
-            let digest = |bytes: &Bytes| Digest::try_from(bytes.as_ref());
-            let digests: Result<_, _> = list.digests.iter().map(digest).collect();
-            let digests = digests.map_err(|_| "a digest has another length than 32 bytes")?;
-            Outcome::MissingBlobs { digests }
-        }
-        Some(Said::Staged(stored)) => Outcome::Staged { stored },
-        Some(Said::Refused(reason)) => Outcome::Refused { reason },
-        Some(Said::Frozen(_)) => Outcome::Frozen,
-        Some(Said::PoolChanged(head)) => Outcome::PoolChanged { head },
-        Some(Said::BaseMoved(revision)) => Outcome::BaseMoved { revision },
-    })
 }

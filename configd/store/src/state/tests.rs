@@ -7,9 +7,19 @@ use tidegate_proto::{
     objects::v1::{Object, ObjectKey as WireObjectKey, Precondition},
 };
 
-use tidegate_proto::raft::v1::change_pool::Change;
+use tidegate_proto::raft::v1::{change_pool::Change, change_source};
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tidegate_proto::{
+    objects::v1::{Operation, operation, precondition},
+    raft::v1,
+};
 
 use super::*;
+
+mod sources;
 
 /// A step of a generated history: what to do, to which thing, with which content.
 type Step = (u8, u8, u8);
@@ -17,6 +27,11 @@ type Step = (u8, u8, u8);
 /// Histories of up to 60 steps.
 pub(crate) fn commands() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec((0_u8..5, 0_u8..7, any::<u8>()), 0..60)
+}
+
+/// The same with what sources do.
+pub(crate) fn any_commands() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0_u8..12, 0_u8..7, any::<u8>()), 0..60)
 }
 
 /// Makes commands of steps and applies them, so that commits have the right parent.
@@ -39,6 +54,7 @@ impl Model {
                 blobs: vec![blob(content % 16)],
             }),
             4 => change(pool_change(which, u64::from(content % 8))),
+            7..=11 => self.of_source(what, which, content),
             _ => {
                 let head = self
                     .state
@@ -55,6 +71,30 @@ impl Model {
         };
         self.apply(&command);
         command
+    }
+
+    fn of_source(&self, what: u8, which: u8, content: u8) -> Command {
+        let source = self.state.sources.get("files");
+        let session = source.and_then(|source| source.session.as_ref());
+        let (id, next) = session.map_or((9, 1), |session| (session.id, session.sequence + 1));
+        match what {
+            7 => sources::open(if which < 2 { "other" } else { "" }),
+            8 => sources::batch(
+                id,
+                next - u64::from(which == 6),
+                vec![put_op(which, content)],
+            ),
+            9 => sources::stage(id, 0, 0, &[which, which + 1]),
+            10 => sources::set_in(id, next, &[which], content),
+            _ => {
+                let of_none = v1::SourcePolicy {
+                    hold_min: Some(0),
+                    hold_percent: Some(u32::from(which)),
+                    ..v1::SourcePolicy::default()
+                };
+                sources::change(change_source::Change::Policy(of_none))
+            }
+        }
     }
 
     fn apply(&mut self, command: &Command) -> Effects {
@@ -235,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_is_kept_exactly_as_long_as_something_names_it(steps in commands()) {
+    fn a_part_is_kept_exactly_as_long_as_something_names_it(steps in any_commands()) {
         let mut model = Model::default();
         for step in steps {
             model.command(&step);

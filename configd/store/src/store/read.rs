@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_ir::Digest;
+use tidegate_proto::raft::v1;
 
 use super::Store;
 use crate::{
     StoreError,
+    command::Outcome,
     history::{History, PartChange, PartRef, SnapshotMeta},
-    key::{ObjectFilter, ObjectKey, StoredObject},
+    key::{ObjectChange, ObjectFilter, ObjectKey, StoredObject},
     marks::Marks,
+    source::Source,
 };
 
 impl Store {
@@ -42,10 +45,48 @@ impl Store {
         )
     }
 
+    /// What is known of a source; nothing where it never had an object or a session.
+    pub fn source(&self, name: &str) -> Source {
+        let image = self.inner.node.views.read();
+        image.state.sources.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Every source with what is known of it, in order.
+    pub fn sources(&self) -> Vec<(Arc<str>, Source)> {
+        let image = self.inner.node.views.read();
+        let sources = image.state.sources.iter();
+        sources
+            .map(|(name, source)| (name.clone(), source.clone()))
+            .collect()
+    }
+
+    /// What a batch would come to, if it came now and without a session.
+    pub fn preview(&self, put: &v1::PutObjects) -> Outcome {
+        self.inner.node.views.read().state.preview(put)
+    }
+
+    /// What a full set that comes whole would come to, if it came now.
+    pub fn preview_set(&self, set: &v1::CommitStage) -> Outcome {
+        self.inner.node.views.read().state.preview_stage(set)
+    }
+
     /// The keys that changed after `revision`, each once; `None` where that is no longer known and the whole set
     /// has to be read.
     pub fn changes_since(&self, revision: u64) -> Option<Vec<ObjectKey>> {
         self.inner.node.views.changes_since(revision)
+    }
+
+    /// What became of objects after `after`, the last of each, ordered by revision; and the revision that it leads to.
+    ///
+    /// # Errors
+    ///
+    /// The oldest revision after which every change is still known, where `after` is older.
+    pub fn object_changes(
+        &self,
+        filter: &ObjectFilter,
+        after: u64,
+    ) -> Result<(u64, Vec<ObjectChange>), u64> {
+        self.inner.node.views.object_changes(filter, after)
     }
 
     /// Every pool that has a version, in order.

@@ -35,7 +35,7 @@ impl Store {
             Err(Declined::NotLeader(leader)) => {
                 let (id, member) = self.elsewhere(leader)?;
                 let outcome = node.network.propose((id, &member), command).await?;
-                if let Outcome::Applied { revision, .. } = outcome {
+                if let Some(revision) = outcome.revision() {
                     // So that who wrote here reads it here. It is stored already, however long this takes.
                     let _ = node.applied(revision, CATCH_UP).await;
                 }

@@ -1,0 +1,238 @@
+//! Objects: what a batch makes of them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tidegate_proto::{
+    objects::v1::{Operation, operation, precondition},
+    raft::v1,
+};
+
+use super::{RequestKey, State};
+use crate::{
+    command::Outcome,
+    key::{ObjectKey, StoredObject},
+};
+
+/// Answers that are remembered for retries.
+const REQUESTS_MAX: usize = 1_024;
+/// Sources, at most.
+const SOURCES_MAX: usize = 1_000;
+
+/// What objects of one source become; `None` where they go. All of them differ from before.
+pub(super) type Plan = BTreeMap<ObjectKey, Option<Arc<StoredObject>>>;
+
+impl State {
+    /// What a batch would come to, if it were carried out now.
+    pub(crate) fn preview(&self, put: &v1::PutObjects) -> Outcome {
+        let planned = self.planned(self.revision + 1, put);
+        planned.map_or_else(
+            |failed| failed,
+            |plan| Outcome::Applied {
+                revision: self.revision,
+                changed: count(plan.len()),
+            },
+        )
+    }
+
+    /// Carries out a batch that comes without a session, once.
+    pub(super) fn put_objects(
+        &mut self,
+        index: u64,
+        put: &v1::PutObjects,
+        changed: &mut Vec<ObjectKey>,
+    ) -> Outcome {
+        let request = (put.source.clone(), put.request_id.clone());
+        if let Some(answer) = self.answers.get(&request) {
+            return answer.clone();
+        }
+        let outcome = self.carry_out(index, put, changed);
+        let final_answer = matches!(
+            outcome,
+            Outcome::Applied { .. } | Outcome::PreconditionFailed { .. }
+        );
+        if final_answer && !request.1.is_empty() {
+            self.remember(request, outcome.clone());
+        }
+        outcome
+    }
+
+    /// Carries out a batch.
+    pub(super) fn carry_out(
+        &mut self,
+        index: u64,
+        put: &v1::PutObjects,
+        changed: &mut Vec<ObjectKey>,
+    ) -> Outcome {
+        match self.planned(index, put) {
+            Ok(plan) => {
+                let of = count(plan.len());
+                self.store(index, &put.source, plan, changed);
+                Outcome::Applied {
+                    revision: self.revision,
+                    changed: of,
+                }
+            }
+            Err(failed) => failed,
+        }
+    }
+
+    /// Puts a plan in force.
+    pub(super) fn store(
+        &mut self,
+        index: u64,
+        source: &str,
+        plan: Plan,
+        changed: &mut Vec<ObjectKey>,
+    ) {
+        if plan.is_empty() {
+            return;
+        }
+        self.revision = index;
+        let mut of = self.sources.remove(source).unwrap_or_default();
+        for (key, next) in plan {
+            let bytes = next.as_ref().map(|object| object.content.len());
+            let before = match next {
+                Some(object) => self.objects.insert(key.clone(), object),
+                None => {
+                    self.tombstones.push(index, key.clone());
+                    self.objects.remove(&key)
+                }
+            };
+            of.count(before.map(|object| object.content.len()), bytes);
+            of.release(&key);
+            changed.push(key);
+        }
+        self.keep_source(source, of);
+    }
+
+    /// Whether a plan leaves its source within its bounds.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the answer, and it is moved once"
+    )]
+    pub(super) fn room(&self, source: &str, plan: &Plan) -> Result<(), Outcome> {
+        let Some(of) = self.sources.get(source) else {
+            return match self.sources.len() < SOURCES_MAX {
+                true => self.room_of(&crate::Source::default(), plan),
+                false => Err(too_many_sources()),
+            };
+        };
+        self.room_of(of, plan)
+    }
+
+    /// Whether another source may come.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the answer, and it is moved once"
+    )]
+    pub(super) fn room_for_source(&self, source: &str) -> Result<(), Outcome> {
+        match self.sources.contains_key(source) || self.sources.len() < SOURCES_MAX {
+            true => Ok(()),
+            false => Err(too_many_sources()),
+        }
+    }
+
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the answer, and it is moved once"
+    )]
+    fn room_of(&self, source: &crate::Source, plan: &Plan) -> Result<(), Outcome> {
+        let before = (source.objects, source.bytes);
+        let mut after = before;
+        for (key, next) in plan {
+            if let Some(old) = self.objects.get(key) {
+                after = (after.0 - 1, after.1 - old.content.len() as u64);
+            }
+            if let Some(new) = next {
+                after = (after.0 + 1, after.1 + new.content.len() as u64);
+            }
+        }
+        let room = source.policy.room(before, after);
+        room.map_err(Outcome::SourceRefused)
+    }
+
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the answer, and it is moved once"
+    )]
+    fn planned(&self, index: u64, put: &v1::PutObjects) -> Result<Plan, Outcome> {
+        let revision = self.revision;
+        if put.base_revision.is_some_and(|base| base != revision) {
+            return Err(Outcome::BaseMoved { revision });
+        }
+        let plan = self.plan(index, &put.operations)?;
+        self.room(&put.source, &plan)?;
+        Ok(plan)
+    }
+
+    /// What the batch makes of the objects that it touches; only those that differ from before.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is the answer, and it is moved once"
+    )]
+    fn plan(&self, index: u64, operations: &[Operation]) -> Result<Plan, Outcome> {
+        let mut plan = Plan::new();
+        for (at, operation) in operations.iter().enumerate() {
+            let (key, put) = match operation.operation.as_ref() {
+                Some(operation::Operation::Put(object)) => (object.key.clone(), Some(object)),
+                Some(operation::Operation::Delete(key)) => (Some(key.clone()), None),
+                None => continue,
+            };
+            let Some(key) = key.map(ObjectKey::from) else {
+                continue;
+            };
+            let current = plan
+                .get(&key)
+                .cloned()
+                .unwrap_or_else(|| self.objects.get(&key).cloned());
+            if !holds(operation, current.as_deref()) {
+                let found = current.map(|object| object.revision);
+                let index = u32::try_from(at).expect("a batch has at most 20,000 changes");
+                return Err(Outcome::PreconditionFailed { index, key, found });
+            }
+            let next = put.map(|object| Arc::new(StoredObject::new(key.clone(), object, index)));
+            plan.insert(key, next);
+        }
+        plan.retain(|key, next| match (self.objects.get(key), next) {
+            (None, None) => false,
+            (Some(old), Some(new)) => !old.same_as(new),
+            _ => true,
+        });
+        Ok(plan)
+    }
+
+    fn remember(&mut self, request: RequestKey, outcome: Outcome) {
+        self.answers.insert(request.clone(), outcome);
+        self.requests.push_back(request);
+        if self.requests.len() > REQUESTS_MAX
+            && let Some(oldest) = self.requests.pop_front()
+        {
+            self.answers.remove(&oldest);
+        }
+    }
+}
+
+/// How many changes there are, as the outcome says it.
+pub(super) fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn too_many_sources() -> Outcome {
+    let reason = format!("there are {SOURCES_MAX} sources already");
+    Outcome::Refused { reason }
+}
+
+fn holds(operation: &Operation, current: Option<&StoredObject>) -> bool {
+    use precondition::Condition;
+    match operation
+        .precondition
+        .as_ref()
+        .and_then(|precondition| precondition.condition.as_ref())
+    {
+        None => true,
+        Some(Condition::Revision(revision)) => {
+            current.is_some_and(|object| object.revision == *revision)
+        }
+        Some(Condition::Absent(absent)) => current.is_none() == *absent,
+    }
+}
