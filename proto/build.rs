@@ -2,13 +2,14 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "tidegate/history/v1/history.proto",
     "tidegate/ir/v1/parts.proto",
     "tidegate/objects/v1/objects.proto",
     "tidegate/plans/v1/plans.proto",
     "tidegate/rollouts/v1/rollouts.proto",
     "tidegate/snapshots/v1/snapshots.proto",
+    "tidegate/sources/v1/sources.proto",
     "tidegate/statuses/v1/statuses.proto",
     "tidegate/cluster/v1/cluster.proto",
     "tidegate/raft/v1/commands.proto",

@@ -15,6 +15,7 @@ use tidegate_proto::plans::v1::plan_service_client::PlanServiceClient;
 use tidegate_proto::rollouts::v1::rollout_service_client::RolloutServiceClient;
 use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
 use tidegate_proto::snapshots::v1::{GetSnapshotRequest, ListWorkersRequest, SnapshotInfo, Worker};
+use tidegate_proto::sources::v1::source_service_client::SourceServiceClient;
 use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tidegate_proto::statuses::v1::{ListStatusesRequest, ListStatusesResponse};
 use tidegate_runtime::identity::{Role, TlsArgs};
@@ -130,6 +131,7 @@ pub(crate) struct Api {
     pub(crate) plans: PlanServiceClient<Channel>,
     pub(crate) rollouts: RolloutServiceClient<Channel>,
     pub(crate) cluster: ClusterServiceClient<Channel>,
+    pub(crate) sources: SourceServiceClient<Channel>,
 }
 
 impl Api {
@@ -142,6 +144,8 @@ impl Api {
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             rollouts: RolloutServiceClient::new(channel.clone()),
             cluster: ClusterServiceClient::new(channel.clone()),
+            sources: SourceServiceClient::new(channel.clone())
+                .max_decoding_message_size(ANSWER_LEN_MAX),
             plans: PlanServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             history: HistoryServiceClient::new(channel.clone())

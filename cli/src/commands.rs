@@ -17,6 +17,7 @@ pub(crate) mod pool;
 pub(crate) mod rollout;
 pub(crate) mod seal_key;
 pub(crate) mod snapshots;
+pub(crate) mod sources;
 pub(crate) mod wait;
 pub(crate) mod workers;
 

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     apply, audit, certs, cluster, completion, describe, explain, explain_code, get, lint, plan,
-    rollout, seal_key, snapshots, wait, workers,
+    rollout, seal_key, snapshots, sources, wait, workers,
 };
 use crate::style::Style;
 
@@ -79,6 +79,9 @@ enum Command {
     /// Send a new snapshot to some workers first, and stop where one refuses it
     #[command(subcommand)]
     Rollout(rollout::RolloutCommand),
+    /// See where objects come from, who is silent, and which deletions wait
+    #[command(subcommand)]
+    Sources(sources::SourcesCommand),
     /// List the connected workers: what each serves, and what it refused
     Workers(workers::WorkersArgs),
     /// Wait until every worker serves what is configured
@@ -155,6 +158,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Cluster(command) => cluster::run(command).await?,
         Command::Snapshots(command) => snapshots::run(command).await?,
         Command::Rollout(command) => rollout::run(command).await?,
+        Command::Sources(command) => sources::run(command).await?,
         Command::Workers(args) => workers::run(args).await?,
         Command::Wait(args) => wait::run(args).await?,
         Command::Configd(args) => args.run().await?,

@@ -13,6 +13,7 @@ use tidegate_proto::objects::v1::object_service_server::ObjectServiceServer;
 use tidegate_proto::plans::v1::plan_service_server::PlanServiceServer;
 use tidegate_proto::rollouts::v1::rollout_service_server::RolloutServiceServer;
 use tidegate_proto::snapshots::v1::snapshot_service_server::SnapshotServiceServer;
+use tidegate_proto::sources::v1::source_service_server::SourceServiceServer;
 use tidegate_proto::statuses::v1::status_service_server::StatusServiceServer;
 use tidegate_runtime::identity::Credentials;
 use tidegate_runtime::metrics::Metrics;
@@ -43,10 +44,13 @@ use crate::rpc::cluster::ClusterEditor;
 use crate::rpc::history::HistoryEditor;
 use crate::rpc::objects::Objects;
 use crate::rpc::plans::Planner;
+use crate::rpc::recorder::Recorder;
 use crate::rpc::rollouts::RolloutEditor;
 use crate::rpc::snapshots::Snapshots;
+use crate::rpc::sources::Sources;
 use crate::rpc::statuses::StatusReader;
 use crate::sealing::Sealing;
+use crate::sources::Watchman;
 use crate::statuses::Statuses;
 use crate::transport::InProcess;
 
@@ -186,6 +190,7 @@ impl Configd {
             fleet: Fleet::default(),
             statuses: Arc::new(Statuses::new()),
             settings: options.settings,
+            watchman: Watchman::default(),
             audit,
             sealing,
             leader,
@@ -195,6 +200,7 @@ impl Configd {
         let in_process = services.serve(listener, options.security.clone()).await?;
         services.publish(&options.metrics);
         services.roll_out();
+        services.watch_sources();
         services.measure(&options.metrics);
         match peers.is_some() {
             true => services.meet_the_others(options.security, ready),
@@ -251,6 +257,7 @@ struct Services {
     fleet: Fleet,
     statuses: Arc<Statuses>,
     settings: Settings,
+    watchman: Watchman,
     audit: AuditLog,
     sealing: Sealing,
     /// The way to the leader; `None` for a configd that is alone.
@@ -323,11 +330,20 @@ impl Services {
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
+        let recorder = Recorder {
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+        };
+        let sources = SourceServiceServer::new(Sources {
+            recorder: recorder.clone(),
+            watchman: self.watchman.clone(),
+        });
         let objects = ObjectServiceServer::new(Objects::new(
-            self.store.clone(),
+            recorder,
             progress.clone(),
-            self.audit.clone(),
             self.sealing.clone(),
+            self.tasks.clone(),
+            self.end.clone(),
         ))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -376,6 +392,7 @@ impl Services {
         reporter
             .set_serving::<RolloutServiceServer<RolloutEditor>>()
             .await;
+        reporter.set_serving::<SourceServiceServer<Sources>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -388,6 +405,7 @@ impl Services {
             .add_service(plans)
             .add_service(rollouts)
             .add_service(cluster)
+            .add_service(sources)
             .add_service(health)
             .add_service(reflection))
     }
@@ -435,6 +453,12 @@ impl Services {
     fn roll_out(&self) {
         let rollouts = Rollouts::new(self.store.clone(), self.fleet.clone(), self.sealing.clone());
         self.tasks.spawn("rollouts", rollouts.run(self.end.clone()));
+    }
+
+    fn watch_sources(&self) {
+        let (watchman, store) = (self.watchman.clone(), self.store.clone());
+        let watch = watchman.run(store, self.audit.clone(), self.end.clone());
+        self.tasks.spawn("sources", watch);
     }
 
     /// Keeps the gauges current; a scrape a second late is no worse than a scrape.

@@ -1,5 +1,7 @@
 //! The one mapping from this crate's errors to `tonic::Status` with `google.rpc` details.
 
+mod sources;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
@@ -10,6 +12,10 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::access::Refusal;
+
+pub(crate) use sources::{
+    compacted, cut_off, source_refused, too_large, too_many_watches, unknown_revision,
+};
 
 /// Whose reasons the details of refusals are.
 const REASON_DOMAIN: &str = "tidegate.dev";
@@ -117,27 +123,55 @@ pub(crate) fn pool_changed(pool: &str, outcome: Outcome) -> Result<(), Status> {
     }
 }
 
-/// The revision and count of an applied batch, or what its refusal means to the caller.
-pub(crate) fn applied(outcome: Outcome) -> Result<(u64, u32), Status> {
+/// A batch that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// The revision that contains it.
+    pub(crate) revision: u64,
+    /// How many objects differ from before.
+    pub(crate) changed: u32,
+    /// Whether it was stored before.
+    pub(crate) replayed: bool,
+}
+
+/// A stored batch, or what its refusal means to the caller.
+pub(crate) fn applied(outcome: Outcome) -> Result<Applied, Status> {
     match outcome {
-        Outcome::Applied { revision, changed } => Ok((revision, changed)),
+        Outcome::Applied { revision, changed } => Ok(Applied {
+            revision,
+            changed,
+            replayed: false,
+        }),
+        Outcome::Replayed { first } => applied(*first).map(|first| Applied {
+            replayed: true,
+            ..first
+        }),
+        other => Err(not_stored(other)),
+    }
+}
+
+/// What it means to the caller that objects are not stored.
+pub(crate) fn not_stored(outcome: Outcome) -> Status {
+    match outcome {
         Outcome::PreconditionFailed { index, key, found } => {
             let found = found.map_or_else(
                 || "it does not exist".to_owned(),
                 |at| format!("it was changed at revision {at}"),
             );
-            Err(Status::failed_precondition(format!(
+            let message = format!(
                 "operations[{index}]: {} is not as the precondition says: {found}; read it again and retry",
                 crate::name::of(&key),
-            )))
+            );
+            unexpected("PRECONDITION_FAILED", message)
         }
-        Outcome::BaseMoved { revision } => Err(unexpected(
+        Outcome::BaseMoved { revision } => unexpected(
             "BASE_MOVED",
             format!("the objects have changed: they are at revision {revision}; make a new plan"),
+        ),
+        Outcome::SourceRefused(refusal) => source_refused(&refusal),
+        Outcome::Refused { reason } => Status::invalid_argument(reason),
+        other => Status::internal(format!(
+            "the store answered {other:?} to a change of objects"
         )),
-        Outcome::Refused { reason } => Err(Status::invalid_argument(reason)),
-        other => Err(Status::internal(format!(
-            "the store answered {other:?} to a batch of objects"
-        ))),
     }
 }

@@ -21,6 +21,7 @@ mod restore;
 mod rollout;
 mod rpc;
 mod sealing;
+mod sources;
 mod statuses;
 mod transport;
 mod wire;

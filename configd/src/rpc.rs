@@ -4,8 +4,10 @@ pub(crate) mod cluster;
 pub(crate) mod history;
 pub(crate) mod objects;
 pub(crate) mod plans;
+pub(crate) mod recorder;
 pub(crate) mod rollouts;
 pub(crate) mod snapshots;
+pub(crate) mod sources;
 pub(crate) mod statuses;
 pub(crate) mod version;
 

@@ -60,6 +60,14 @@ pub mod rollouts {
     }
 }
 
+/// Who feeds objects.
+pub mod sources {
+    /// Package `tidegate.sources.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.sources.v1.rs"));
+    }
+}
+
 /// Statuses out.
 pub mod statuses {
     /// Package `tidegate.statuses.v1`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use tidegate_proto::objects::v1::{ApplyMode, ApplyRequest, Operation, ResyncRequest};
+use tidegate_proto::objects::v1::{ApplyMode, ApplyRequest, Operation, ResyncEnd, ResyncRequest};
 use tidegate_runtime::drain::Drain;
 use tokio_stream::iter;
 
@@ -67,6 +67,10 @@ impl Feed {
             len += object.content.len();
             let last = requests.last_mut().expect("there is a first one");
             last.objects.push(batch::object(SOURCE, key, object));
+        }
+        if let Some(last) = requests.last_mut() {
+            let objects = desired.len() as u64;
+            last.end = Some(ResyncEnd { objects });
         }
         let mut client = self.api.objects.clone();
         let answer = client
@@ -176,6 +180,9 @@ fn request() -> ResyncRequest {
         source: SOURCE.to_owned(),
         objects: Vec::new(),
         reason: "tidegate up started".to_owned(),
+        // Whoever deletes files means it, and sees at once what is gone.
+        delete_at_once: true,
+        ..ResyncRequest::default()
     }
 }
 

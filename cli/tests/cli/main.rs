@@ -16,5 +16,6 @@ mod process;
 mod restart;
 mod rollout;
 mod seal_key;
+mod sources;
 mod tools;
 mod up;

@@ -33,6 +33,18 @@ pub(crate) const METHODS: &[(&str, &[Grant])] = &[
     ("/tidegate.objects.v1.ObjectService/Resync", WRITERS),
     ("/tidegate.objects.v1.ObjectService/GetObject", SOURCES),
     ("/tidegate.objects.v1.ObjectService/ListObjects", SOURCES),
+    ("/tidegate.objects.v1.ObjectService/WatchObjects", SOURCES),
+    ("/tidegate.sources.v1.SourceService/OpenSession", WRITERS),
+    ("/tidegate.sources.v1.SourceService/RenewLease", WRITERS),
+    ("/tidegate.sources.v1.SourceService/ListSources", SOURCES),
+    (
+        "/tidegate.sources.v1.SourceService/ConfirmDeletions",
+        EDITORS,
+    ),
+    (
+        "/tidegate.sources.v1.SourceService/SetSourcePolicy",
+        EDITORS,
+    ),
     ("/tidegate.snapshots.v1.SnapshotService/Subscribe", WORKERS),
     (
         "/tidegate.snapshots.v1.SnapshotService/GetSnapshot",
@@ -225,6 +237,10 @@ mod tests {
                 "Resync",
                 "GetObject",
                 "ListObjects",
+                "WatchObjects",
+                "OpenSession",
+                "RenewLease",
+                "ListSources",
                 "ListStatuses",
                 "WatchStatuses"
             ]

@@ -20,7 +20,7 @@ use crate::caller::Caller;
 
 /// What a replica answers from its own state, by the beginnings of the paths. All else is the leader's: it alone
 /// compiles, records what was changed, and keeps plans.
-const ANSWERED_HERE: [&str; 12] = [
+const ANSWERED_HERE: [&str; 13] = [
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1.ServerReflection/",
     "/tidegate.raft.v1.PeerService/",
@@ -28,6 +28,7 @@ const ANSWERED_HERE: [&str; 12] = [
     "/tidegate.cluster.v1.ClusterService/Backup",
     "/tidegate.objects.v1.ObjectService/GetObject",
     "/tidegate.objects.v1.ObjectService/ListObjects",
+    "/tidegate.objects.v1.ObjectService/WatchObjects",
     "/tidegate.snapshots.v1.SnapshotService/Subscribe",
     "/tidegate.snapshots.v1.SnapshotService/GetSnapshot",
     "/tidegate.snapshots.v1.SnapshotService/ListSnapshots",

@@ -2,26 +2,36 @@
 
 pub(super) mod check;
 mod redact;
+mod resync;
 mod stamp;
+mod watch;
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use prost::Message as _;
 use tidegate_proto::objects::v1::object_service_server::ObjectService;
 use tidegate_proto::objects::v1::{
     ApplyMode, ApplyRequest, ApplyResponse, GetObjectRequest, GetObjectResponse,
-    ListObjectsRequest, ListObjectsResponse, Object, ObjectKey, Operation, ResyncRequest,
-    ResyncResponse, StoredObject, operation,
+    ListObjectsRequest, ListObjectsResponse, ObjectKey, ResyncRequest, ResyncResponse,
+    StoredObject, WatchObjectsRequest, WatchObjectsResponse,
 };
-use tidegate_proto::raft::v1::PutObjects;
+use tidegate_proto::raft::v1::session_write::Write;
+use tidegate_proto::raft::v1::{PutObjects, SessionWrite};
+use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{Command, ObjectFilter, Store};
+use tokio::sync::Semaphore;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::audit::{AuditLog, Event};
-use crate::caller::Caller;
+use super::Answers;
+use super::recorder::Recorder;
+use crate::audit::Event;
 use crate::error::{self, Violation};
 use crate::progress::{self, Progress};
 use crate::sealing::Sealing;
-use crate::wire;
+use crate::{clock, wire};
+use watch::Watch;
 
 /// Objects of one page, unless the caller asks for fewer.
 const PAGE_DEFAULT: u32 = 500;
@@ -29,39 +39,43 @@ const PAGE_DEFAULT: u32 = 500;
 /// Objects of one page, at most.
 const PAGE_MAX: u32 = 5_000;
 
-/// Bytes of a streamed set, at most.
-const RESYNC_BYTES_MAX: usize = 256 << 20;
+/// Watches of objects at a time, at most.
+const WATCHES_MAX: usize = 1_000;
 
-/// The paths of the methods that write.
+/// Bytes of a batch, at most; what the store adds to it stays within its own bound.
+const BATCH_LEN_MAX: usize = (16 << 20) - 64;
+
+/// The path of the method, for the audit log.
 const APPLY: &str = "/tidegate.objects.v1.ObjectService/Apply";
-const RESYNC: &str = "/tidegate.objects.v1.ObjectService/Resync";
 
 /// Answers ObjectService.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
-    store: Store,
+    recorder: Recorder,
     progress: Progress,
-    audit: AuditLog,
     sealing: Sealing,
+    watches: Arc<Semaphore>,
+    tasks: Tasks,
+    /// Ends every stream, so that the server can stop.
+    end: CancellationToken,
 }
 
 impl Objects {
-    pub(crate) fn new(store: Store, progress: Progress, audit: AuditLog, sealing: Sealing) -> Self {
+    pub(crate) fn new(
+        recorder: Recorder,
+        progress: Progress,
+        sealing: Sealing,
+        tasks: Tasks,
+        end: CancellationToken,
+    ) -> Self {
         Self {
-            store,
+            recorder,
             progress,
-            audit,
             sealing,
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            tasks,
+            end,
         }
-    }
-
-    /// An object as it may be read: opened, then without its secrets.
-    fn readable(&self, mut stored: StoredObject) -> StoredObject {
-        if let Some(object) = &mut stored.object {
-            // What cannot be opened is shown without content.
-            object.content = self.sealing.open(&object.content).unwrap_or_default();
-        }
-        redact::redacted(stored)
     }
 
     /// Waits until this replica has every write that was answered before.
@@ -69,41 +83,18 @@ impl Objects {
         if stale {
             return Ok(());
         }
-        let linear = self.store.linearize().await;
-        linear.map_err(|error| error::store(&error))
+        super::history::catch_up(self.store()).await
     }
 
-    async fn propose(&self, put: PutObjects) -> Result<(u64, u32), Status> {
-        let outcome = self.store.propose(Command::PutObjects(put)).await;
-        error::applied(outcome.map_err(|error| error::store(&error))?)
-    }
-
-    /// Proposes a change and records what came of it. One that is stored but not recorded is no success: its
-    /// caller has to know.
-    async fn write(&self, event: Event, put: PutObjects) -> Result<(u64, u32), Status> {
-        self.audit.check()?;
-        let answer = self.propose(put).await;
-        let outcome = answer.as_ref().map(|(revision, _)| *revision);
-        let recorded = self.audit.write(event.ended(outcome)).await;
-        match (answer, recorded) {
-            (answer, Ok(())) => answer,
-            (Ok((revision, _)), Err(unrecorded)) => Err(Status::unavailable(format!(
-                "stored as revision {revision}, but without a record of it: {}",
-                unrecorded.message()
-            ))),
-            (Err(_), Err(unrecorded)) => Err(unrecorded),
-        }
-    }
-
-    /// Records a refusal, and hands it on.
-    fn refused(&self, event: Event, status: Status) -> Status {
-        self.audit.refused(event.ended(Err(&status)));
-        status
+    fn store(&self) -> &Store {
+        &self.recorder.store
     }
 }
 
 #[tonic::async_trait]
 impl ObjectService for Objects {
+    type WatchObjectsStream = Answers<WatchObjectsResponse>;
+
     async fn apply(
         &self,
         request: Request<ApplyRequest>,
@@ -115,22 +106,15 @@ impl ObjectService for Objects {
             .asked(&request.source, &request.request_id, &request.reason)
             .changing(request.operations.iter().map(crate::name::of_operation));
         if let Err(refusal) = stamped {
-            return Err(self.refused(event, error::refused(&refusal)));
+            return Err(self.recorder.refused(event, error::refused(&refusal)));
         }
-        let violations = check::batch(&request);
-        if !violations.is_empty() {
-            return Err(self.refused(event, error::invalid(&violations)));
-        }
-        if request.mode() == ApplyMode::DryRun {
-            let revision = self.store.revision();
-            return Ok(Response::new(ApplyResponse {
-                revision,
-                ..ApplyResponse::default()
-            }));
+        if let Err(refusal) = check_batch(&request) {
+            return Err(self.recorder.refused(event, refusal));
         }
         let wait_for = request.wait_for();
         let timeout = progress::timeout(request.wait_timeout_ms)?;
         self.sealing.seal_operations(&mut request.operations);
+        let (session, sequence, mode) = (request.session, request.sequence, request.mode());
         let put = PutObjects {
             source: request.source,
             operations: request.operations,
@@ -138,13 +122,28 @@ impl ObjectService for Objects {
             reason: request.reason,
             base_revision: None,
         };
-        let (revision, changed) = self.write(event, put).await?;
+        if mode == ApplyMode::DryRun {
+            let tried = error::applied(self.store().preview(&put))?;
+            return Ok(Response::new(ApplyResponse {
+                revision: tried.revision,
+                changed: tried.changed,
+                ..ApplyResponse::default()
+            }));
+        }
+        let command = match session {
+            0 => Command::PutObjects(put),
+            _ => in_session(session, sequence, Write::PutObjects(put)),
+        };
+        let read = |outcome| error::applied(outcome).map(|stored| (stored.revision, stored));
+        let stored = self.recorder.write(event, command, read).await?;
+        let revision = stored.revision;
         let (reached, pending) = self.progress.come_far(revision, wait_for, timeout).await;
         Ok(Response::new(ApplyResponse {
             revision,
-            changed,
+            changed: stored.changed,
             reached: reached.into(),
             pending,
+            replayed: stored.replayed,
         }))
     }
 
@@ -153,37 +152,9 @@ impl ObjectService for Objects {
         request: Request<Streaming<ResyncRequest>>,
     ) -> Result<Response<ResyncResponse>, Status> {
         let caller = super::caller(&request)?;
-        let event = Event::new(&caller, RESYNC);
-        let set = match Set::receive(request.into_inner(), &caller).await {
-            Ok(set) => set.sealed(&self.sealing),
-            Err(status) => return Err(self.refused(event, status)),
-        };
-        self.linearize(false).await?;
-        let (operations, put, deleted) = set.changes(&self.store);
-        if operations.is_empty() {
-            let revision = self.store.revision();
-            return Ok(Response::new(ResyncResponse {
-                revision,
-                put,
-                deleted,
-            }));
-        }
-        let event = event
-            .asked(&set.source, "", &set.reason)
-            .changing(operations.iter().map(crate::name::of_operation));
-        let put_objects = PutObjects {
-            source: set.source,
-            operations,
-            request_id: String::new(),
-            reason: set.reason,
-            base_revision: None,
-        };
-        let (revision, _) = self.write(event, put_objects).await?;
-        Ok(Response::new(ResyncResponse {
-            revision,
-            put,
-            deleted,
-        }))
+        let shared = (&self.recorder, &self.progress, &self.sealing);
+        let answer = resync::carry_out(shared, &caller, request).await?;
+        Ok(Response::new(answer))
     }
 
     async fn get_object(
@@ -195,12 +166,12 @@ impl ObjectService for Objects {
         let mut key = request.key.unwrap_or_default();
         key.source = super::source(&caller, &key.source)?;
         self.linearize(request.stale).await?;
-        let object = self.store.get(&wire::stored_key(&key));
+        let object = self.store().get(&wire::stored_key(&key));
         let object = object.ok_or_else(|| {
             let name = crate::name::of_wire(&key);
             Status::not_found(format!("{name} is not stored for source {}", key.source))
         })?;
-        let object = Some(self.readable(object.to_proto()));
+        let object = Some(redact::readable(&self.sealing, object.to_proto()));
         Ok(Response::new(GetObjectResponse { object }))
     }
 
@@ -224,7 +195,7 @@ impl ObjectService for Objects {
             after: page_start(&request.page_token)?,
             limit: Some(limit + 1),
         };
-        let (revision, objects) = self.store.objects(&filter);
+        let (revision, objects) = self.store().objects(&filter);
         let mut objects: Vec<StoredObject> =
             objects.iter().map(|object| object.to_proto()).collect();
         let more = objects.len() > limit;
@@ -233,115 +204,70 @@ impl ObjectService for Objects {
             .last()
             .and_then(|last| last.object.as_ref()?.key.as_ref());
         let next_page_token = last.filter(|_| more).map(page_token).unwrap_or_default();
-        let objects = objects.into_iter();
-        let objects = objects.map(|object| self.readable(object)).collect();
+        let readable = |object| redact::readable(&self.sealing, object);
+        let objects = objects.into_iter().map(readable).collect();
         Ok(Response::new(ListObjectsResponse {
             objects,
             next_page_token,
             revision,
         }))
     }
-}
 
-/// A streamed set, complete and checked.
-struct Set {
-    source: String,
-    reason: String,
-    objects: Vec<Object>,
-}
-
-impl Set {
-    async fn receive(
-        mut stream: Streaming<ResyncRequest>,
-        caller: &Caller,
-    ) -> Result<Self, Status> {
-        let mut set = Self {
-            source: String::new(),
-            reason: String::new(),
-            objects: vec![],
-        };
-        let mut bytes = 0;
-        let mut first = true;
-        while let Some(mut request) = stream.message().await? {
-            stamp::set(&mut request, caller).map_err(|refusal| error::refused(&refusal))?;
-            if first {
-                set.source = request.source;
-                set.reason = request.reason;
-                first = false;
-            } else if request.source != set.source {
-                let description = format!("the stream began as source {}", set.source);
-                return Err(error::invalid(&[Violation::new("source", description)]));
-            }
-            bytes += request
-                .objects
-                .iter()
-                .map(|object| object.content.len())
-                .sum::<usize>();
-            if bytes > RESYNC_BYTES_MAX {
-                return Err(Status::resource_exhausted(
-                    "the set has more than 256 MiB; split the source",
-                ));
-            }
-            set.objects.extend(request.objects);
-        }
-        let violations = check::set(&set.source, &set.objects);
-        if violations.is_empty() {
-            Ok(set)
-        } else {
-            Err(error::invalid(&violations))
-        }
-    }
-
-    /// The same with its Secrets sealed. Sealing is deterministic, so what did not change still equals what is stored.
-    fn sealed(mut self, sealing: &Sealing) -> Self {
-        self.objects
-            .iter_mut()
-            .for_each(|object| sealing.seal_object(object));
-        self
-    }
-
-    /// What turns the stored objects of the source into the set: the changes, how many are put and deleted.
-    fn changes(&self, store: &Store) -> (Vec<Operation>, u32, u32) {
+    async fn watch_objects(
+        &self,
+        request: Request<WatchObjectsRequest>,
+    ) -> Result<Response<Self::WatchObjectsStream>, Status> {
+        let caller = super::caller(&request)?;
+        let request = request.into_inner();
         let filter = ObjectFilter {
-            source: self.source.clone(),
+            source: super::source(&caller, &request.source)?,
+            group: request.group,
+            kind: request.kind,
+            namespace: request.namespace,
             ..ObjectFilter::default()
         };
-        let (_, stored) = store.objects(&filter);
-        let kept: BTreeSet<_> = self
-            .objects
-            .iter()
-            .filter_map(|object| object.key.as_ref())
-            .map(wire::stored_key)
-            .collect();
-        let differs = |object: &&Object| {
-            let stored = object
-                .key
-                .as_ref()
-                .and_then(|key| store.get(&wire::stored_key(key)));
-            stored.and_then(|stored| stored.to_proto().object).as_ref() != Some(*object)
-        };
-        let mut operations: Vec<Operation> = self
-            .objects
-            .iter()
-            .filter(differs)
-            .map(|object| change(operation::Operation::Put(object.clone())))
-            .collect();
-        let put = operations.len() as u32;
-        let gone = stored.iter().filter(|object| !kept.contains(&object.key));
-        operations.extend(gone.filter_map(|object| {
-            let key = object.to_proto().object?.key?;
-            Some(change(operation::Operation::Delete(key)))
-        }));
-        let deleted = operations.len() as u32 - put;
-        (operations, put, deleted)
+        let place = self.watches.clone().try_acquire_owned();
+        let place = place.map_err(|_| error::too_many_watches(WATCHES_MAX))?;
+        let watch = Watch::begin(
+            (self.store().clone(), self.sealing.clone()),
+            filter,
+            request.after_revision,
+        )
+        .await?;
+        let (outlet, messages) = Watch::channel();
+        let end = self.end.clone();
+        self.tasks.spawn("object watch", async move {
+            end.run_until_cancelled(watch.run(outlet)).await;
+            drop(place);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 }
 
-fn change(operation: operation::Operation) -> Operation {
-    Operation {
-        operation: Some(operation),
-        precondition: None,
+/// Everything that keeps a batch from being written, whatever is stored.
+fn check_batch(request: &ApplyRequest) -> Result<(), Status> {
+    let len = request.encoded_len();
+    if len > BATCH_LEN_MAX {
+        return Err(error::too_large(format!(
+            "the batch has {len} bytes, at most {BATCH_LEN_MAX} are taken; send several, or a Resync"
+        )));
     }
+    let mut violations = check::batch(request);
+    violations.extend(check::session(request.session, request.sequence));
+    match violations.as_slice() {
+        [] => Ok(()),
+        violations => Err(error::invalid(violations)),
+    }
+}
+
+/// A write as the next one of a session.
+fn in_session(session: u64, sequence: u64, write: Write) -> Command {
+    Command::SessionWrite(SessionWrite {
+        session,
+        sequence,
+        at_unix_ms: clock::unix_ms(),
+        write: Some(write),
+    })
 }
 
 fn page_token(key: &ObjectKey) -> String {

@@ -68,12 +68,13 @@ impl PlanService for Planner {
         let plan = self.kept(&request.id)?;
         let command = Command::PutObjects(plan.put.clone());
         let outcome = self.store.propose(command).await;
-        let (revision, changed) = error::applied(outcome.map_err(|error| error::store(&error))?)?;
+        let applied = error::applied(outcome.map_err(|error| error::store(&error))?)?;
+        let revision = applied.revision;
         let wait_for = request.wait_for();
         let (reached, pending) = self.progress.come_far(revision, wait_for, timeout).await;
         Ok(Response::new(ApplyPlanResponse {
             revision,
-            changed,
+            changed: applied.changed,
             reached: reached.into(),
             pending,
         }))

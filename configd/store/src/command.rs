@@ -123,7 +123,7 @@ pub enum Outcome {
     /// The change was carried out before. Nothing was stored now.
     Replayed {
         /// What it came to then.
-        first: Box<Outcome>,
+        first: Box<Self>,
     },
     /// The objects are put aside.
     ObjectsStaged {

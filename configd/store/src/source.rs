@@ -38,7 +38,7 @@ pub struct Source {
     /// Deletions that wait to be confirmed.
     pub held: Option<Arc<Held>>,
     /// A full set that is under way.
-    pub(crate) stage: Option<Stage>,
+    pub(crate) stage: Option<Arc<Stage>>,
 }
 
 /// Deletions of a full set that are not carried out before somebody confirms them.

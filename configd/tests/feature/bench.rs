@@ -20,6 +20,7 @@ use tidegate_proto::snapshots::v1::{
     Ack, GetSnapshotRequest, Hello, Nack, Problem, SnapshotId, SnapshotInfo, SubscribeRequest,
     SubscribeResponse, Update, subscribe_request, subscribe_response,
 };
+use tidegate_proto::sources::v1::source_service_client::SourceServiceClient;
 use tidegate_proto::statuses::v1::ListStatusesRequest;
 use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tidegate_runtime::metrics::Metrics;
@@ -116,6 +117,10 @@ impl Bench {
 
     pub(crate) fn plans(&self) -> PlanServiceClient<Channel> {
         PlanServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn sources(&self) -> SourceServiceClient<Channel> {
+        SourceServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn rollouts(&self) -> RolloutServiceClient<Channel> {

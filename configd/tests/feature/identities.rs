@@ -93,7 +93,7 @@ pub(crate) fn batch(source: &str, key_source: &str) -> ApplyRequest {
 
 /// Code and reason of a refusal.
 #[track_caller]
-fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
     let status = answer.expect_err("it is refused");
     let info = status.get_details_error_info();
     let info = info.unwrap_or_else(|| panic!("{status:?} has no ErrorInfo"));

@@ -11,6 +11,8 @@ mod restart;
 mod rollback;
 mod rollout;
 mod sealing;
+mod sources;
 mod statuses;
 mod stream;
 mod wait;
+mod watch;

@@ -44,15 +44,18 @@ pub(crate) fn batch(request: &ApplyRequest) -> Vec<Violation> {
     violations
 }
 
-/// Everything that is wrong with a full set.
-pub(crate) fn set(name: &str, objects: &[Object]) -> Vec<Violation> {
-    let mut violations = source(name);
-    let mut seen = BTreeSet::new();
-    for (index, put) in objects.iter().enumerate() {
-        let field = format!("objects[{index}]");
+/// Everything that is wrong with a piece of a full set, of which `seen` came before.
+pub(super) fn piece(
+    name: &str,
+    objects: &[Object],
+    seen: &mut BTreeSet<tidegate_store::ObjectKey>,
+) -> Vec<Violation> {
+    let mut violations = vec![];
+    for put in objects {
+        let field = format!("objects[{}]", seen.len());
         violations.extend(object(name, &field, put));
         let key = put.key.clone().unwrap_or_default();
-        if !seen.insert((key.group, key.kind, key.namespace, key.name)) {
+        if !seen.insert(key.into()) {
             violations.push(Violation::new(
                 field,
                 format!("{} is in the set twice", describe(put)),
@@ -66,7 +69,17 @@ pub(crate) fn set(name: &str, objects: &[Object]) -> Vec<Violation> {
     violations
 }
 
-fn source(name: &str) -> Vec<Violation> {
+/// What is wrong with the place of a write among those of its session.
+pub(super) fn session(session: u64, sequence: u64) -> Vec<Violation> {
+    let text = match (session, sequence) {
+        (0, 0) | (1.., 1..) => return vec![],
+        (0, _) => "a write without a session has no sequence",
+        _ => "the writes of a session count from 1",
+    };
+    vec![Violation::new("sequence", text)]
+}
+
+pub(in crate::rpc) fn source(name: &str) -> Vec<Violation> {
     let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if (1..=63).contains(&name.len()) && name.bytes().all(label) {
         return vec![];

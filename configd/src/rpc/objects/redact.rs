@@ -3,8 +3,19 @@
 use serde_json::{Map, Value};
 use tidegate_proto::objects::v1::StoredObject;
 
+use crate::sealing::Sealing;
+
+/// An object as it may be read: opened, then without its secrets.
+pub(super) fn readable(sealing: &Sealing, mut stored: StoredObject) -> StoredObject {
+    if let Some(object) = &mut stored.object {
+        // What cannot be opened is shown without content.
+        object.content = sealing.open(&object.content).unwrap_or_default();
+    }
+    redacted(stored)
+}
+
 /// The object; a Secret keeps the names of its data, not the values.
-pub(crate) fn redacted(mut stored: StoredObject) -> StoredObject {
+fn redacted(mut stored: StoredObject) -> StoredObject {
     if let Some(object) = &mut stored.object
         && object
             .key

@@ -1,6 +1,6 @@
 //! A session: the one writer of a source at a time, and what its last batches came to.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::SourceRefusal;
 use crate::command::Outcome;
@@ -28,7 +28,7 @@ pub struct Session {
     /// The last batch that was carried out; 0 for none.
     pub sequence: u64,
     /// What the last batches came to; the last one is that of `sequence`.
-    pub(crate) outcomes: VecDeque<Outcome>,
+    pub(crate) outcomes: Arc<VecDeque<Outcome>>,
 }
 
 /// What becomes of a batch of a session.
@@ -61,9 +61,10 @@ impl Session {
     /// Remembers what the next batch came to.
     pub(crate) fn carried_out(&mut self, outcome: Outcome) {
         self.sequence += 1;
-        self.outcomes.push_back(outcome);
-        if self.outcomes.len() > OUTCOMES_MAX {
-            self.outcomes.pop_front();
+        let outcomes = Arc::make_mut(&mut self.outcomes);
+        outcomes.push_back(outcome);
+        if outcomes.len() > OUTCOMES_MAX {
+            outcomes.pop_front();
         }
     }
 

@@ -134,12 +134,13 @@ impl State {
         let mut stage = match staged {
             Some(stage) if stage.len() == piece.offset => stage,
             None if piece.stage == 0 && piece.offset == 0 => {
-                Stage::new(index, index, piece.session)
+                Arc::new(Stage::new(index, index, piece.session))
             }
             _ => return refused(SourceRefusal::StageLost),
         };
-        stage.touched = index;
-        stage.add(&piece.objects, &piece.kept);
+        let added = Arc::make_mut(&mut stage);
+        added.touched = index;
+        added.add(&piece.objects, &piece.kept);
         if let Err(refusal) = stage.fits().and_then(|()| self.room_for_stage(&stage)) {
             return refused(refusal);
         }
@@ -164,11 +165,11 @@ impl State {
         changed: &mut Vec<ObjectKey>,
     ) -> Outcome {
         let stage = self.take_stage(&commit.source, commit.stage, session);
-        let stage = stage.or_else(|| (commit.stage == 0).then(Stage::default));
+        let stage = stage.or_else(|| (commit.stage == 0).then(Arc::default));
         let Some(mut stage) = stage else {
             return Outcome::SourceRefused(SourceRefusal::StageLost);
         };
-        stage.add(&commit.objects, &commit.kept);
+        Arc::make_mut(&mut stage).add(&commit.objects, &commit.kept);
         match self.swap(index, &stage, commit) {
             Ok(swap) => {
                 self.store(index, &commit.source, swap.plan, changed);
@@ -396,7 +397,7 @@ impl State {
     }
 
     /// Takes the stage of a source away; `None` where it has another one, or none.
-    fn take_stage(&mut self, source: &str, id: u64, session: u64) -> Option<Stage> {
+    fn take_stage(&mut self, source: &str, id: u64, session: u64) -> Option<Arc<Stage>> {
         let stage = self.sources.get_mut(source)?.stage.take()?;
         (stage.id == id && stage.session == session).then_some(stage)
     }
@@ -418,7 +419,7 @@ impl State {
         if !index.is_multiple_of(STAGE_ENTRIES_MAX / 10) {
             return;
         }
-        let old = |stage: &mut Stage| index - stage.touched >= STAGE_ENTRIES_MAX;
+        let old = |stage: &mut Arc<Stage>| index - stage.touched >= STAGE_ENTRIES_MAX;
         for source in self.sources.values_mut() {
             source.stage.take_if(old);
         }

@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn records(state: &State) -> impl Iterator<Item = Kind> {
     let sources = state.sources.iter().flat_map(|(name, source)| {
         let session = source.session.iter();
-        let outcomes = session.flat_map(|session| &session.outcomes);
+        let outcomes = session.flat_map(|session| session.outcomes.iter());
         let outcomes = outcomes.map(move |outcome| {
             Kind::BatchOutcome(wire::BatchOutcome {
                 source: name.to_string(),
@@ -32,7 +32,7 @@ pub(super) fn records(state: &State) -> impl Iterator<Item = Kind> {
             object: Some(object.to_proto()),
             kept: None,
         });
-        let named = stage.flat_map(|stage| &stage.kept);
+        let named = stage.flat_map(|stage| stage.kept.iter());
         let named = named.map(|(key, revision)| wire::Staged {
             object: None,
             kept: Some(kept(key, *revision)),
@@ -73,7 +73,7 @@ pub(super) fn read(state: &mut State, record: wire::Source) {
         })
     });
     let stage = |stage: wire::Stage| Stage::new(stage.id, stage.touched, stage.session);
-    source.stage = record.stage.map(stage);
+    source.stage = record.stage.map(stage).map(Arc::new);
 }
 
 pub(super) fn read_outcome(state: &mut State, record: wire::BatchOutcome) -> Result<(), String> {
@@ -104,6 +104,7 @@ pub(super) fn read_staged(state: &mut State, record: wire::Staged) -> Result<(),
     let source = state.sources.get_mut(key.source.as_str());
     let stage = source.and_then(|source| source.stage.as_mut());
     let stage = stage.ok_or("an object is staged by no source")?;
+    let stage = Arc::make_mut(stage);
     match object {
         Some(object) => stage.restore(Arc::new(StoredObject::new(key, &object, 0))),
         None => stage.keep(key, record.kept.map_or(0, |kept| kept.revision)),
