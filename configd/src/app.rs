@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
+use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 use tracing::{error, info};
 
@@ -330,23 +331,7 @@ impl Services {
             tasks: self.tasks.clone(),
             end: self.end.clone(),
         };
-        let recorder = Recorder {
-            store: self.store.clone(),
-            audit: self.audit.clone(),
-        };
-        let sources = SourceServiceServer::new(Sources {
-            recorder: recorder.clone(),
-            watchman: self.watchman.clone(),
-        });
-        let objects = ObjectServiceServer::new(Objects::new(
-            recorder,
-            progress.clone(),
-            self.sealing.clone(),
-            self.tasks.clone(),
-            self.end.clone(),
-        ))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (objects, sources) = self.of_objects(progress.clone());
         let statuses =
             StatusServiceServer::new(statuses).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let history = HistoryServiceServer::new(HistoryEditor {
@@ -374,25 +359,7 @@ impl Services {
             store: self.store.clone(),
             audit: self.audit.clone(),
         });
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_serving::<ObjectServiceServer<Objects>>().await;
-        reporter
-            .set_serving::<SnapshotServiceServer<Snapshots>>()
-            .await;
-        reporter
-            .set_serving::<StatusServiceServer<StatusReader>>()
-            .await;
-        reporter
-            .set_serving::<HistoryServiceServer<HistoryEditor>>()
-            .await;
-        reporter.set_serving::<PlanServiceServer<Planner>>().await;
-        reporter
-            .set_serving::<ClusterServiceServer<ClusterEditor>>()
-            .await;
-        reporter
-            .set_serving::<RolloutServiceServer<RolloutEditor>>()
-            .await;
-        reporter.set_serving::<SourceServiceServer<Sources>>().await;
+        let health = health().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -408,6 +375,32 @@ impl Services {
             .add_service(sources)
             .add_service(health)
             .add_service(reflection))
+    }
+
+    /// What takes objects in, and what knows where they come from.
+    fn of_objects(
+        &self,
+        progress: Progress,
+    ) -> (ObjectServiceServer<Objects>, SourceServiceServer<Sources>) {
+        let recorder = Recorder {
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+        };
+        let sources = SourceServiceServer::new(Sources {
+            recorder: recorder.clone(),
+            watchman: self.watchman.clone(),
+        });
+        let objects = Objects::new(
+            recorder,
+            progress,
+            self.sealing.clone(),
+            self.tasks.clone(),
+            self.end.clone(),
+        );
+        let objects = ObjectServiceServer::new(objects)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        (objects, sources)
     }
 
     fn publish(&self, metrics: &Metrics) {
@@ -478,6 +471,30 @@ fn follow_certificates(tasks: &Tasks, credentials: Credentials, end: Cancellatio
     tasks.spawn("certificates", async move {
         end.run_until_cancelled(credentials.follow()).await;
     });
+}
+
+/// Says of each service that it serves.
+async fn health() -> HealthServer<impl Health> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<ObjectServiceServer<Objects>>().await;
+    reporter
+        .set_serving::<SnapshotServiceServer<Snapshots>>()
+        .await;
+    reporter
+        .set_serving::<StatusServiceServer<StatusReader>>()
+        .await;
+    reporter
+        .set_serving::<HistoryServiceServer<HistoryEditor>>()
+        .await;
+    reporter.set_serving::<PlanServiceServer<Planner>>().await;
+    reporter
+        .set_serving::<ClusterServiceServer<ClusterEditor>>()
+        .await;
+    reporter
+        .set_serving::<RolloutServiceServer<RolloutEditor>>()
+        .await;
+    reporter.set_serving::<SourceServiceServer<Sources>>().await;
+    health
 }
 
 fn report(served: Result<(), tonic::transport::Error>) {
