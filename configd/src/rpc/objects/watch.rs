@@ -41,7 +41,7 @@ pub(super) struct Watch {
     /// The last bookmark.
     told: u64,
     /// What is stored when the watch begins, where it begins with that.
-    first: Vec<ObjectChange>,
+    first: Option<Vec<ObjectChange>>,
 }
 
 impl Watch {
@@ -57,7 +57,7 @@ impl Watch {
                 let (revision, objects) = store.objects(&filter);
                 let mut first: Vec<_> = objects.into_iter().map(ObjectChange::Stored).collect();
                 first.sort_by_key(ObjectChange::revision);
-                (revision, first)
+                (revision, Some(first))
             }
             Some(after) => {
                 let newest = store.revision();
@@ -67,7 +67,7 @@ impl Watch {
                 store
                     .object_changes(&filter, after)
                     .map_err(|oldest| error::compacted(after, oldest))?;
-                (after, vec![])
+                (after, None)
             }
         };
         Ok(Self {
@@ -75,7 +75,7 @@ impl Watch {
             sealing,
             filter,
             sent,
-            told: 0,
+            told: sent,
             first,
         })
     }
@@ -95,8 +95,9 @@ impl Watch {
     async fn send_all(&mut self, outlet: &Outlet) -> Result<(), Closed> {
         let mut revisions = self.store.watch_revision();
         let mut bookmark = tokio::time::interval(BOOKMARK);
-        let first = std::mem::take(&mut self.first);
-        self.send(outlet, first).await?;
+        if let Some(first) = self.first.take() {
+            self.send(outlet, first).await?;
+        }
         loop {
             revisions.mark_unchanged();
             let changes = self.store.object_changes(&self.filter, self.sent);
