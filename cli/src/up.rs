@@ -91,6 +91,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
         listen: Some(listen),
         security: Security::Plaintext,
         seal_keys: args.seal.keys()?,
+        disk_reserve: None,
         cluster: None,
         metrics: metrics.clone(),
         readiness: readiness.clone(),

@@ -28,7 +28,7 @@ use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::access::Gate;
 use crate::audit::{self, AuditError, AuditLog};
@@ -79,6 +79,8 @@ pub struct ConfigdOptions {
     pub seal_keys: Option<SealKeys>,
     /// How it takes part in a cluster; `None` for a configd that is alone.
     pub cluster: Option<PeerOptions>,
+    /// Bytes that are kept free on its disk; below that no write is taken. `None` for 64 MiB.
+    pub disk_reserve: Option<u64>,
     /// Counts go here.
     pub metrics: Metrics,
     /// Gets a condition that is met when the store is open, the services listen, and what was written before has been
@@ -165,13 +167,15 @@ impl Configd {
         if let Security::MutualTls(credentials) = &options.security {
             follow_certificates(&tasks, credentials.clone(), end.clone());
         }
+        let mut opening = OpenOptions::new(options.data_dir);
+        opening.free_bytes_min = options.disk_reserve.unwrap_or(opening.free_bytes_min);
         let (store, peers) = match options.cluster {
             None => {
-                let store = Store::open(OpenOptions::new(options.data_dir)).await;
+                let store = Store::open(opening).await;
                 (store.map_err(ConfigdError::OpenStore)?, None)
             }
             Some(cluster) => {
-                let opened = open::member(options.data_dir, cluster, &options.security, address);
+                let opened = open::member(opening, cluster, &options.security, address);
                 // On the heap: founding a cluster is many steps, and most configds are alone.
                 let (store, peers) = Box::pin(opened).await?;
                 (store, Some(peers))
@@ -232,7 +236,20 @@ impl ConfigdHandle {
     }
 
     /// Ends every stream, waits for what runs and closes the store.
+    ///
+    /// A leader hands over first, so that nobody waits for an election.
     pub async fn shutdown(self) {
+        match self.store.hand_over().await {
+            Ok(Some(next)) => info!(node = next, "Leadership is handed over."),
+            Ok(None) => {}
+            Err(error) => {
+                let cause = crate::error::chain(&error);
+                warn!(
+                    cause,
+                    "Leadership is not handed over; the others elect a leader."
+                );
+            }
+        }
         self.end.cancel();
         self.tasks.wait().await;
         self.store.shutdown().await;

@@ -89,9 +89,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
 pub(crate) fn store(error: &StoreError) -> Status {
     let message = chain(error);
     match error {
-        StoreError::DiskFull { .. } | StoreError::NotWritten { .. } => {
-            Status::resource_exhausted(message)
-        }
+        StoreError::DiskFull { .. }
+        | StoreError::VotersFull { .. }
+        | StoreError::NotWritten { .. } => Status::resource_exhausted(message),
         StoreError::NoBlob { .. } => Status::not_found(message),
         // Not UNAVAILABLE, which clients send again by themselves.
         StoreError::Uncertain { .. } => Status::aborted(message),

@@ -1,7 +1,11 @@
 //! What configd counts.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tidegate_runtime::metrics::Metrics;
@@ -39,6 +43,78 @@ pub(crate) struct StateMetrics {
     revision: Gauge,
     workers: Gauge,
     snapshots: Gauge,
+    raft: RaftMetrics,
+}
+
+/// The log and the cluster.
+#[derive(Debug, Clone, Default)]
+struct RaftMetrics {
+    term: Gauge,
+    leads: Gauge,
+    last: Gauge,
+    applied: Gauge,
+    lag: Family<MemberLabels, Gauge>,
+    /// The members whose lag is shown.
+    shown: Arc<Mutex<BTreeSet<MemberLabels>>>,
+    disk_free: Gauge,
+    disk_reserve: Gauge,
+}
+
+/// Which member, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+struct MemberLabels {
+    member: String,
+}
+
+impl RaftMetrics {
+    fn register(&self, metrics: &Metrics) {
+        metrics.register(|registry| {
+            registry.register("raft_term", "Raft's term", self.term.clone());
+            let help = "1 where this configd leads, else 0";
+            registry.register("raft_leader", help, self.leads.clone());
+            let help = "Index of the last entry of the log";
+            registry.register("raft_last_index", help, self.last.clone());
+            let help = "Index of the last entry that is applied";
+            registry.register("raft_applied_index", help, self.applied.clone());
+            let help = "Log entries that a member has still to get, as the leader sees it";
+            registry.register("raft_member_lag_entries", help, self.lag.clone());
+            let help = "Space of the data directory that is free";
+            registry.register("disk_free_bytes", help, self.disk_free.clone());
+            let help = "Space below which no write is taken";
+            registry.register("disk_reserve_bytes", help, self.disk_reserve.clone());
+        });
+    }
+
+    fn update(&self, store: &Store) {
+        let raft = store.metrics();
+        self.term.set(number(raft.term));
+        self.leads.set(i64::from(store.is_leader()));
+        self.last.set(number(raft.last_log_index.unwrap_or(0)));
+        self.applied.set(number(raft.applied_index.unwrap_or(0)));
+        let mut shown = BTreeSet::new();
+        for status in store.members() {
+            if let Some(lag) = status.lag {
+                let member = status.member.name.clone();
+                let labels = MemberLabels { member };
+                self.lag.get_or_create(&labels).set(number(lag));
+                shown.insert(labels);
+            }
+            if let Some(disk) = status.disk.filter(|_| status.id == raft.node_id) {
+                self.disk_free.set(number(disk.free));
+                self.disk_reserve.set(number(disk.reserve));
+            }
+        }
+        // Members that went, and a lead that ended, leave nothing behind.
+        let mut before = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in before.difference(&shown) {
+            self.lag.remove(gone);
+        }
+        *before = shown;
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 impl StateMetrics {
@@ -49,13 +125,14 @@ impl StateMetrics {
             registry.register("workers", "Connected workers", state.workers.clone());
             registry.register("pools", "Pools with a snapshot", state.snapshots.clone());
         });
+        state.raft.register(metrics);
         state
     }
 
     pub(crate) fn update(&self, store: &Store, fleet: &Fleet) {
-        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.revision.set(number(store.revision()));
-        self.workers.set(number(fleet.list("").len() as u64));
+        self.workers.set(number(fleet.list_here("").len() as u64));
         self.snapshots.set(number(store.pools().len() as u64));
+        self.raft.update(store);
     }
 }

@@ -57,6 +57,15 @@ pub struct ConfigdArgs {
     /// text or json, on stderr
     #[arg(long, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// MiB that are kept free on the disk of --data-dir; below that no write is taken
+    #[arg(
+        long,
+        env = "TIDEGATE_DISK_RESERVE_MIB",
+        value_name = "MIB",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576)
+    )]
+    disk_reserve_mib: u64,
     #[command(flatten)]
     seal: SealArgs,
     #[command(flatten)]
@@ -79,6 +88,7 @@ impl ConfigdArgs {
             pool,
             addresses,
             log_format,
+            disk_reserve_mib,
             seal,
             tls,
             peers,
@@ -123,6 +133,7 @@ impl ConfigdArgs {
             security,
             seal_keys,
             cluster,
+            disk_reserve: Some(disk_reserve_mib << 20),
             metrics,
             readiness,
         };

@@ -92,6 +92,7 @@ async fn start(
         listen: None,
         security: Security::Plaintext,
         seal_keys: None,
+        disk_reserve: None,
         cluster: None,
         metrics: Metrics::new("tidegate", "configd", "test"),
         readiness: readiness.clone(),

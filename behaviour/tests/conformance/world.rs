@@ -93,6 +93,7 @@ impl World {
             listen: None,
             security: Security::Plaintext,
             seal_keys: None,
+            disk_reserve: None,
             cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: readiness.clone(),

@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use tidegate_proto::cluster::v1::{
-    AddMemberRequest, BackupRequest, GetStatusRequest, GetStatusResponse, ListMembersRequest,
-    Member, RemoveMemberRequest, Role, TransferLeadershipRequest,
+    AddMemberRequest, BackupRequest, DiskSpace, GetStatusRequest, GetStatusResponse,
+    ListMembersRequest, Member, RemoveMemberRequest, Role, TransferLeadershipRequest,
 };
 
 use tidegate_configd::RestoreArgs;
@@ -139,7 +139,15 @@ fn asked<T>(message: T, stale: bool) -> Request<T> {
 }
 
 fn table(members: &[Member]) -> String {
-    let mut table = Table::new(&["NAME", "ID", "ROLE", "LAG", "PEER-ADDRESS", "API-ADDRESS"]);
+    let mut table = Table::new(&[
+        "NAME",
+        "ID",
+        "ROLE",
+        "LAG",
+        "DISK",
+        "PEER-ADDRESS",
+        "API-ADDRESS",
+    ]);
     for member in members {
         table.row([
             member.name.clone(),
@@ -148,6 +156,7 @@ fn table(members: &[Member]) -> String {
             member
                 .lag
                 .map_or_else(|| "unknown".to_owned(), |lag| lag.to_string()),
+            disk(member.disk.as_ref()),
             member.peer_address.clone(),
             member.api_address.clone(),
         ]);
@@ -161,8 +170,25 @@ fn member_json(member: &Member) -> Value {
         "name": member.name,
         "role": role(member.role()),
         "lag": member.lag,
+        "disk": member.disk.as_ref().map(disk_json),
         "peerAddress": member.peer_address,
         "apiAddress": member.api_address,
+    })
+}
+
+fn disk(disk: Option<&DiskSpace>) -> String {
+    match disk {
+        None => "unknown".to_owned(),
+        Some(disk) if disk.free < disk.reserve => "full".to_owned(),
+        Some(_) => "ok".to_owned(),
+    }
+}
+
+fn disk_json(disk: &DiskSpace) -> Value {
+    json!({
+        "freeBytes": disk.free,
+        "reserveBytes": disk.reserve,
+        "full": disk.free < disk.reserve,
     })
 }
 
@@ -226,7 +252,17 @@ fn status_text(status: &GetStatusResponse) -> String {
     let _ = writeln!(text, "Last:      {}", number(status.last_log_index));
     let _ = writeln!(text, "Applied:   {}", number(status.applied_index));
     let _ = writeln!(text, "Revision:  {}", status.revision);
+    let _ = writeln!(text, "Disk:      {}", disk_text(status.disk.as_ref()));
     text
+}
+
+fn disk_text(space: Option<&DiskSpace>) -> String {
+    let words = disk(space);
+    let Some(space) = space else {
+        return words;
+    };
+    let (free, reserve) = (space.free >> 20, space.reserve >> 20);
+    format!("{words} ({free} MiB free, {reserve} MiB of them kept for the log)")
 }
 
 fn status_json(status: &GetStatusResponse) -> Value {
@@ -240,6 +276,7 @@ fn status_json(status: &GetStatusResponse) -> Value {
         "lastLogIndex": status.last_log_index,
         "appliedIndex": status.applied_index,
         "revision": status.revision,
+        "disk": status.disk.as_ref().map(disk_json),
     })
 }
 

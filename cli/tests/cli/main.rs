@@ -9,6 +9,7 @@ mod apply;
 mod audit;
 mod certs;
 mod client;
+mod cluster;
 mod examples;
 mod history;
 mod policies;

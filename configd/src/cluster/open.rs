@@ -1,7 +1,6 @@
 //! Opens the store of a configd that is one of several.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use tidegate_store::{OpenOptions, Store};
 
@@ -12,7 +11,7 @@ use crate::listen::Security;
 /// Opens it, waiting for the other founders or for a place where the directory is empty. `api` is where the gRPC services
 /// listen.
 pub(crate) async fn member(
-    dir: PathBuf,
+    options: OpenOptions,
     peers: PeerOptions,
     security: &Security,
     api: Option<SocketAddr>,
@@ -25,7 +24,7 @@ pub(crate) async fn member(
     let own = cluster.member.peer_address.clone();
     let opening = Store::open(OpenOptions {
         cluster: Some(cluster),
-        ..OpenOptions::new(dir)
+        ..options
     });
     let store = tokio::select! {
         store = opening => store.map_err(ConfigdError::OpenStore)?,

@@ -3,9 +3,10 @@
 use futures_util::StreamExt as _;
 use tidegate_proto::cluster::v1::cluster_service_server::ClusterService;
 use tidegate_proto::cluster::v1::{
-    AddMemberRequest, AddMemberResponse, BackupRequest, BackupResponse, GetStatusRequest,
-    GetStatusResponse, ListMembersRequest, ListMembersResponse, Member, RemoveMemberRequest,
-    RemoveMemberResponse, Role, TransferLeadershipRequest, TransferLeadershipResponse,
+    AddMemberRequest, AddMemberResponse, BackupRequest, BackupResponse, DiskSpace,
+    GetStatusRequest, GetStatusResponse, ListMembersRequest, ListMembersResponse, Member,
+    RemoveMemberRequest, RemoveMemberResponse, Role, TransferLeadershipRequest,
+    TransferLeadershipResponse,
 };
 use tidegate_store::{MemberStatus, Role as StoreRole, Store, StoreError};
 use tonic::{Request, Response, Status};
@@ -87,6 +88,7 @@ impl ClusterService for ClusterEditor {
             last_log_index: metrics.last_log_index,
             applied_index: metrics.applied_index,
             revision: self.store.revision(),
+            disk: found(metrics.node_id).and_then(|own| own.disk).map(disk),
         }))
     }
 
@@ -148,5 +150,13 @@ fn member(status: &MemberStatus) -> Member {
         api_address: status.member.api_address.clone(),
         role: role(status.role).into(),
         lag: status.lag,
+        disk: status.disk.map(disk),
+    }
+}
+
+fn disk(space: tidegate_store::DiskSpace) -> DiskSpace {
+    DiskSpace {
+        free: space.free,
+        reserve: space.reserve,
     }
 }

@@ -15,7 +15,8 @@ use std::{
 
 use crate::{StoreError, directory::sync_dir};
 
-pub(crate) use space::free_bytes;
+pub use space::DiskSpace;
+pub(crate) use space::blocking;
 pub(crate) use witness::Witness;
 use witness::WitnessFile;
 

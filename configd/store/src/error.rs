@@ -63,6 +63,15 @@ pub enum StoreError {
         /// Space that must be free for a write to begin, in bytes.
         needed: u64,
     },
+    /// So many voters are short of space that no majority could confirm a write; reads go on.
+    #[error(
+        "the disks of {names} are full, and without them no majority confirms a write; nothing was written. Free space \
+         there, or lower their --disk-reserve-mib"
+    )]
+    VotersFull {
+        /// Which nodes.
+        names: String,
+    },
     /// A write failed half-way. Reads go on; writes need a restart, because what reached the disk is not known.
     #[error(
         "the store stopped writing: {reason}; free space or repair the disk, then restart tidegate"

@@ -45,6 +45,7 @@ mod views;
 
 pub use backup::restore;
 pub use command::{Command, Outcome};
+pub use disk::DiskSpace;
 pub use error::StoreError;
 pub use history::{PartChange, PartRef, SnapshotMeta};
 pub use key::{ObjectChange, ObjectFilter, ObjectKey, StoredObject};

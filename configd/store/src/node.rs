@@ -1,6 +1,10 @@
 //! One node: its files, its Raft, and what it does by itself. Other nodes reach it through [`peers`](crate::peers).
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use openraft::{
@@ -16,7 +20,7 @@ use crate::{
     StoreError,
     command::Outcome,
     directory::Directory,
-    disk::free_bytes,
+    disk::{DiskSpace, blocking},
     image::ImageFile,
     log::Log,
     machine::meta_of,
@@ -37,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) log: Log,
     pub(crate) views: std::sync::Arc<Views>,
     pub(crate) network: Network,
+    /// What the members have said about their disks, to a node that leads.
+    pub(crate) disks: Mutex<BTreeMap<u64, DiskSpace>>,
     /// Whether the others say that the node is none of them.
     pub(crate) removed: watch::Sender<bool>,
 }
@@ -149,18 +155,51 @@ impl Node {
         }
     }
 
+    /// How much space this node has now.
+    pub(crate) fn disk(&self) -> Result<DiskSpace, StoreError> {
+        let dir = &self.directory.path;
+        let disk = DiskSpace::of(dir, self.free_bytes_min);
+        disk.map_err(StoreError::io("ask for the free space of", dir))
+    }
+
+    /// What is known of the disks of all members.
+    pub(crate) fn disks(&self) -> BTreeMap<u64, DiskSpace> {
+        let disks = self.disks.lock();
+        disks.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_disks(&self, found: BTreeMap<u64, DiskSpace>) {
+        *self.disks.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
     fn check_space(&self) -> Result<(), StoreError> {
-        let (dir, needed) = (&self.directory.path, self.free_bytes_min);
-        let free = free_bytes(dir).map_err(StoreError::io("ask for the free space of", dir))?;
-        if free < needed {
-            Err(StoreError::DiskFull {
-                dir: dir.clone(),
-                free,
-                needed,
-            })
-        } else {
-            Ok(())
+        let own = self.disk()?;
+        if own.is_short() {
+            return Err(StoreError::DiskFull {
+                dir: self.directory.path.clone(),
+                free: own.free,
+                needed: own.reserve,
+            });
         }
+        let disks = self.disks();
+        if disks.is_empty() {
+            return Ok(());
+        }
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let short = blocking(membership.voter_ids(), &disks);
+        if short.is_empty() {
+            return Ok(());
+        }
+        let named = short.iter().map(|id| match membership.get_node(id) {
+            Some(member) => format!("node {id} ({})", member.name),
+            None => format!("node {id}"),
+        });
+        let names: Vec<String> = named.collect();
+        Err(StoreError::VotersFull {
+            names: names.join(", "),
+        })
     }
 }
 

@@ -1,7 +1,8 @@
-//! What a node sees to by itself: that learners that have caught up vote, that the others know how it is reached, and
-//! that it notices when it was removed.
+//! What a node sees to by itself: that learners that have caught up vote, that the others know how it is reached,
+//! that it notices when it was removed, and that a leader knows whose disk is full.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -9,12 +10,15 @@ use std::{
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
 use tokio::task::JoinHandle;
 
-use crate::{member::Member, node::Node};
+use crate::{disk::DiskSpace, member::Member, node::Node};
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
-/// Rounds after which a node that does not lead asks the others whether it is still one of them.
+/// Rounds after which a node that does not lead asks the others whether it is still one of them, and one that leads how
+/// much space they have.
 const ROUNDS_TO_A_LOOK: u32 = 3;
+/// Time for a member to say how much space it has.
+const LOOK_DEADLINE: Duration = Duration::from_secs(1);
 /// Log entries that a learner may lack to become a voter.
 const LAG_MAX: u64 = 100;
 /// Voters, at most; further nodes stay learners.
@@ -25,6 +29,8 @@ pub(crate) struct Steward {
     node: Weak<Node>,
     own: Member,
     rounds: u32,
+    /// Whether the node led in the last round.
+    led: bool,
 }
 
 impl Steward {
@@ -33,6 +39,7 @@ impl Steward {
             node: Arc::downgrade(node),
             own,
             rounds: 0,
+            led: false,
         };
         #[allow(
             clippy::disallowed_methods,
@@ -57,7 +64,17 @@ impl Steward {
         if node.raft.current_leader().await == Some(own_id) {
             node.removed.send_replace(false);
             promote(node).await;
-        } else if self.rounds.is_multiple_of(ROUNDS_TO_A_LOOK)
+            if !self.led || self.rounds.is_multiple_of(ROUNDS_TO_A_LOOK) {
+                look_at_disks(node, own_id).await;
+            }
+            self.led = true;
+            self.introduce(node, own_id).await;
+            return;
+        }
+        if std::mem::take(&mut self.led) {
+            node.set_disks(BTreeMap::new());
+        }
+        if self.rounds.is_multiple_of(ROUNDS_TO_A_LOOK)
             && let Some(removed) = is_removed(node, own_id).await
             && node.removed.send_replace(removed) != removed
             && removed
@@ -83,6 +100,42 @@ impl Steward {
             tracing::warn!(%error, "the others do not know yet how this node is reached");
         }
     }
+}
+
+/// Asks every member how much space it has, so that nothing is written that no majority could confirm.
+async fn look_at_disks(node: &Node, own_id: u64) {
+    let before = node.disks();
+    let others = others(node, own_id);
+    let asked = others.iter().map(|(id, other)| async move {
+        let asking = node.network.identify(&other.peer_address);
+        let found = tokio::time::timeout(LOOK_DEADLINE, asking).await;
+        let disk = found.ok()?.ok()?.disk?;
+        let (free, reserve) = (disk.free, disk.reserve);
+        Some((*id, DiskSpace { free, reserve }))
+    });
+    let found = futures_util::future::join_all(asked).await;
+    let mut disks: BTreeMap<u64, DiskSpace> = found.into_iter().flatten().collect();
+    disks.extend(node.disk().ok().map(|own| (own_id, own)));
+    for (id, disk) in &disks {
+        let was_short = before.get(id).is_some_and(DiskSpace::is_short);
+        match (was_short, disk.is_short()) {
+            (false, true) => {
+                let (free, reserve) = (disk.free, disk.reserve);
+                tracing::error!(node = id, free, reserve, "a disk is full");
+            }
+            (true, false) => tracing::info!(node = id, "a disk has space again"),
+            _ => {}
+        }
+    }
+    node.set_disks(disks);
+}
+
+fn others(node: &Node, own_id: u64) -> Vec<(u64, Member)> {
+    let metrics = node.raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    let nodes = metrics.membership_config.membership().nodes();
+    let others = nodes.filter(|(id, _)| **id != own_id);
+    others.map(|(id, member)| (*id, member.clone())).collect()
 }
 
 async fn promote(node: &Node) {
@@ -116,15 +169,8 @@ async fn promote(node: &Node) {
 /// knows as much as this node.
 async fn is_removed(node: &Node, own_id: u64) -> Option<bool> {
     let (at, _) = node.committed_members();
-    let others: Vec<Member> = {
-        let metrics = node.raft.server_metrics();
-        let metrics = metrics.borrow_watched();
-        let nodes = metrics.membership_config.membership().nodes();
-        let others = nodes.filter(|(id, _)| **id != own_id);
-        others.map(|(_, member)| member.clone()).collect()
-    };
     let mut latest = None;
-    for other in others {
+    for (_, other) in others(node, own_id) {
         let identity = &node.directory.identity;
         if let Ok(found) = node.network.identify(&other.peer_address).await
             && found.cluster_id == identity.cluster_id

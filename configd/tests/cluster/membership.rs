@@ -109,6 +109,20 @@ async fn leadership_is_handed_to_whom_one_names() {
 }
 
 #[tokio::test]
+async fn a_leader_that_stops_hands_over_first() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.leader().await;
+    cluster.stop(leader).await;
+    // It has waited for its successor, so that one knows already.
+    let mut led = vec![];
+    for at in (0..3).filter(|at| *at != leader) {
+        let status = service(&cluster, at).get_status(GetStatusRequest {}).await;
+        led.push(status.unwrap().into_inner().role());
+    }
+    assert!(led.contains(&Role::Leader), "{led:?}");
+}
+
+#[tokio::test]
 async fn only_admins_change_the_cluster_and_take_backups() {
     let cluster = Cluster::start().await;
     for principal in ["automation/write/ci", "operator/eu-1", "worker/default"] {

@@ -148,6 +148,7 @@ impl Cluster {
             },
             listen: Some(self.apis[at]),
             security,
+            disk_reserve: None,
             seal_keys: None,
             cluster: Some(PeerOptions {
                 name,

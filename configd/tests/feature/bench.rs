@@ -80,6 +80,7 @@ impl Bench {
             listen,
             security,
             seal_keys,
+            disk_reserve: None,
             cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: Readiness::new(),

@@ -131,6 +131,11 @@ impl PeerService for Desk {
         };
         let committed = node.as_ref().map(|node| node.committed_members());
         let (members_at, member_ids) = committed.unwrap_or_default();
+        let disk = node.as_ref().and_then(|node| node.disk().ok());
+        let disk = disk.map(|disk| v1::DiskSpace {
+            free: disk.free,
+            reserve: disk.reserve,
+        });
         let has_log = node.is_some_and(|node| node.log.last_index().is_some());
         let (cluster_id, epoch, node_id) = identity.map_or_else(Default::default, |identity| {
             (identity.cluster_id, identity.epoch, identity.node_id)
@@ -144,6 +149,7 @@ impl PeerService for Desk {
             leader_id: leader.unwrap_or_default(),
             member_ids,
             members_at,
+            disk,
         }))
     }
 
@@ -182,6 +188,9 @@ impl PeerService for Desk {
     ) -> Result<Response<v1::AppendResponse>, Status> {
         let request = request.into_inner();
         let node = self.addressed(request.envelope.as_ref())?;
+        if !request.entries.is_empty() {
+            check_disk(&node)?;
+        }
         let request = wire::append(request).map_err(Status::invalid_argument)?;
         let response = node.raft.append_entries(request).await.map_err(broken)?;
         Ok(Response::new(wire::appended_wire(&response)))
@@ -217,6 +226,7 @@ impl PeerService for Desk {
             return Err(Status::invalid_argument("the first piece is not a start"));
         };
         let node = self.addressed(start.envelope.as_ref())?;
+        check_disk(&node)?;
         let ballot = wire::ballot(start.ballot).map_err(Status::invalid_argument)?;
         let Ok(_alone) = self.shared.installing.try_lock() else {
             return Err(Status::resource_exhausted(
@@ -264,9 +274,9 @@ impl PeerService for Desk {
         let answer = match node.propose(request.command).await {
             Ok(outcome) => Answer::Outcome(crate::command::outcome_wire(&outcome)),
             Err(Declined::NotLeader(leader)) => Answer::NoLeader(no_leader(leader)),
-            Err(Declined::Failed(full @ StoreError::DiskFull { .. })) => {
-                Answer::NotWritten(full.to_string())
-            }
+            Err(Declined::Failed(
+                full @ (StoreError::DiskFull { .. } | StoreError::VotersFull { .. }),
+            )) => Answer::NotWritten(full.to_string()),
             Err(Declined::Failed(StoreError::Uncertain { reason })) => Answer::Uncertain(reason),
             Err(Declined::Failed(other)) => Answer::Uncertain(other.to_string()),
         };
@@ -287,6 +297,19 @@ impl PeerService for Desk {
         };
         let answer = Some(answer);
         Ok(Response::new(v1::ReadIndexResponse { answer }))
+    }
+}
+
+/// A log that meets the end of its disk half-way needs a restart, so a replica stops taking entries before.
+fn check_disk(node: &Node) -> Result<(), Status> {
+    let disk = node.disk().map_err(broken)?;
+    match disk.is_critical() {
+        true => Err(Status::resource_exhausted(format!(
+            "the disk of {} is full: {} bytes are free",
+            node.directory.path.display(),
+            disk.free
+        ))),
+        false => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use tidegate_proto::raft::v1;
 use super::Store;
 use crate::{
     StoreError,
+    disk::DiskSpace,
     member::Member,
     node::{Node, stopped},
     raft::{Membership, StoredMembership},
@@ -45,6 +46,8 @@ pub struct MemberStatus {
     pub role: Role,
     /// Log entries that it has still to get; only the leader knows.
     pub lag: Option<u64>,
+    /// Space of its disk; of others only the leader knows, as it was some seconds ago.
+    pub disk: Option<DiskSpace>,
 }
 
 impl Store {
@@ -63,6 +66,8 @@ impl Store {
             }
             None => None,
         };
+        let mut disks = self.inner.node.disks();
+        disks.extend(self.inner.node.disk().ok().map(|own| (metrics.id, own)));
         let status = |(id, member): (&u64, &Member)| MemberStatus {
             id: *id,
             member: member.clone(),
@@ -72,6 +77,7 @@ impl Store {
                 false => Role::Learner,
             },
             lag: lag(*id),
+            disk: disks.get(id).copied(),
         };
         membership.nodes().map(status).collect()
     }
@@ -208,6 +214,29 @@ impl Store {
                 TRANSFER_DEADLINE.as_secs()
             ))
         })
+    }
+
+    /// Before this node stops: makes the voter lead that lacks the least, so that nobody waits for an election. Returns its
+    /// id, or `None` where this node does not lead or is the only voter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::transfer_leadership`]; then the others elect one after a while.
+    pub async fn hand_over(&self) -> Result<Option<u64>, StoreError> {
+        if !self.is_leader() {
+            return Ok(None);
+        }
+        let own = self.node_id();
+        let voters = self.members().into_iter();
+        let voters = voters.filter(|known| known.role == Role::Voter && known.id != own);
+        let short = |disk: &Option<DiskSpace>| disk.is_some_and(|disk| disk.is_short());
+        let next = voters.min_by_key(|known| (short(&known.disk), known.lag.unwrap_or(u64::MAX)));
+        let Some(next) = next else {
+            return Ok(None);
+        };
+        self.transfer_leadership(next.id)
+            .await
+            .map(|()| Some(next.id))
     }
 }
 

@@ -162,6 +162,7 @@ impl Opening {
             log,
             views,
             network,
+            disks: std::sync::Mutex::default(),
             removed: watch::Sender::new(false),
         }))
     }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod damage;
+mod disk;
 mod failover;
 mod founding;
 mod membership;

@@ -1,7 +1,7 @@
 //! A cluster of stores, and a network that can be cut.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -137,6 +137,8 @@ pub(crate) struct Cluster {
     pub(crate) addresses: Vec<String>,
     pub(crate) nodes: Vec<Option<Store>>,
     image_every: u64,
+    /// Bytes that nodes keep free, where a test says so.
+    pub(crate) reserves: BTreeMap<usize, u64>,
     root: tempfile::TempDir,
 }
 
@@ -157,6 +159,7 @@ impl Cluster {
             addresses: listeners.iter().map(address).collect(),
             nodes: (0..size).map(|_| None).collect(),
             image_every,
+            reserves: BTreeMap::new(),
             root: tempfile::tempdir().unwrap(),
         };
         let opening = listeners.into_iter().enumerate();
@@ -174,13 +177,16 @@ impl Cluster {
     }
 
     pub(crate) fn options(&self, at: usize, listener: TcpListener) -> OpenOptions {
-        options(
+        let mut options = options(
             &self.dir(at),
             listener,
             &self.addresses,
             &self.cuts,
             self.image_every,
-        )
+        );
+        let reserve = self.reserves.get(&at).copied();
+        options.free_bytes_min = reserve.unwrap_or(options.free_bytes_min);
+        options
     }
 
     pub(crate) fn node(&self, at: usize) -> &Store {
