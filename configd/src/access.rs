@@ -1,6 +1,7 @@
 //! Who may do what: a table of methods and roles, and the limits of a role's name. Pure.
 
 mod gate;
+pub(crate) mod oversize;
 mod scope;
 mod table;
 pub(crate) mod vouch;

@@ -475,10 +475,11 @@ impl Services {
     fn measure(&self, metrics: &Metrics) {
         let gauges = StateMetrics::new(metrics);
         let (store, fleet, end) = (self.store.clone(), self.fleet.clone(), self.end.clone());
+        let watchman = self.watchman.clone();
         self.tasks.spawn("gauges", async move {
             let mut second = tokio::time::interval(Duration::from_secs(1));
             while end.run_until_cancelled(second.tick()).await.is_some() {
-                gauges.update(&store, &fleet);
+                gauges.update(&store, &fleet, &watchman);
             }
         });
     }

@@ -12,6 +12,7 @@ use tidegate_runtime::metrics::Metrics;
 use tidegate_store::Store;
 
 use crate::fleet::Fleet;
+use crate::sources::{Standing, Watchman};
 
 /// Seconds; a change of one route among thousands is to stay in the first few.
 const COMPILE_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
@@ -44,6 +45,40 @@ pub(crate) struct StateMetrics {
     workers: Gauge,
     snapshots: Gauge,
     raft: RaftMetrics,
+    sources: SourceMetrics,
+}
+
+/// Where objects come from.
+#[derive(Debug, Clone, Default)]
+struct SourceMetrics {
+    known: Gauge,
+    stale: Gauge,
+    held: Gauge,
+}
+
+impl SourceMetrics {
+    fn register(&self, metrics: &Metrics) {
+        metrics.register(|registry| {
+            registry.register("sources", "Known sources", self.known.clone());
+            let help = "Sources that are silent for longer than their lease";
+            registry.register("sources_stale", help, self.stale.clone());
+            let help = "Deletions that wait to be confirmed";
+            registry.register("held_deletions", help, self.held.clone());
+        });
+    }
+
+    fn update(&self, store: &Store, watchman: &Watchman) {
+        let sources = store.sources();
+        let stale = sources.iter();
+        let stale = stale.filter(|(name, of)| watchman.standing(name, of) == Standing::Stale);
+        let held = sources
+            .iter()
+            .filter_map(|(_, source)| source.held.as_ref());
+        let held = held.map(|held| held.keys.len() as u64).sum();
+        self.known.set(number(sources.len() as u64));
+        self.stale.set(number(stale.count() as u64));
+        self.held.set(number(held));
+    }
 }
 
 /// The log and the cluster.
@@ -126,13 +161,15 @@ impl StateMetrics {
             registry.register("pools", "Pools with a snapshot", state.snapshots.clone());
         });
         state.raft.register(metrics);
+        state.sources.register(metrics);
         state
     }
 
-    pub(crate) fn update(&self, store: &Store, fleet: &Fleet) {
+    pub(crate) fn update(&self, store: &Store, fleet: &Fleet, watchman: &Watchman) {
         self.revision.set(number(store.revision()));
         self.workers.set(number(fleet.list_here("").len() as u64));
         self.snapshots.set(number(store.pools().len() as u64));
         self.raft.update(store);
+        self.sources.update(store, watchman);
     }
 }

@@ -1,12 +1,14 @@
-//! Holds every request against the table before its service sees it.
+//! Holds every request against the table before its service sees it, and records those that are too large for it to see.
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
+use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::{Refusal, may_call, vouch};
+use super::{Refusal, may_call, oversize, vouch};
 use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::error;
@@ -40,13 +42,17 @@ impl<S> Layer<S> for Gate {
     }
 }
 
+type Answering<E> = Pin<Box<dyn Future<Output = Result<http::Response<Body>, E>> + Send>>;
+
 impl<S, B> Service<http::Request<B>> for Gated<S>
 where
     S: Service<http::Request<B>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Either<S::Future, std::future::Ready<Result<S::Response, S::Error>>>;
+    type Future = Either<Answering<S::Error>, std::future::Ready<Result<S::Response, S::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(cx)
@@ -54,16 +60,35 @@ where
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
         match admit(&mut request) {
-            Ok(()) => Either::Left(self.service.call(request)),
+            Ok(()) => {
+                let (event, audit) = (event(&request), self.audit.clone());
+                let answering = self.service.call(request);
+                Either::Left(Box::pin(async move {
+                    let answer = answering.await?;
+                    let Some(status) = oversize::refusal(&answer) else {
+                        return Ok(answer);
+                    };
+                    record(&audit, event, &status);
+                    Ok(status.into_http())
+                }))
+            }
             Err(refusal) => {
                 let status = error::refused(&refusal);
-                if let Some(caller) = request.extensions().get::<Caller>() {
-                    let event = Event::new(caller, request.uri().path());
-                    self.audit.refused(event.ended(Err(&status)));
-                }
+                record(&self.audit, event(&request), &status);
                 Either::Right(std::future::ready(Ok(status.into_http())))
             }
         }
+    }
+}
+
+fn event<B>(request: &http::Request<B>) -> Option<Event> {
+    let caller = request.extensions().get::<Caller>()?;
+    Some(Event::new(caller, request.uri().path()))
+}
+
+fn record(audit: &AuditLog, event: Option<Event>, status: &Status) {
+    if let Some(event) = event {
+        audit.refused(event.ended(Err(status)));
     }
 }
 

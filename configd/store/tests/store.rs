@@ -273,3 +273,59 @@ async fn an_unknown_part_is_said_to_be_unknown() {
     assert!(matches!(error, StoreError::NoBlob { .. }), "{error}");
     store.shutdown().await;
 }
+
+/// Batches that put many objects and delete them again.
+fn come_and_go() -> [Command; 2] {
+    let Command::PutObjects(one) = put("a", "content") else {
+        unreachable!("it puts");
+    };
+    let Some(operation::Operation::Put(object)) = &one.operations[0].operation else {
+        unreachable!("it puts");
+    };
+    let objects = (0..20_000).map(|number| {
+        let mut object = object.clone();
+        object.key.as_mut().unwrap().name = format!("many-{number}");
+        object
+    });
+    let (puts, deletes) = objects
+        .map(|object| {
+            let key = object.key.clone().unwrap();
+            (
+                operation::Operation::Put(object),
+                operation::Operation::Delete(key),
+            )
+        })
+        .unzip();
+    [puts, deletes].map(|changes: Vec<operation::Operation>| {
+        let change = |change| Operation {
+            operation: Some(change),
+            precondition: None,
+        };
+        Command::PutObjects(PutObjects {
+            operations: changes.into_iter().map(change).collect(),
+            ..one.clone()
+        })
+    })
+}
+
+#[tokio::test]
+async fn who_is_too_far_behind_is_told_the_oldest_revision_that_will_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.propose(put("cart", "one")).await.unwrap();
+    let seen = store.revision();
+    for command in come_and_go().into_iter().chain(come_and_go()) {
+        store.propose(command).await.unwrap();
+    }
+    let all = ObjectFilter::default();
+    let oldest = store.object_changes(&all, seen).unwrap_err();
+    assert!(oldest > seen && oldest < store.revision());
+    store.shutdown().await;
+    drop(store);
+    // It is no other one after a restart.
+    let store = open(dir.path()).await;
+    assert_eq!(store.object_changes(&all, seen), Err(oldest));
+    let (revision, changes) = store.object_changes(&all, oldest).unwrap();
+    assert_eq!((revision, changes.len()), (store.revision(), 20_000));
+    store.shutdown().await;
+}

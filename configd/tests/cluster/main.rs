@@ -6,4 +6,5 @@ mod membership;
 mod proof;
 mod publishing;
 mod rollout;
+mod sources;
 mod support;

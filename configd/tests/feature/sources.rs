@@ -1,10 +1,12 @@
 //! Sources: sessions fence older writers, full sets come at once, and mass deletions wait.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tidegate_configd::audit::{self, Record};
 use tidegate_proto::objects::v1::{
     ApplyMode, ApplyRequest, ApplyResponse, ListObjectsRequest, Operation, ResyncEnd,
-    ResyncRequest, ResyncResponse,
+    ResyncRequest, ResyncResponse, operation,
 };
 use tidegate_proto::sources::v1::source_service_client::SourceServiceClient;
 use tidegate_proto::sources::v1::{
@@ -17,10 +19,14 @@ use crate::bench::{Bench, SOURCE, delete, object, put, route};
 use crate::identities::{Secured, refusal};
 
 async fn open(bench: &Bench) -> u64 {
+    open_for(bench, 60_000).await
+}
+
+async fn open_for(bench: &Bench, lease_ms: u64) -> u64 {
     let request = OpenSessionRequest {
         source: SOURCE.to_owned(),
         requested_by: "a test".to_owned(),
-        lease_ms: 60_000,
+        lease_ms,
         ..OpenSessionRequest::default()
     };
     let opened = bench.sources().open_session(request).await;
@@ -333,6 +339,42 @@ async fn a_lease_is_seen_and_renewed() {
 }
 
 #[tokio::test]
+async fn a_silent_source_is_withdrawn_where_its_policy_says_so() {
+    let (bench, _dir) = Bench::temporary().await;
+    let policy = SetSourcePolicyRequest {
+        source: SOURCE.to_owned(),
+        policy: Some(SourcePolicy {
+            withdraw_after_ms: Some(0),
+            ..SourcePolicy::default()
+        }),
+        ..SetSourcePolicyRequest::default()
+    };
+    bench.sources().set_source_policy(policy).await.unwrap();
+    let session = open_for(&bench, 5_000).await;
+    let first = batch(session, 1, vec![put(&route("a", "/"))]);
+    apply(&bench, first).await.unwrap();
+    while source(&bench).await.state() != SourceState::Withdrawn {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(names(&bench).await.is_empty());
+    let late = batch(session, 2, vec![put(&route("a", "/"))]);
+    let unknown = reason(Code::FailedPrecondition, "SESSION_UNKNOWN");
+    assert_eq!(refusal(apply(&bench, late).await), unknown);
+    let session = open(&bench).await;
+    let early = batch(session, 1, vec![put(&route("a", "/"))]);
+    let due = reason(Code::FailedPrecondition, "RESYNC_DUE");
+    assert_eq!(refusal(apply(&bench, early).await), due);
+    let back = ResyncRequest {
+        session,
+        sequence: 1,
+        ..set(&[route("a", "/")])
+    };
+    resync(&bench, vec![back]).await.unwrap();
+    assert_eq!(source(&bench).await.state(), SourceState::Live);
+    assert_eq!(names(&bench).await, ["a"]);
+}
+
+#[tokio::test]
 async fn sessions_go_on_after_a_restart() {
     let (bench, dir) = Bench::temporary().await;
     let old = open(&bench).await;
@@ -361,13 +403,26 @@ async fn a_batch_beyond_its_bound_is_refused_and_recorded() {
     let refused = bench.try_apply((0..29).map(large).collect()).await;
     let too_large = reason(Code::ResourceExhausted, "REQUEST_TOO_LARGE");
     assert_eq!(refusal(refused), too_large);
+    // So large that the service does not see it.
+    let refused = bench.try_apply((0..40).map(large).collect()).await;
+    assert_eq!(refusal(refused), too_large);
+    let piece = set(&[]);
+    let all = (0..40).filter_map(|n| match large(n).operation {
+        Some(operation::Operation::Put(object)) => Some(object),
+        _ => None,
+    });
+    let piece = ResyncRequest {
+        objects: all.collect(),
+        ..piece
+    };
+    assert_eq!(refusal(resync(&bench, vec![piece]).await), too_large);
     bench.stop().await;
     let mut outcomes = vec![];
     audit::read(&dir.path().join(audit::FOLDER), &mut |record| {
         outcomes.push(record.event.outcome);
     })
     .unwrap();
-    assert_eq!(outcomes, ["RESOURCE_EXHAUSTED"]);
+    assert_eq!(outcomes, ["RESOURCE_EXHAUSTED"; 3]);
 }
 
 #[tokio::test]

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use prost::Message as _;
 use tidegate_proto::objects::v1::{ApplyMode, ResyncRequest, ResyncResponse};
 use tidegate_proto::raft::v1::change_source::Change;
 use tidegate_proto::raft::v1::session_write::Write;
 use tidegate_proto::raft::v1::{ChangeSource, CommitStage};
 use tidegate_store::{Command, Outcome};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use super::super::history::catch_up;
 use super::super::recorder::Recorder;
 use super::{in_session, stamp};
+use crate::access::oversize;
 use crate::audit::Event;
 use crate::caller::Caller;
 use crate::progress::{self, Progress};
@@ -100,10 +100,7 @@ async fn next(stream: &mut Streaming<ResyncRequest>) -> Result<Option<ResyncRequ
     let next = tokio::time::timeout(PIECE_DEADLINE, stream.message()).await;
     match next {
         Err(_) => Err(late("no piece of the set came")),
-        // What tonic says of a message beyond its bound.
-        Ok(Err(status)) if status.code() == Code::OutOfRange => {
-            Err(error::too_large(status.message().to_owned()))
-        }
+        Ok(Err(status)) => Err(oversize::of(&status).unwrap_or(status)),
         Ok(message) => message,
     }
 }
@@ -191,9 +188,4 @@ async fn drop_stage(recorder: &Recorder, set: &Incoming) {
     if let Err(status) = recorder.propose(drop).await {
         tracing::debug!(message = status.message(), "a stage stays until it is old");
     }
-}
-
-/// Bytes of an object with its name.
-fn len_of(object: &tidegate_proto::objects::v1::Object) -> usize {
-    object.encoded_len()
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use prost::Message as _;
 use tidegate_proto::objects::v1::{ApplyMode, Object, ResyncRequest, WaitFor};
 use tidegate_proto::raft::v1::{CommitStage, KeptObject, StageObjects};
 use tidegate_store::{Command, ObjectFilter, ObjectKey, Outcome, Store};
 use tonic::Status;
 
 use super::super::check;
-use super::{error, len_of, progress};
+use super::{error, progress};
 use crate::error::Violation;
 use crate::{clock, name};
 
@@ -129,7 +130,7 @@ impl Incoming {
         if self.changes.len() < NAMED_MAX {
             self.changes.push(format!("put {}", name::of_wire(&key)));
         }
-        self.len += len_of(&object);
+        self.len += object.encoded_len();
         self.objects.push(object);
     }
 
