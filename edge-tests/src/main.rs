@@ -14,13 +14,12 @@ fn main() -> anyhow::Result<()> {
         .next()
         .context("the path of the tidegate binary is missing")?;
     let tidegate = PathBuf::from(tidegate);
+    let only = arguments.next().unwrap_or_default();
+    let only = only.to_string_lossy();
     match name.to_str() {
         Some("smuggling") => smuggling::table::print(&tidegate),
-        Some("slow-clients") => slow::print(&tidegate),
-        Some("floods") => {
-            let only = arguments.next().unwrap_or_default();
-            floods::table::print(&tidegate, &only.to_string_lossy())
-        }
+        Some("slow-clients") => slow::print(&tidegate, &only),
+        Some("floods") => floods::table::print(&tidegate, &only),
         _ => bail!("there is no tool {}", name.display()),
     }
 }

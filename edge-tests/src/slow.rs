@@ -2,13 +2,13 @@
 //! want their answers.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::ensure;
 
+use crate::floods::core;
 use crate::floods::good::during;
 use crate::floods::site::Site;
 use crate::floods::table::shown;
@@ -16,11 +16,11 @@ use crate::process::Process;
 use crate::wire::pause;
 
 /// How long each mode lasts, and the quiet time before the first.
-const TIME: Duration = Duration::from_secs(40);
+const TIME: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Connections that are opened in a second.
-const RATE: &str = "2000";
+const RATE: &str = "500";
 
 /// The four modes: what each does, to which path, and its options. Two of them hold a connection to the backend for each of
 /// theirs: with 9,500 the gateway stays below 20,000 descriptors.
@@ -39,7 +39,7 @@ const MODES: [(&str, &str, &[&str]); 4] = [
         "-X: reads 32 bytes every 5 s",
         "/large",
         &[
-            "-X", "-c", "9500", "-n", "5", "-z", "32", "-w", "512", "-y", "1024", "-k", "3",
+            "-X", "-c", "4000", "-n", "5", "-z", "32", "-w", "512", "-y", "1024", "-k", "3",
         ],
     ),
     (
@@ -49,11 +49,11 @@ const MODES: [(&str, &str, &[&str]); 4] = [
     ),
 ];
 
-/// Runs all modes and prints what good clients noticed.
+/// Runs all modes, or those whose names contain a text, and prints what good clients noticed.
 ///
 /// # Errors
 /// When a good client was not served.
-pub fn print(tidegate: &Path) -> anyhow::Result<()> {
+pub fn print(tidegate: &Path, only: &str) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let site = Site::start(tidegate, dir.path())?;
     let (quiet, ()) = during(site.address(), || pause(QUIET));
@@ -68,7 +68,7 @@ pub fn print(tidegate: &Path) -> anyhow::Result<()> {
     );
     println!("|---|--:|--:|--:|--:|--:|--:|");
     let mut failed = quiet.failed;
-    for (name, path, options) in MODES {
+    for (name, path, options) in MODES.into_iter().filter(|mode| mode.0.contains(only)) {
         failed += row(&site, dir.path(), name, path, options)?;
     }
     ensure!(failed == 0, "{failed} requests of good clients failed");
@@ -77,7 +77,7 @@ pub fn print(tidegate: &Path) -> anyhow::Result<()> {
 
 fn row(site: &Site, dir: &Path, name: &str, path: &str, options: &[&str]) -> anyhow::Result<usize> {
     let log = dir.join("slowhttptest.log");
-    let mut command = Command::new("slowhttptest");
+    let mut command = core::command("slowhttptest");
     let seconds = TIME.as_secs().to_string();
     let url = format!("http://{}{path}", site.address());
     command.args(options).args([

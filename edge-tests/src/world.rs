@@ -21,7 +21,8 @@ use tokio::time::{sleep, timeout};
 
 const CONTROLLER_NAME: &str = "tidegate.dev/gateway-controller";
 const POOL: &str = "default";
-const NAMESPACE: &str = "edge";
+/// Where all objects but the class are.
+pub const NAMESPACE: &str = "edge";
 /// The port of the first listener; the others follow. The system chooses those that are bound.
 const FIRST_PORT: usize = 8000;
 /// How long the worker may take to serve; far more than it takes on any machine.

@@ -7,4 +7,4 @@ edge-tests/tools/install nginx-light slowhttptest
 cargo build --quiet --release -p tidegate-cli -p tidegate-edge-tests
 # A connection of a slow body holds one to the backend too: 20,000 descriptors are enough.
 ulimit -n "$(ulimit -Hn)"
-exec "$CARGO_TARGET_DIR/release/tidegate-edge-tests" slow-clients "$CARGO_TARGET_DIR/release/tidegate"
+exec "$CARGO_TARGET_DIR/release/tidegate-edge-tests" slow-clients "$CARGO_TARGET_DIR/release/tidegate" "$@"

@@ -16,6 +16,7 @@ mod http;
 mod http1;
 mod http2;
 mod l4;
+mod lane;
 mod last_good;
 mod limits;
 mod listen;

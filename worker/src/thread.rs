@@ -18,6 +18,7 @@ use crate::date::Date;
 use crate::http::exchange::Record;
 use crate::l4::relay::Pools;
 use crate::l4::udp::{Datagrams, Udp};
+use crate::lane::Lane;
 use crate::limits::Limits;
 use crate::listen::accept;
 use crate::listen::ended::Ended;
@@ -83,6 +84,8 @@ pub(crate) struct Thread {
     mirrors: Rc<Cell<usize>>,
     date: RefCell<Date>,
     udp: Udp,
+    /// Of clients that send slowly.
+    pub(crate) lane: Lane,
 }
 
 /// A configuration as one thread uses it. What it caches ends with the last exchange that uses it.
@@ -163,6 +166,7 @@ impl Thread {
             mirrors: Rc::default(),
             date: RefCell::default(),
             udp: Udp::default(),
+            lane: Lane::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::floods::core;
 use crate::floods::kinds::Kind;
 use crate::wire::pause;
 
@@ -53,7 +54,7 @@ pub fn flood(kind: Kind, strength: Strength, front: SocketAddr, time: Duration) 
     thread::scope(|scope| {
         for _ in 0..strength.connections {
             scope.spawn(|| {
-                yield_to_others();
+                core::leave_to_others();
                 while Instant::now() < end {
                     // An error is the gateway's defence, or the system's bound on ports: both are fine.
                     let _ = connection(kind, strength, front, end, &flooded);
@@ -62,12 +63,6 @@ pub fn flood(kind: Kind, strength: Strength, front: SocketAddr, time: Duration) 
         }
     });
     flooded
-}
-
-/// Real attackers have processors of their own: what this thread computes is not what good clients wait for.
-fn yield_to_others() {
-    // Without it the figures of good clients are worse, nothing else.
-    let _ = rustix::process::nice(19);
 }
 
 fn connection(

@@ -73,9 +73,11 @@ pub fn during<T>(front: SocketAddr, work: impl FnOnce() -> T) -> (Served, T) {
         },
     ];
     let result = thread::scope(|scope| {
+        let mut first = Instant::now();
         for client in clients {
             let (over, served) = (&over, &served);
-            scope.spawn(move || run(client(front).as_mut(), over, served));
+            scope.spawn(move || run(client(front).as_mut(), first, over, served));
+            first += BEAT / 5;
         }
         let result = work();
         over.store(true, Ordering::Relaxed);
@@ -86,18 +88,19 @@ pub fn during<T>(front: SocketAddr, work: impl FnOnce() -> T) -> (Served, T) {
     (served, result)
 }
 
-fn run(client: &mut dyn Client, over: &AtomicBool, served: &Mutex<Served>) {
+/// Sends at its times, whatever became of the requests before; an answer's time counts from when its request was due.
+fn run(client: &mut dyn Client, first: Instant, over: &AtomicBool, served: &Mutex<Served>) {
+    let mut due = first;
     while !over.load(Ordering::Relaxed) {
-        let begun = Instant::now();
+        pause(due.saturating_duration_since(Instant::now()));
         let answered = client.get();
-        let took = begun.elapsed();
+        let took = due.elapsed();
+        due += BEAT;
         let mut served = served.lock().unwrap_or_else(PoisonError::into_inner);
         match answered {
             Some(()) => served.times.push(took),
             None => served.failed += 1,
         }
-        drop(served);
-        pause(BEAT.saturating_sub(took));
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn serve(
     terms: Arc<Terms>,
     stop: CancellationToken,
 ) {
-    let wire = Wire::new(io);
+    let wire = Wire::new(io, thread.lane.clone());
     let mut client = Client {
         wire: Rc::new(RefCell::new(wire)),
         bounds: head_bounds(&terms.limits),
@@ -154,7 +154,11 @@ impl Client {
                 if let Some(head) = head.map_err(NoHead::Refused)? {
                     return Poll::Ready(Ok(head));
                 }
-                match wire.poll_fill(cx) {
+                let filled = match scan.is_at_start() {
+                    true => wire.poll_fill(cx),
+                    false => wire.poll_fill_more(cx),
+                };
+                match filled {
                     Poll::Ready(Ok(1..)) => {
                         drop(wire);
                         if scan.is_at_start() {

@@ -19,6 +19,7 @@ use super::content::Content;
 use super::input::Input;
 use super::output::Output;
 use crate::http::pace::Pace;
+use crate::lane::{Lane, Place};
 use crate::limits::Limits;
 
 /// A client's socket, in plain text or with TLS.
@@ -46,6 +47,8 @@ pub(super) struct Wire {
     /// The answer has begun: what is written is its business.
     answering: bool,
     pace: Pace,
+    lane: Lane,
+    place: Place,
     /// Waits for the connection to leave HTTP.
     switching: Option<Waker>,
     /// Waits for the end of the body, to look after the client from then on.
@@ -63,7 +66,7 @@ enum Received {
 }
 
 impl Wire {
-    pub(super) fn new(io: Io) -> Self {
+    pub(super) fn new(io: Io, lane: Lane) -> Self {
         Self {
             io,
             input: Input::default(),
@@ -74,6 +77,8 @@ impl Wire {
             continue_wanted: false,
             answering: false,
             pace: Pace::default(),
+            lane,
+            place: Place::default(),
             switching: None,
             watcher: None,
         }
@@ -191,7 +196,7 @@ impl Wire {
                 continue;
             }
             self.send_continue(cx);
-            match self.poll_fill(cx) {
+            match self.poll_fill_more(cx) {
                 Poll::Ready(Ok(len)) => self.pace.note(len),
                 Poll::Ready(Err(_)) => self.ended = true,
                 Poll::Pending if self.content_is_raw() => return Poll::Pending,
@@ -208,6 +213,12 @@ impl Wire {
         let len = ready!(self.input.poll_fill(Pin::new(&mut self.io), cx))?;
         self.ended |= len == 0;
         Poll::Ready(Ok(len))
+    }
+
+    /// Reads more of what has begun, as the slow lane allows.
+    pub(super) fn poll_fill_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.lane.poll_pass(&self.place, cx));
+        self.poll_fill(cx)
     }
 
     /// Looks after the client while others work: writes what waits, reads ahead. Ready when the client is gone.

@@ -17,6 +17,10 @@ use crate::pressure::Level;
 use crate::terms::Terms;
 use crate::thread::{Open, Thread};
 
+/// Connections that are begun before those that are there have their turn: a burst of new ones must not keep them
+/// waiting.
+const ACCEPTED_IN_A_TURN: usize = 8;
+
 /// A port's socket on one thread.
 struct Socket {
     port: Rc<Port>,
@@ -60,7 +64,7 @@ pub(crate) async fn accept(
         port_count,
         open_connections,
     };
-    loop {
+    for count in 1_usize.. {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
@@ -70,6 +74,9 @@ pub(crate) async fn accept(
             tracing::warn!(bind_port, %error, "accepting a connection failed");
             // Out of descriptors, most likely: trying again at once would spin.
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if count.is_multiple_of(ACCEPTED_IN_A_TURN) {
+            tokio::task::yield_now().await;
         }
     }
     // Closing the socket would reset the connections that the kernel has accepted already.

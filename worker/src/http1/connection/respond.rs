@@ -16,6 +16,9 @@ use crate::http::body::{BodyError, ResponseBody};
 use crate::listen::ended::Ended;
 use crate::pressure::Level;
 
+/// Bytes of an answer that are passed on before other connections have their turn.
+const BYTES_OF_A_TURN: usize = 256 << 10;
+
 impl Client {
     /// Writes the answer; returns whether the connection may serve another request.
     pub(super) async fn respond(
@@ -85,6 +88,7 @@ impl Client {
         let mut yielded = false;
         let mut stalled_since: Option<Instant> = None;
         let sent = poll_fn(|cx| {
+            let mut passed_on = 0;
             loop {
                 let is_full = self.wire.borrow().output.is_full();
                 if is_full || body.is_none() {
@@ -98,7 +102,14 @@ impl Client {
                 };
                 match present.poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(data) => self.encode(data, framed),
+                        Ok(data) => {
+                            passed_on += data.len();
+                            self.encode(data, framed);
+                            if passed_on >= BYTES_OF_A_TURN {
+                                cx.waker().wake_by_ref();
+                                return Poll::Pending;
+                            }
+                        }
                         Err(trailers) => {
                             self.encode_end(trailers.trailers_ref(), framed);
                             body.set(None);
