@@ -73,14 +73,12 @@ impl Blobs {
         })
     }
 
-    /// Writes a pack and returns when it is on the disk. Blocks. A pack that is already there stays: the same
-    /// entry always brings the same bytes.
+    /// Writes a pack and returns when it is on the disk. Blocks. A pack that is already there with these bytes stays:
+    /// the same entry always brings the same ones. One with other bytes was damaged, and is written again.
     pub(crate) fn write(&self, pack: u64, parts: &[(Digest, Bytes)]) -> Result<(), StoreError> {
         let path = self.path(pack);
-        let expected = layout(pack, parts)
-            .last()
-            .map_or(0, |(_, place)| place.offset + place.len);
-        if fs::metadata(&path).is_ok_and(|found| found.len() == expected) {
+        let places: Vec<_> = layout(pack, parts).collect();
+        if let Ok(true) = self.holds(pack, &places) {
             return Ok(());
         }
         let unfinished = path.with_extension("tmp");
@@ -99,15 +97,40 @@ impl Blobs {
             return Ok(content.clone());
         }
         let path = self.path(place.pack);
-        let content = read_at(&path, place).map_err(StoreError::io("read", &path))?;
-        if Digest::of(&content) != digest {
-            return Err(StoreError::damaged(
-                path,
-                format!("the part at byte {} is not {digest}", place.offset),
-            ));
-        }
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(path)),
+            file => file.map_err(StoreError::io("open", &path))?,
+        };
+        let content = read_part(&path, &file, digest, place)?;
         self.remember(digest, &content);
         Ok(content)
+    }
+
+    /// Holds parts of a pack against their names. `false` where there is no such file. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] where a part has other bytes, or a failed file operation.
+    pub(crate) fn holds(&self, pack: u64, parts: &[(Digest, Place)]) -> Result<bool, StoreError> {
+        let path = self.path(pack);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file.map_err(StoreError::io("open", &path))?,
+        };
+        for (digest, place) in parts {
+            read_part(&path, &file, *digest, *place)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether the file of a pack is there.
+    pub(crate) fn has(&self, pack: u64) -> bool {
+        self.path(pack).exists()
+    }
+
+    /// States that the file of a pack is gone.
+    pub(crate) fn missing(&self, pack: u64) -> StoreError {
+        missing(self.path(pack))
     }
 
     /// Removes a pack in which nothing is alive. A failure leaves a file that the next start removes.
@@ -202,8 +225,20 @@ fn write_pack(path: &Path, parts: &[(Digest, Bytes)]) -> io::Result<()> {
         .sync_all()
 }
 
-fn read_at(path: &Path, place: Place) -> io::Result<Bytes> {
-    let mut file = File::open(path)?;
+fn missing(path: PathBuf) -> StoreError {
+    StoreError::damaged(path, "the file is missing")
+}
+
+fn read_part(path: &Path, file: &File, digest: Digest, place: Place) -> Result<Bytes, StoreError> {
+    let content = read_at(file, place).map_err(StoreError::io("read", path))?;
+    if Digest::of(&content) == digest {
+        return Ok(content);
+    }
+    let what = format!("the part at byte {} is not {digest}", place.offset);
+    Err(StoreError::damaged(path, what))
+}
+
+fn read_at(mut file: &File, place: Place) -> io::Result<Bytes> {
     file.seek(SeekFrom::Start(place.offset))?;
     let mut content = Vec::new();
     file.take(place.len).read_to_end(&mut content)?;

@@ -85,8 +85,13 @@ impl Claim {
         fs::create_dir_all(path).map_err(StoreError::io("create", path))?;
         let lock = lock(path)?;
         let file = path.join("IDENTITY");
-        let identity = match fs::read_to_string(&file) {
-            Ok(text) => Some(read_identity(path, &file, &text)?),
+        let identity = match fs::read(&file) {
+            // Bytes that are no text do not fit the checksum either.
+            Ok(bytes) => Some(read_identity(
+                path,
+                &file,
+                &String::from_utf8_lossy(&bytes),
+            )?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io("read", file)(error)),
         };

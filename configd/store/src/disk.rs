@@ -11,6 +11,9 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use crate::{StoreError, directory::sync_dir};
@@ -19,6 +22,9 @@ pub use space::DiskSpace;
 pub(crate) use space::blocking;
 pub(crate) use witness::Witness;
 use witness::WitnessFile;
+
+/// Time for sled of a store that ended in this process to let its file go.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Keys and values, as an engine holds them: ordered by key.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
@@ -66,6 +72,7 @@ impl SledEngine {
             .cache_capacity(64 << 20)
             // No background thread: the log's one writer decides when what is written.
             .flush_every_ms(None);
+        wait_for_lock(&dir.join("db"))?;
         let db = caught(dir, || config.open())?;
         let path = dir.join("db");
         let file = File::options().read(true).write(true).open(&path);
@@ -170,6 +177,28 @@ fn remove_unfinished_index(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Waits until sled of a store that ended in this process has let its file go: it leaves tasks behind that hold the
+/// lock a little longer. Another process cannot have it, because the data directory is locked.
+fn wait_for_lock(path: &Path) -> Result<(), StoreError> {
+    let Ok(file) = File::open(path) else {
+        return Ok(());
+    };
+    let (done, locked) = mpsc::sync_channel(1);
+    // A thread of its own, so that the wait has an end.
+    let spawned = thread::Builder::new()
+        .name("store-lock".to_owned())
+        .spawn(move || {
+            let locked = file.lock();
+            // The lock goes with the file, before sled wants it.
+            drop(file);
+            let _ = done.send(locked);
+        });
+    spawned.map_err(StoreError::io("start a thread to lock", path))?;
+    let locked = locked.recv_timeout(LOCK_DEADLINE);
+    let locked = locked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    locked.map_err(StoreError::io("lock", path))
+}
+
 /// Runs sled so that neither its panics nor its errors leave this file undescribed.
 fn caught<T>(dir: &Path, run: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(run)) {
@@ -178,6 +207,8 @@ fn caught<T>(dir: &Path, run: impl FnOnce() -> sled::Result<T>) -> Result<T, Sto
         Ok(Err(sled::Error::Corruption { .. })) => {
             Err(StoreError::damaged(dir, "sled finds its file corrupt"))
         }
+        // Its settings and its file are always of this release.
+        Ok(Err(sled::Error::Unsupported(what))) => Err(StoreError::damaged(dir, what)),
         Ok(Err(error)) => Err(StoreError::io("access", dir)(io::Error::other(
             error.to_string(),
         ))),

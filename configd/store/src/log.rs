@@ -99,6 +99,11 @@ impl Log {
         last.max(view.purged.map(|id| id.index))
     }
 
+    /// Index of the last entry that is gone because an image contains it.
+    pub(crate) fn purged_index(&self) -> Option<u64> {
+        self.view().purged.map(|id| id.index)
+    }
+
     /// Stops the writer after everything before is on the disk.
     pub(crate) async fn close(&self) {
         let (done, closed) = oneshot::channel();

@@ -166,6 +166,32 @@ impl Views {
         self.marks.send_modify(|count| *count += 1);
     }
 
+    /// Holds the packs that are there against the names of their parts. Blocks.
+    pub(crate) fn check_packs(&self) -> Result<(), StoreError> {
+        let mut packs: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+        for (digest, blob) in &self.read().state.blobs {
+            let parts = packs.entry(blob.place.pack).or_default();
+            parts.push((*digest, blob.place));
+        }
+        for (pack, parts) in packs {
+            // One that is gone may have been released by an entry that is applied again.
+            self.blobs.holds(pack, &parts)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for the packs that the state names, once it is the newest one. Blocks.
+    pub(crate) fn find_packs(&self) -> Result<(), StoreError> {
+        let named = self.read().state.packs();
+        for pack in named {
+            // In this order: it may be released meanwhile.
+            if !self.blobs.has(pack) && self.read().state.has_pack(pack) {
+                return Err(self.blobs.missing(pack));
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes of commands since the last image.
     pub(crate) fn bytes_since_image(&self) -> u64 {
         self.bytes_since_image.load(Ordering::Relaxed)

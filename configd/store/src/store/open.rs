@@ -80,7 +80,7 @@ impl Opening {
             other => other,
         })?;
         store.inner.node.directory.note_log()?;
-        store.remove_unused_packs().await?;
+        store.put_packs_in_order().await?;
         Ok(store)
     }
 
@@ -190,12 +190,16 @@ impl Store {
         Ok(())
     }
 
-    async fn remove_unused_packs(&self) -> Result<(), StoreError> {
+    /// Removes the packs that nothing names, as a crash may leave some, and looks for those that something names.
+    async fn put_packs_in_order(&self) -> Result<(), StoreError> {
         let views = self.inner.node.views.clone();
-        let removed = tokio::task::spawn_blocking(move || {
-            views.blobs.retain(|pack| views.read().state.has_pack(pack))
+        let done = tokio::task::spawn_blocking(move || {
+            views
+                .blobs
+                .retain(|pack| views.read().state.has_pack(pack))?;
+            views.find_packs()
         });
-        removed.await.map_err(stopped)?
+        done.await.map_err(stopped)?
     }
 }
 
@@ -257,8 +261,11 @@ impl Files {
         if received.is_none() {
             check_log(&directory, &log, index, &path)?;
         }
+        check_images(&log, index, &dir.join("images"))?;
         crate::directory::sync_dir(&dir)?;
-        let machine = Machine::new(Arc::new(Views::new(image, blobs)), images, file);
+        let views = Arc::new(Views::new(image, blobs));
+        views.check_packs()?;
+        let machine = Machine::new(views, images, file);
         Ok(Self {
             directory,
             log,
@@ -289,6 +296,23 @@ fn check_log(
         }
         _ => Ok(()),
     }
+}
+
+/// Entries are only purged once an image contains them.
+fn check_images(log: &Log, image: Option<u64>, path: &Path) -> Result<(), StoreError> {
+    let purged = log.purged_index();
+    if purged <= image {
+        return Ok(());
+    }
+    let first = purged.unwrap_or_default() + 1;
+    let image = image.map_or_else(
+        || "there is none".to_owned(),
+        |image| format!("the newest is of entry {image}"),
+    );
+    let what = format!(
+        "the log begins with entry {first} and needs an image of those before, but {image}"
+    );
+    Err(StoreError::damaged(path, what))
 }
 
 fn watch_leader(raft: &Raft) -> watch::Receiver<bool> {

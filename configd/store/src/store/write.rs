@@ -76,11 +76,12 @@ impl Store {
         node.applied(upto.index, CATCH_UP).await
     }
 
-    /// Waits until there is a leader and this node has applied what was acknowledged before.
+    /// Waits until there is a leader and this node has applied what was acknowledged before, then looks for the files
+    /// of all parts.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotReady`] after `timeout`.
+    /// [`StoreError::NotReady`] after `timeout`; [`StoreError::Damaged`] where a file is gone.
     pub async fn ready(&self, timeout: Duration) -> Result<(), StoreError> {
         const PAUSE: Duration = Duration::from_millis(100);
         let ready = async {
@@ -90,7 +91,10 @@ impl Store {
         };
         let waited_ms = crate::node::millis(timeout);
         let ready = tokio::time::timeout(timeout, ready).await;
-        ready.map_err(|_| StoreError::NotReady { waited_ms })
+        ready.map_err(|_| StoreError::NotReady { waited_ms })?;
+        let views = self.inner.node.views.clone();
+        let found = tokio::task::spawn_blocking(move || views.find_packs());
+        found.await.map_err(crate::node::stopped)?
     }
 
     /// A leader other than this node.

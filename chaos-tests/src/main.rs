@@ -1,0 +1,73 @@
+//! `tidegate-chaos-tests PROPERTY`: `chaos-tests/run` builds and calls it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tidegate_chaos_tests::properties::{Setting, damage, durability};
+
+/// Seeded faults against live processes and their files.
+#[derive(Debug, Parser)]
+#[command(name = "chaos-tests/run")]
+struct Cli {
+    /// From what the faults are drawn; another one each day where it is not given
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// The tidegate binary
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEGATE",
+        default_value = "tidegate",
+        hide = true
+    )]
+    tidegate: PathBuf,
+    #[command(subcommand)]
+    property: Property,
+}
+
+#[derive(Debug, Subcommand)]
+enum Property {
+    Durability(durability::DurabilityArgs),
+    Damage(damage::DamageArgs),
+    #[command(hide = true)]
+    Trial(damage::TrialArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+            eprintln!("{}", causes.join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<()> {
+    let setting = setting(cli);
+    match &cli.property {
+        Property::Durability(args) => durability::run(&setting, args).await,
+        Property::Damage(args) => damage::run(&setting, args).await,
+        Property::Trial(args) => damage::run_trial(args).await,
+    }
+}
+
+fn setting(cli: &Cli) -> Setting {
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default();
+    let seed = cli.seed.unwrap_or(now.as_secs() / 86_400);
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    if cli.seed.is_none() {
+        words.extend(["--seed".to_owned(), seed.to_string()]);
+    }
+    Setting {
+        seed,
+        tidegate: cli.tidegate.clone(),
+        replay: format!("chaos-tests/run {}", words.join(" ")),
+    }
+}

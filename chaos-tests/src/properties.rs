@@ -1,0 +1,27 @@
+//! What must hold, one property per file.
+
+use std::path::PathBuf;
+
+pub mod damage;
+pub mod durability;
+
+/// What every property is told.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// From what the faults are drawn.
+    pub seed: u64,
+    /// The `tidegate` binary under test.
+    pub tidegate: PathBuf,
+    /// How the same faults are had again.
+    pub replay: String,
+}
+
+impl Setting {
+    /// Says that a property does not hold, and how to see it again.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn violated<T>(&self, what: &str) -> anyhow::Result<T> {
+        anyhow::bail!("VIOLATED: {what}\nreplay: {}", self.replay)
+    }
+}
