@@ -85,7 +85,10 @@ impl Client {
     /// # Errors
     /// As configd says, or the connection.
     pub async fn get(&self, key: ObjectKey) -> Result<Option<(u64, String)>, Status> {
-        let request = GetObjectRequest { key: Some(key) };
+        let request = GetObjectRequest {
+            key: Some(key),
+            ..GetObjectRequest::default()
+        };
         match self.objects.clone().get_object(request).await {
             Ok(answer) => {
                 let stored = answer.into_inner().object.unwrap_or_default();
@@ -125,6 +128,7 @@ impl Client {
     pub async fn versions(&self) -> Result<BTreeMap<u64, Vec<u8>>, Status> {
         let request = ListSnapshotsRequest {
             pool: POOL.to_owned(),
+            page_size: 1_000,
             ..ListSnapshotsRequest::default()
         };
         let answer = self.snapshots.clone().list_snapshots(request).await?;

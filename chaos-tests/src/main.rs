@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tidegate_chaos_tests::properties::{Setting, damage, durability};
+use tidegate_chaos_tests::properties::{
+    Setting, damage, durability, election, fdatasync, linearizability,
+};
 
 /// Seeded faults against live processes and their files.
 #[derive(Debug, Parser)]
@@ -29,7 +31,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Property {
     Durability(durability::DurabilityArgs),
+    Fdatasync(fdatasync::FdatasyncArgs),
     Damage(damage::DamageArgs),
+    Linearizability(linearizability::LinearizabilityArgs),
+    Election(election::ElectionArgs),
     #[command(hide = true)]
     Trial(damage::TrialArgs),
 }
@@ -51,6 +56,9 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     let setting = setting(cli);
     match &cli.property {
         Property::Durability(args) => durability::run(&setting, args).await,
+        Property::Fdatasync(args) => fdatasync::run(&setting, args).await,
+        Property::Linearizability(args) => linearizability::run(&setting, args).await,
+        Property::Election(args) => election::run(&setting, args).await,
         Property::Damage(args) => damage::run(&setting, args).await,
         Property::Trial(args) => damage::run_trial(args).await,
     }

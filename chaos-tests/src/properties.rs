@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 pub mod damage;
 pub mod durability;
+pub mod election;
+pub mod fdatasync;
+pub mod linearizability;
 
 /// What every property is told.
 #[derive(Debug, Clone)]
