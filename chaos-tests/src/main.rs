@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use tidegate_chaos_tests::properties::{
     Setting, damage, durability, election, fdatasync, linearizability,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Seeded faults against live processes and their files.
 #[derive(Debug, Parser)]
@@ -42,13 +43,30 @@ enum Property {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli).await {
+    // What runs is dropped then, and with it processes and hosts.
+    let outcome = tokio::select! {
+        outcome = run(&cli) => outcome,
+        signal = stopped() => Err(anyhow::anyhow!("stopped by {signal}")),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
             eprintln!("{}", causes.join(": "));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for a signal that asks this process to end.
+async fn stopped() -> &'static str {
+    let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+    match (signal(interrupt), signal(terminate)) {
+        (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        },
+        _ => std::future::pending().await,
     }
 }
 
