@@ -274,6 +274,11 @@ pub(crate) fn failure(status: Status) -> anyhow::Error {
     let (code, message) = (status.code(), status.message());
     let message = match code {
         Code::Unavailable => format!("configd is not to be reached: {message}"),
+        // What only configd's log explains.
+        Code::Internal | Code::Unknown => match status.metadata().get("x-request-id") {
+            Some(id) => format!("{message} (configd's log has more, call {id:?})"),
+            None => message.to_owned(),
+        },
         _ => message.to_owned(),
     };
     Refusal { code, message }.into()

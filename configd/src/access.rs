@@ -1,6 +1,6 @@
 //! Who may do what: a table of methods and roles, and the limits of a role's name. Pure.
 
-mod gate;
+mod effect;
 pub(crate) mod oversize;
 mod scope;
 mod table;
@@ -8,7 +8,7 @@ pub(crate) mod vouch;
 
 use tidegate_runtime::identity::Access;
 
-pub(crate) use gate::Gate;
+pub(crate) use effect::{changes_state, is_recorded};
 #[cfg(test)]
 pub(crate) use table::METHODS;
 pub(crate) use table::may_call;

@@ -30,8 +30,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 use tracing::{error, info, warn};
 
-use crate::access::Gate;
 use crate::audit::{self, AuditError, AuditLog};
+use crate::call::Gate;
 use crate::cluster::{Forward, Leader, PeerOptions, PeerPort, open, touch};
 use crate::fleet::Fleet;
 use crate::fleet::gather::Gather;
@@ -374,7 +374,6 @@ impl Services {
         });
         let cluster = ClusterServiceServer::new(ClusterEditor {
             store: self.store.clone(),
-            audit: self.audit.clone(),
         });
         let health = health().await;
         let reflection = tonic_reflection::server::Builder::configure()

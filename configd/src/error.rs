@@ -18,7 +18,7 @@ pub(crate) use sources::{
 };
 
 /// Whose reasons the details of refusals are.
-const REASON_DOMAIN: &str = "tidegate.dev";
+pub(crate) const REASON_DOMAIN: &str = "tidegate.dev";
 
 /// A field of a request that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +66,25 @@ pub(crate) fn invalid(violations: &[Violation]) -> Status {
 
 /// FAILED_PRECONDITION with one word for programs: the reason of `google.rpc.ErrorInfo`.
 pub(crate) fn unexpected(reason: &str, message: impl Into<String>) -> Status {
-    let about = HashMap::<String, String>::new();
-    let details = ErrorDetails::with_error_info(reason, "tidegate.dev", about);
+    let (about, message) = (HashMap::<String, String>::new(), message.into());
+    let mut details = ErrorDetails::with_error_info(reason, REASON_DOMAIN, about);
+    details.add_precondition_failure_violation(reason, "", message.as_str());
     Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
+/// NOT_FOUND with what is missing: "pool" and its name.
+pub(crate) fn missing(kind: &str, name: impl Into<String>, message: impl Into<String>) -> Status {
+    resource(Code::NotFound, kind, name.into(), message.into())
+}
+
+/// OUT_OF_RANGE: it was there and is not kept any more.
+pub(crate) fn gone(kind: &str, name: impl Into<String>, message: impl Into<String>) -> Status {
+    resource(Code::OutOfRange, kind, name.into(), message.into())
+}
+
+fn resource(code: Code, kind: &str, name: String, message: String) -> Status {
+    let details = ErrorDetails::with_resource_info(kind, name, "", message.as_str());
+    Status::with_error_details(code, message, details)
 }
 
 /// UNAUTHENTICATED where the caller is not known, else PERMISSION_DENIED, with the reason for programs.

@@ -3,6 +3,7 @@
 mod access;
 mod app;
 pub mod audit;
+mod call;
 mod caller;
 mod clock;
 mod cluster;

@@ -1,7 +1,8 @@
-//! How an object is named in messages.
+//! How objects and codes are named in messages.
 
 use tidegate_proto::objects::v1 as wire;
 use tidegate_store::ObjectKey;
+use tonic::Code;
 
 /// "HTTPRoute shop/cart", or "GatewayClass standard" for a cluster-scoped object.
 pub(crate) fn of(key: &ObjectKey) -> String {
@@ -23,6 +24,18 @@ pub(crate) fn of_operation(operation: &wire::Operation) -> String {
         Some(wire::operation::Operation::Delete(key)) => format!("delete {}", of_wire(key)),
         None => "nothing".to_owned(),
     }
+}
+
+/// `PermissionDenied` becomes `PERMISSION_DENIED`.
+pub(crate) fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
 }
 
 fn join(kind: &str, namespace: &str, name: &str) -> String {

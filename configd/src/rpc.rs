@@ -17,6 +17,7 @@ use futures_util::Stream;
 use tonic::{Request, Status};
 
 use crate::access::Refusal;
+use crate::call::Call;
 use crate::caller::Caller;
 use crate::error;
 
@@ -32,6 +33,16 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     caller
         .cloned()
         .ok_or_else(|| error::refused(&Refusal::Unidentified))
+}
+
+/// What is to be recorded of a request that changes state.
+fn call<T>(request: &Request<T>) -> Call {
+    // Without the gate in front there is nobody to write the record.
+    request
+        .extensions()
+        .get::<Call>()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// A request with the name of who sent it: that of the certificate, and what the request says only where there is none.

@@ -30,6 +30,11 @@ pub(crate) fn snapshot_info(meta: &SnapshotMeta) -> SnapshotInfo {
     }
 }
 
+/// The number of a version; 0 where it has none.
+pub(crate) fn version(info: &SnapshotInfo) -> u64 {
+    info.id.as_ref().map_or(0, |id| id.version)
+}
+
 /// The same with what is said about the version.
 pub(crate) fn marked_info(meta: &SnapshotMeta, marks: &Marks) -> SnapshotInfo {
     let labels = marks.labels_of(meta.version);

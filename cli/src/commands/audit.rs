@@ -92,7 +92,7 @@ fn list(args: &ListArgs) -> anyhow::Result<String> {
 
 fn table(records: &VecDeque<Record>) -> String {
     let titles = [
-        "NUMBER", "TIME", "CALLER", "METHOD", "SOURCE", "OUTCOME", "REVISION", "CHANGES",
+        "NUMBER", "TIME", "CALLER", "METHOD", "ABOUT", "OUTCOME", "REVISION", "CHANGES",
     ];
     let mut table = Table::new(&titles);
     for record in records {
@@ -116,7 +116,7 @@ fn table(records: &VecDeque<Record>) -> String {
                 .next()
                 .unwrap_or_default()
                 .to_owned(),
-            event.source.clone(),
+            format!("{}{}", event.source, event.pool),
             event.outcome.clone(),
             event.revision.to_string(),
             event.changes.join(", ") + &more,

@@ -16,7 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate certs init pki --trust-domain tidegate.test
   tidegate certs issue pki --role configd --name n1
-  tidegate certs issue pki --role worker --name default --worker w1
+  tidegate certs issue pki --role worker --pool default --worker w1
   tidegate certs issue pki --role automation --name ci --access write
   tidegate certs show pki/configd-n1/tls.crt
 ";
@@ -56,9 +56,12 @@ pub(crate) struct IssueArgs {
     /// configd, worker, operator or automation
     #[arg(long)]
     role: Role,
-    /// Name of the node, the worker's pool, the operator's source, or the tool
+    /// Name of the node, the operator's source, or the tool
     #[arg(long)]
-    name: String,
+    name: Option<String>,
+    /// The worker's pool
+    #[arg(long)]
+    pool: Option<String>,
     /// The worker that it is for; without it, it is for every worker of the pool
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
@@ -126,13 +129,26 @@ fn principal(args: &IssueArgs) -> anyhow::Result<Principal> {
     if args.access.is_some() != (args.role == Role::Automation) {
         bail!("--role automation needs --access read, write or admin; other roles have none");
     }
-    let (role, name) = (args.role, &args.name);
+    let (role, name) = (args.role, name(args)?);
     let path = match (&args.worker, args.access) {
         (Some(worker), _) => format!("{role}/{name}/-/{worker}"),
         (None, Some(access)) => format!("{role}/{access}/{name}"),
         (None, None) => format!("{role}/{name}"),
     };
     Ok(path.parse()?)
+}
+
+/// The name that a role has: a worker's is its pool's.
+fn name(args: &IssueArgs) -> anyhow::Result<&str> {
+    match (args.role, &args.name, &args.pool) {
+        (Role::Worker, None, Some(pool)) => Ok(pool),
+        (Role::Worker, ..) => bail!(
+            "--role worker needs --pool POOL, and no --name; --worker NAME makes it for one worker of the pool"
+        ),
+        (_, Some(name), None) => Ok(name),
+        (_, _, Some(_)) => bail!("--pool is for --role worker"),
+        (role, None, None) => bail!("--role {role} needs --name NAME"),
+    }
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<()> {

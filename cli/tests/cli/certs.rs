@@ -41,12 +41,12 @@ fn each_role_gets_its_identity_and_keys_are_for_the_owner_only() {
             "configd-n1",
         ),
         (
-            &[role, "worker", name, "shop/web"],
+            &[role, "worker", "--pool", "shop/web"],
             "worker/shop/web",
             "worker-shop-web",
         ),
         (
-            &[role, "worker", name, "default", "--worker", "w1"],
+            &[role, "worker", "--pool", "default", "--worker", "w1"],
             "worker/default/-/w1",
             "worker-default-w1",
         ),
@@ -107,6 +107,9 @@ fn what_makes_no_identity_is_refused_with_the_way_out() {
     assert!(
         issue(&["--role", "operator", "--name", "a", "--worker", "w"]).contains("--role worker")
     );
+    assert!(issue(&["--role", "worker", "--name", "w1"]).contains("needs --pool POOL"));
+    assert!(issue(&["--role", "configd", "--pool", "p"]).contains("--pool is for --role worker"));
+    assert!(issue(&["--role", "configd"]).contains("needs --name NAME"));
     assert!(issue(&["--role", "configd", "--name", "n", "--days", "398"]).contains("398"));
     let domain = refused(&["certs", "init", &pki, "--trust-domain", "Example.com"]);
     assert!(domain.contains("is no trust domain"), "{domain}");

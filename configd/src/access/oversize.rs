@@ -10,7 +10,7 @@ use crate::error;
 const REFUSAL: &str = "Error, decoded message length too large";
 
 /// The refusal in our words, if the answer is one.
-pub(super) fn refusal(answer: &Response<Body>) -> Option<Status> {
+pub(crate) fn refusal(answer: &Response<Body>) -> Option<Status> {
     let status = Status::from_header_map(answer.headers())?;
     of(&status)
 }

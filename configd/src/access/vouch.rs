@@ -26,7 +26,7 @@ pub(crate) fn vouch(caller: &Caller, headers: &mut HeaderMap) {
 
 /// Who has sent a request: whom a configd vouches for, else who is at the other end. What anybody else says about it
 /// is taken out.
-pub(super) fn original(caller: Caller, headers: &mut HeaderMap) -> Result<Caller, Refusal> {
+pub(crate) fn original(caller: Caller, headers: &mut HeaderMap) -> Result<Caller, Refusal> {
     let Some(said) = headers.remove(CALLER) else {
         return Ok(caller);
     };

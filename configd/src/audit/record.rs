@@ -1,9 +1,11 @@
 //! One record of the audit log.
 
 use serde::{Deserialize, Serialize};
-use tonic::{Code, Status};
+use tonic::Status;
 
+use crate::call;
 use crate::caller::Caller;
+use crate::name::code_name;
 
 /// Names of changed objects in a record, at most.
 const OBJECTS_MAX: usize = 20;
@@ -18,6 +20,12 @@ pub struct Event {
     pub caller: String,
     /// Path of the gRPC method.
     pub method: String,
+    /// Id of the call: what its metadata had as `x-request-id`, or one that configd made.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub call_id: String,
+    /// The pool that the request was about, if any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pool: String,
     /// The source that the request was about, if any.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
@@ -61,12 +69,41 @@ pub struct Record {
 }
 
 impl Event {
-    /// An event without an outcome yet.
+    /// An event of the call that is being answered, without an outcome yet.
     pub(crate) fn new(caller: &Caller, method: &str) -> Self {
+        let event = Self {
+            call_id: call::current_id(),
+            ..Self::default()
+        };
+        event.called(caller, method)
+    }
+
+    /// Who called what.
+    pub(crate) fn called(self, caller: &Caller, method: &str) -> Self {
         Self {
             caller: caller.to_string(),
             method: bounded(method),
-            ..Self::default()
+            ..self
+        }
+    }
+
+    /// The pool that it is about, and why, in the caller's words.
+    pub(crate) fn of_pool(&mut self, pool: &str, reason: &str) {
+        self.pool = bounded(pool);
+        self.reason = bounded(reason);
+    }
+
+    /// The source that it is about, and why, in the caller's words.
+    pub(crate) fn of_source(&mut self, source: &str, reason: &str) {
+        self.source = bounded(source);
+        self.reason = bounded(reason);
+    }
+
+    /// One more thing that the request changes.
+    pub(crate) fn changes(&mut self, change: &str) {
+        self.changes_total += 1;
+        if self.changes.len() < OBJECTS_MAX {
+            self.changes.push(bounded(change));
         }
     }
 
@@ -102,18 +139,6 @@ impl Event {
         }
         self
     }
-}
-
-/// `PermissionDenied` becomes `PERMISSION_DENIED`.
-fn code_name(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }
 
 fn bounded(text: &str) -> String {

@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use super::Leader;
 use super::relay::Relay;
 use crate::access::vouch;
+use crate::call::Call;
 use crate::caller::Caller;
 
 /// What a replica answers from its own state, by the beginnings of the paths. All else is the leader's: it alone
@@ -108,6 +109,9 @@ where
         match way {
             Ok(None) => Either::Left(self.service.call(request)),
             Ok(Some(leader)) => {
+                if let Some(call) = request.extensions().get::<Call>() {
+                    call.is_passed_on();
+                }
                 let end = self.forward.end.clone();
                 let passing = async move { Ok(pass_on(leader, request, end).await) };
                 Either::Right(Either::Left(Box::pin(passing)))

@@ -12,40 +12,17 @@ use tidegate_store::{MemberStatus, Role as StoreRole, Store, StoreError};
 use tonic::{Request, Response, Status};
 
 use super::Answers;
-use crate::audit::{AuditLog, Event};
 use crate::error;
-
-/// The paths of the methods that leave a record.
-const ADD: &str = "/tidegate.cluster.v1.ClusterService/AddMember";
-const REMOVE: &str = "/tidegate.cluster.v1.ClusterService/RemoveMember";
-const TRANSFER: &str = "/tidegate.cluster.v1.ClusterService/TransferLeadership";
-const BACKUP: &str = "/tidegate.cluster.v1.ClusterService/Backup";
 
 /// Answers ClusterService. What only the leader can do comes to the leader.
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterEditor {
     pub(crate) store: Store,
-    pub(crate) audit: AuditLog,
 }
 
-impl ClusterEditor {
-    /// Does something and records what came of it.
-    async fn recorded<T>(
-        &self,
-        event: Event,
-        doing: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, Status> {
-        self.audit.check()?;
-        let done = doing.await.map_err(|error| error::store(&error));
-        let outcome = done.as_ref().map(|_| 0);
-        self.audit.write(event.ended(outcome)).await?;
-        done
-    }
-}
-
-fn event<T>(request: &Request<T>, method: &str, change: String) -> Result<Event, Status> {
-    let caller = super::caller(request)?;
-    Ok(Event::new(&caller, method).changing([change].into_iter()))
+/// What a failure of the store means to the caller.
+fn failed(error: StoreError) -> Status {
+    error::store(&error)
 }
 
 #[tonic::async_trait]
@@ -56,15 +33,11 @@ impl ClusterService for ClusterEditor {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
-        let event = event(&request, BACKUP, "take a backup".to_owned())?;
-        let stale = request.into_inner().stale;
-        let taking = async {
-            if !stale {
-                self.store.linearize().await?;
-            }
-            self.store.backup().await
-        };
-        let frames = self.recorded(event, taking).await?;
+        super::call(&request).changes("take a backup");
+        if !request.into_inner().stale {
+            self.store.linearize().await.map_err(failed)?;
+        }
+        let frames = self.store.backup().await.map_err(failed)?;
         let answers = frames.map(|content| Ok::<_, Status>(BackupResponse { content }));
         Ok(Response::new(Box::pin(answers)))
     }
@@ -105,10 +78,8 @@ impl ClusterService for ClusterEditor {
         request: Request<AddMemberRequest>,
     ) -> Result<Response<AddMemberResponse>, Status> {
         let address = request.get_ref().peer_address.clone();
-        let event = event(&request, ADD, format!("add the node at {address}"))?;
-        let id = self
-            .recorded(event, self.store.add_member(&address))
-            .await?;
+        super::call(&request).changes(format!("add the node at {address}"));
+        let id = self.store.add_member(&address).await.map_err(failed)?;
         Ok(Response::new(AddMemberResponse { id }))
     }
 
@@ -117,8 +88,8 @@ impl ClusterService for ClusterEditor {
         request: Request<RemoveMemberRequest>,
     ) -> Result<Response<RemoveMemberResponse>, Status> {
         let id = request.get_ref().id;
-        let event = event(&request, REMOVE, format!("remove node {id}"))?;
-        self.recorded(event, self.store.remove_member(id)).await?;
+        super::call(&request).changes(format!("remove node {id}"));
+        self.store.remove_member(id).await.map_err(failed)?;
         Ok(Response::new(RemoveMemberResponse {}))
     }
 
@@ -127,9 +98,8 @@ impl ClusterService for ClusterEditor {
         request: Request<TransferLeadershipRequest>,
     ) -> Result<Response<TransferLeadershipResponse>, Status> {
         let id = request.get_ref().id;
-        let event = event(&request, TRANSFER, format!("node {id} shall lead"))?;
-        let transferring = self.store.transfer_leadership(id);
-        self.recorded(event, transferring).await?;
+        super::call(&request).changes(format!("node {id} shall lead"));
+        self.store.transfer_leadership(id).await.map_err(failed)?;
         Ok(Response::new(TransferLeadershipResponse {}))
     }
 }

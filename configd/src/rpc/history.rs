@@ -18,6 +18,7 @@ use tidegate_store::{Command, SnapshotMeta, Store};
 use tonic::{Request, Response, Status};
 
 use super::version;
+use crate::call::Call;
 use crate::fleet::Fleet;
 use crate::pools::heads;
 use crate::sealing::Sealing;
@@ -46,8 +47,17 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<RollbackRequest>,
     ) -> Result<Response<RollbackResponse>, Status> {
+        let call = super::call(&request);
         let request = super::signed(request, |request| &mut request.requested_by)?;
+        call.about(&request.pool, &request.reason);
+        if request.dry_run {
+            call.is_only_tried();
+        }
         let answer = rollback::carry_out(&self.store, &self.sealing, request).await?;
+        if let Some((made, restored)) = answer.snapshot.as_ref().zip(answer.restored.as_ref()) {
+            let (made, restored) = (wire::version(made), wire::version(restored));
+            call.changes(format!("make version {made} of version {restored}"));
+        }
         Ok(Response::new(answer))
     }
 
@@ -55,8 +65,12 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<FreezeRequest>,
     ) -> Result<Response<FreezeResponse>, Status> {
+        let call = super::call(&request);
         let request = super::signed(request, |request| &mut request.requested_by)?;
+        call.about(&request.pool, &request.reason);
         let head = version::newest(&self.store, &request.pool)?;
+        call.about(&head.pool, &request.reason)
+            .changes(format!("freeze at version {}", head.version));
         self.refuse_during_rollout(&head)?;
         let change = Change::Freeze(note(request.requested_by, request.reason));
         self.change(&head, request.expected_version, change).await?;
@@ -69,8 +83,11 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<UnfreezeRequest>,
     ) -> Result<Response<UnfreezeResponse>, Status> {
+        let call = super::call(&request);
         let request = super::signed(request, |request| &mut request.requested_by)?;
+        call.about(&request.pool, &request.reason);
         let head = version::newest(&self.store, &request.pool)?;
+        call.about(&head.pool, &request.reason).changes("unfreeze");
         if self.store.marks(&head.pool).freeze.is_none() {
             let text = format!("pool {} is not frozen", head.pool);
             return Err(error::unexpected("NOT_FROZEN", text));
@@ -83,7 +100,9 @@ impl HistoryService for HistoryEditor {
     }
 
     async fn pin(&self, request: Request<PinRequest>) -> Result<Response<PinResponse>, Status> {
-        let meta = self.version(request.into_inner().version)?;
+        let call = super::call(&request);
+        let meta = self.version(&call, request.into_inner().version)?;
+        call.changes(format!("pin version {}", meta.version));
         self.change(&meta, 0, Change::Pin(meta.version)).await?;
         let snapshot = Some(self.info(&meta));
         Ok(Response::new(PinResponse { snapshot }))
@@ -93,7 +112,9 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<UnpinRequest>,
     ) -> Result<Response<UnpinResponse>, Status> {
-        let meta = self.version(request.into_inner().version)?;
+        let call = super::call(&request);
+        let meta = self.version(&call, request.into_inner().version)?;
+        call.changes(format!("unpin version {}", meta.version));
         self.change(&meta, 0, Change::Unpin(meta.version)).await?;
         let snapshot = Some(self.info(&meta));
         Ok(Response::new(UnpinResponse { snapshot }))
@@ -103,8 +124,13 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<LabelRequest>,
     ) -> Result<Response<LabelResponse>, Status> {
+        let call = super::call(&request);
         let request = request.into_inner();
-        let meta = self.version(request.version)?;
+        let meta = self.version(&call, request.version)?;
+        call.changes(format!(
+            "label version {} as {}",
+            meta.version, request.label
+        ));
         let label = raft::Label {
             name: request.label,
             version: meta.version,
@@ -118,8 +144,12 @@ impl HistoryService for HistoryEditor {
         &self,
         request: Request<UnlabelRequest>,
     ) -> Result<Response<UnlabelResponse>, Status> {
+        let call = super::call(&request);
         let request = request.into_inner();
+        call.about(&request.pool, "")
+            .changes(format!("take label {} away", request.label));
         let meta = version::labelled(&self.store, &request.pool, &request.label)?;
+        call.about(&meta.pool, "");
         let change = Change::Unlabel(request.label);
         self.change(&meta, 0, change).await?;
         let snapshot = Some(self.info(&meta));
@@ -136,9 +166,15 @@ impl HistoryService for HistoryEditor {
 }
 
 impl HistoryEditor {
-    fn version(&self, version: Option<VersionRef>) -> Result<Arc<SnapshotMeta>, Status> {
+    /// The version that a call is about.
+    fn version(
+        &self,
+        call: &Call,
+        version: Option<VersionRef>,
+    ) -> Result<Arc<SnapshotMeta>, Status> {
         let VersionRef { pool, version } = version.unwrap_or_default();
-        match version {
+        call.about(&pool, "");
+        let found = match version {
             None => version::newest(&self.store, &pool),
             Some(version_ref::Version::Number(number)) => {
                 version::numbered(&self.store, &pool, number)
@@ -146,7 +182,9 @@ impl HistoryEditor {
             Some(version_ref::Version::Label(label)) => {
                 version::labelled(&self.store, &pool, &label)
             }
-        }
+        }?;
+        call.about(&found.pool, "");
+        Ok(found)
     }
 
     /// Changes what is said about the versions of a pool, if `head` is its newest one or 0.

@@ -35,8 +35,12 @@ impl PlanService for Planner {
         &self,
         request: Request<CreatePlanRequest>,
     ) -> Result<Response<CreatePlanResponse>, Status> {
-        let put = checked(request.into_inner())?;
+        let call = super::call(&request);
+        let request = request.into_inner();
+        call.about_source(&request.source, &request.reason);
+        let put = checked(request)?;
         let plan = self.plans.keep(self.plan(put).await?);
+        call.changes(format!("make plan {}", plan.info().id));
         let plan = Some(plan.plan.clone());
         Ok(Response::new(CreatePlanResponse { plan }))
     }
@@ -63,13 +67,21 @@ impl PlanService for Planner {
         &self,
         request: Request<ApplyPlanRequest>,
     ) -> Result<Response<ApplyPlanResponse>, Status> {
+        let call = super::call(&request);
         let request = request.into_inner();
+        call.changes(format!("apply plan {}", request.id));
         let timeout = progress::timeout(request.wait_timeout_ms)?;
         let plan = self.kept(&request.id)?;
+        call.about_source(&plan.put.source, &plan.put.reason);
+        let changes = plan.put.operations.iter();
+        for change in changes.map(crate::name::of_operation) {
+            call.changes(change);
+        }
         let command = Command::PutObjects(plan.put.clone());
         let outcome = self.store.propose(command).await;
         let applied = error::applied(outcome.map_err(|error| error::store(&error))?)?;
         let revision = applied.revision;
+        call.stored(revision);
         let wait_for = request.wait_for();
         let (reached, pending) = self.progress.come_far(revision, wait_for, timeout).await;
         Ok(Response::new(ApplyPlanResponse {
@@ -111,7 +123,7 @@ impl Planner {
             let text = format!(
                 "there is no plan {id}; plans are kept for an hour by the configd that made them: make it again"
             );
-            Status::not_found(text)
+            error::missing("plan", id, text)
         })
     }
 }

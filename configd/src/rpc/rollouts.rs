@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::history::{catch_up, note, rollback};
 use super::version;
+use crate::call::Call;
 use crate::fleet::Fleet;
 use crate::pools::heads;
 use crate::progress::standing;
@@ -43,8 +44,14 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<StartRolloutRequest>,
     ) -> Result<Response<StartRolloutResponse>, Status> {
+        let call = super::call(&request);
         let request = super::signed(request, |request| &mut request.requested_by)?;
+        call.about(&request.pool, &request.reason).changes(format!(
+            "roll the next version out in {}",
+            in_words(&request.steps)
+        ));
         let pool = version::newest(&self.store, &request.pool)?.pool.clone();
+        call.about(&pool, &request.reason);
         if let Some(rollout) = &self.store.marks(&pool).rollout {
             let text = format!(
                 "a rollout of snapshot {} of pool {pool} is under way; promote or abort it first",
@@ -62,8 +69,14 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<SetRolloutPolicyRequest>,
     ) -> Result<Response<SetRolloutPolicyResponse>, Status> {
+        let call = super::call(&request);
         let request = super::signed(request, |request| &mut request.requested_by)?;
+        call.about(&request.pool, &request.reason).changes(format!(
+            "roll every version out in {}",
+            in_words(&request.steps)
+        ));
         let pool = version::newest(&self.store, &request.pool)?.pool.clone();
+        call.about(&pool, &request.reason);
         let steps = steps(request.steps, request.requested_by, request.reason);
         self.change(&pool, Change::RolloutPolicy(steps)).await?;
         let pool = Some(self.state(&pool));
@@ -74,8 +87,14 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<PromoteRolloutRequest>,
     ) -> Result<Response<PromoteRolloutResponse>, Status> {
+        let call = super::call(&request);
         let request = request.into_inner();
-        let (pool, rollout) = self.under_way(&request.pool, request.id)?;
+        let (pool, rollout) = self.under_way(&call, &request.pool, request.id)?;
+        call.changes(format!(
+            "rollout {}: to step {}",
+            rollout.id,
+            rollout.step + 1
+        ));
         move_to(&self.store, &pool, &rollout, rollout.step + 1, false).await?;
         let pool = Some(self.state(&pool));
         Ok(Response::new(PromoteRolloutResponse { pool }))
@@ -85,8 +104,10 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<PauseRolloutRequest>,
     ) -> Result<Response<PauseRolloutResponse>, Status> {
+        let call = super::call(&request);
         let request = request.into_inner();
-        let (pool, rollout) = self.under_way(&request.pool, request.id)?;
+        let (pool, rollout) = self.under_way(&call, &request.pool, request.id)?;
+        call.changes(format!("rollout {}: pause", rollout.id));
         move_to(&self.store, &pool, &rollout, rollout.step, true).await?;
         let pool = Some(self.state(&pool));
         Ok(Response::new(PauseRolloutResponse { pool }))
@@ -96,8 +117,10 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<ResumeRolloutRequest>,
     ) -> Result<Response<ResumeRolloutResponse>, Status> {
+        let call = super::call(&request);
         let request = request.into_inner();
-        let (pool, rollout) = self.under_way(&request.pool, request.id)?;
+        let (pool, rollout) = self.under_way(&call, &request.pool, request.id)?;
+        call.changes(format!("rollout {}: resume", rollout.id));
         move_to(&self.store, &pool, &rollout, rollout.step, false).await?;
         let pool = Some(self.state(&pool));
         Ok(Response::new(ResumeRolloutResponse { pool }))
@@ -107,8 +130,11 @@ impl RolloutService for RolloutEditor {
         &self,
         request: Request<AbortRolloutRequest>,
     ) -> Result<Response<AbortRolloutResponse>, Status> {
+        let call = super::call(&request);
         let request = super::signed(request, |request| &mut request.requested_by)?;
-        let (pool, rollout) = self.under_way(&request.pool, request.id)?;
+        let (pool, rollout) = self.under_way(&call, &request.pool, request.id)?;
+        call.about(&pool, &request.reason)
+            .changes(format!("rollout {}: abort", rollout.id));
         let reason = match request.reason.as_str() {
             "" => "rollout aborted".to_owned(),
             reason => format!("rollout aborted: {reason}"),
@@ -123,8 +149,15 @@ impl RolloutService for RolloutEditor {
 
 impl RolloutEditor {
     /// The rollout that a request means; an id of 0 means whichever is under way.
-    fn under_way(&self, pool: &str, id: u64) -> Result<(String, store::Rollout), Status> {
+    fn under_way(
+        &self,
+        call: &Call,
+        pool: &str,
+        id: u64,
+    ) -> Result<(String, store::Rollout), Status> {
+        call.about(pool, "");
         let pool = version::newest(&self.store, pool)?.pool.to_string();
+        call.about(&pool, "");
         let rollout = self.store.marks(&pool).rollout.clone();
         match rollout {
             Some(rollout) if id == 0 || rollout.id == id => Ok((pool, rollout)),
@@ -188,6 +221,14 @@ impl RolloutEditor {
             ready: count(ready.count()),
             chosen: count(chosen.len()),
         }
+    }
+}
+
+/// "2 steps", or "one go" where there are none.
+fn in_words(steps: &[RolloutStep]) -> String {
+    match steps.len() {
+        0 => "one go".to_owned(),
+        count => format!("{count} steps"),
     }
 }
 

@@ -16,10 +16,11 @@ pub(crate) fn newest(store: &Store, pool: &str) -> Result<Arc<SnapshotMeta>, Sta
         .filter(|head| pool.is_empty() || *head.pool == *pool);
     match named.collect::<Vec<_>>()[..] {
         [head] => Ok(head.clone()),
-        [] if pool.is_empty() => Err(Status::not_found("there is no snapshot yet")),
-        [] => Err(Status::not_found(format!(
-            "pool {pool} has no snapshot; see ListPools"
-        ))),
+        [] if pool.is_empty() => Err(error::missing("snapshot", "", "there is no snapshot yet")),
+        [] => {
+            let text = format!("pool {pool} has no snapshot; see ListPools");
+            Err(error::missing("pool", pool, text))
+        }
         _ => {
             let pools: Vec<&str> = heads.iter().map(|head| &*head.pool).collect();
             let pools = pools.join(", ");
@@ -43,10 +44,15 @@ pub(crate) fn numbered(
     let (pool, newest) = (&head.pool, head.version);
     store.meta(pool, version).ok_or_else(|| {
         let text = format!("pool {pool} has no version {version}; the newest is {newest}");
+        let name = format!("{pool}/{version}");
         if version < newest {
-            Status::out_of_range(text + " and the version is not kept any more")
+            error::gone(
+                "snapshot",
+                name,
+                text + " and the version is not kept any more",
+            )
         } else {
-            Status::not_found(text)
+            error::missing("snapshot", name, text)
         }
     })
 }
@@ -65,9 +71,8 @@ pub(crate) fn labelled(
             [] => "it has no labels".to_owned(),
             _ => format!("its labels are {}", known.join(", ")),
         };
-        return Err(Status::not_found(format!(
-            "pool {pool} has no version with label {label}; {known}"
-        )));
+        let text = format!("pool {pool} has no version with label {label}; {known}");
+        return Err(error::missing("label", label, text));
     };
     numbered(store, &pool, *version)
 }

@@ -39,10 +39,11 @@ pub(super) fn answer(store: &Store, request: BlameRequest) -> Result<BlameRespon
     if everything {
         changes.retain(|(change, _)| change.after.is_some());
     } else if changes.is_empty() {
-        return Err(Status::not_found(format!(
+        let text = format!(
             "no version of pool {} that is kept has such a part",
             head.pool
-        )));
+        );
+        return Err(error::missing("part", "", text));
     }
     let truncated = changes.len() > PARTS_MAX;
     changes.truncate(PARTS_MAX);

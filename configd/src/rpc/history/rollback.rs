@@ -267,8 +267,10 @@ async fn propose(
 }
 
 fn gone(meta: &SnapshotMeta) -> Status {
-    Status::out_of_range(format!(
+    let name = format!("{}/{}", meta.pool, meta.version);
+    let text = format!(
         "version {} of pool {} is not kept any more",
         meta.version, meta.pool
-    ))
+    );
+    error::gone("snapshot", name, text)
 }

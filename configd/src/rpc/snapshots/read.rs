@@ -179,6 +179,10 @@ fn manifest(
     store: &Store,
     meta: &SnapshotMeta,
 ) -> Result<Arc<Vec<tidegate_store::PartRef>>, Status> {
-    let gone = || Status::out_of_range(format!("version {} is not kept any more", meta.version));
+    let gone = || {
+        let name = format!("{}/{}", meta.pool, meta.version);
+        let text = format!("version {} is not kept any more", meta.version);
+        error::gone("snapshot", name, text)
+    };
     store.manifest(&meta.pool, meta.version).ok_or_else(gone)
 }
