@@ -11,6 +11,7 @@ mod objects;
 mod peers;
 mod process;
 mod propagation;
+mod store;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,8 @@ enum What {
     Compile(compile::Options),
     /// Time from Apply to served, with 1, 1,000 and 10,000 routes in place
     Propagation(propagation::Options),
+    /// Objects committed in a second and the p99 of a commit, beside etcd, with one node and with three
+    Store(store::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         What::Compile(options) => compile::run(&options),
         What::Cpu(options) => runtime.block_on(cpu::run(&tidegate, &options)),
         What::Memory(options) => runtime.block_on(memory::run(&tidegate, &options)),
+        What::Store(options) => runtime.block_on(store::run(&tidegate, &options)),
         What::Propagation(options) => runtime.block_on(propagation::run(&tidegate, &options)),
     }
 }

@@ -20,16 +20,32 @@ impl Process {
         arguments: &[String],
         log: &Path,
     ) -> anyhow::Result<Self> {
-        let log = fs::File::create(log)?;
-        let child = Command::new("nice")
+        let mut command = Command::new("nice");
+        command
             .args(["-n", "-10", "taskset", "-c", &core.to_string()])
-            .arg(program)
+            .arg(program);
+        Self::run(command, arguments, log)
+    }
+
+    /// Starts `program` on any core, as it comes; its output goes to `log`.
+    pub(crate) fn start_anywhere(
+        program: &Path,
+        arguments: &[String],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        Self::run(Command::new(program), arguments, log)
+    }
+
+    fn run(mut command: Command, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
+        let log = fs::File::create(log)?;
+        let name = command.get_program().display().to_string();
+        let child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {name}"))?;
         Ok(Self { child })
     }
 

@@ -111,7 +111,12 @@ impl Input<'_> {
             let bytes = match step {
                 Step::Request(request) => writer.request(request),
                 Step::Frame(one) => writer.frame(one),
-                Step::Flood(times, one) => writer.frame(one).repeat(usize::from(*times)),
+                Step::Flood(times, one) => {
+                    let frame = writer.frame(one);
+                    // More of it would be cut off below, and be memory that no client costs.
+                    let times_max = left / frame.len().max(1) + 1;
+                    frame.repeat(usize::from(*times).min(times_max))
+                }
                 Step::Bytes(bytes) => bytes.to_vec(),
                 Step::Wait => {
                     actions.push(Action::Wait);
