@@ -401,6 +401,7 @@ impl Services {
         let recorder = Recorder {
             store: self.store.clone(),
             audit: self.audit.clone(),
+            tasks: self.tasks.clone(),
         };
         let sources = SourceServiceServer::new(Sources {
             recorder: recorder.clone(),

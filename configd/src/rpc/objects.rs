@@ -152,9 +152,20 @@ impl ObjectService for Objects {
         request: Request<Streaming<ResyncRequest>>,
     ) -> Result<Response<ResyncResponse>, Status> {
         let caller = super::caller(&request)?;
-        let shared = (&self.recorder, &self.progress, &self.sealing);
-        let answer = resync::carry_out(shared, &caller, request).await?;
-        Ok(Response::new(answer))
+        let (own, end) = (self.clone(), self.end.clone());
+        // A caller that goes drops its request; what it has sent is taken back and recorded all the same.
+        let resyncing = self.tasks.spawn("resync", async move {
+            let shared = (&own.recorder, &own.progress, &own.sealing);
+            let carried = resync::carry_out(shared, &caller, request);
+            end.run_until_cancelled(carried).await
+        });
+        match resyncing.await {
+            Ok(Some(answer)) => answer.map(Response::new),
+            Ok(None) => Err(Status::unavailable("configd is stopping")),
+            Err(_) => Err(Status::internal(
+                "the resync failed; configd's log says why",
+            )),
+        }
     }
 
     async fn get_object(

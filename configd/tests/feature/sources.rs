@@ -88,6 +88,17 @@ async fn source(bench: &Bench) -> Source {
     sources.into_iter().next().expect("there is a source")
 }
 
+/// Waits until the source is like that.
+async fn until(bench: &Bench, fits: impl Fn(&Source) -> bool) {
+    let wait = async {
+        while !fits(&source(bench).await) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    waited.expect("the source becomes like that");
+}
+
 fn reason(code: Code, reason: &str) -> (Code, String) {
     (code, reason.to_owned())
 }
@@ -353,9 +364,7 @@ async fn a_silent_source_is_withdrawn_where_its_policy_says_so() {
     let session = open_for(&bench, 5_000).await;
     let first = batch(session, 1, vec![put(&route("a", "/"))]);
     apply(&bench, first).await.unwrap();
-    while source(&bench).await.state() != SourceState::Withdrawn {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until(&bench, |source| source.state() == SourceState::Withdrawn).await;
     assert!(names(&bench).await.is_empty());
     let late = batch(session, 2, vec![put(&route("a", "/"))]);
     let unknown = reason(Code::FailedPrecondition, "SESSION_UNKNOWN");
@@ -444,4 +453,70 @@ async fn an_operator_has_sessions_of_its_own_source_and_confirms_nothing() {
     let sources = listed.unwrap().into_inner().sources;
     let session = sources[0].session.as_ref().unwrap();
     assert_eq!(session.opened_by, "spiffe://tidegate.test/operator/eu-1");
+}
+
+/// A piece of a set that is large enough for a log entry of its own.
+fn large_piece(from: usize) -> ResyncRequest {
+    let large = |n: usize| {
+        let mut route = route(&format!("r{n:03}"), "/");
+        route["metadata"]["annotations"] = serde_json::json!({"filler": "x".repeat(600_000)});
+        route
+    };
+    let all: Vec<Value> = (from..from + 3).map(large).collect();
+    ResyncRequest {
+        end: None,
+        ..set(&all)
+    }
+}
+
+#[tokio::test]
+async fn a_set_whose_caller_goes_away_is_taken_back_and_recorded() {
+    let (bench, dir) = Bench::temporary().await;
+    bench.apply(&[route("a", "/")]).await;
+    let (pieces, stream) = tokio::sync::mpsc::channel(4);
+    pieces.send(large_piece(0)).await.unwrap();
+    pieces.send(large_piece(3)).await.unwrap();
+    let mut client = bench.objects();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+    let call = tokio::spawn(async move { client.resync(stream).await });
+    until(&bench, |source| source.staged_objects > 0).await;
+    call.abort();
+    until(&bench, |source| source.staged_objects == 0).await;
+    assert_eq!(names(&bench).await, ["a"]);
+    drop(pieces);
+    bench.stop().await;
+    let mut methods = vec![];
+    audit::read(&dir.path().join(audit::FOLDER), &mut |record| {
+        methods.push((record.event.method, record.event.outcome));
+    })
+    .unwrap();
+    let (method, outcome) = methods.pop().unwrap();
+    assert!(
+        method.ends_with("/Resync") && outcome != "OK",
+        "{method} {outcome}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_stored_has_a_record_even_if_nobody_waits_for_the_answer() {
+    let (bench, dir) = Bench::temporary().await;
+    for n in 0..40 {
+        let request = batch(0, 0, vec![put(&route(&format!("r{n:03}"), "/"))]);
+        let mut client = bench.objects();
+        let call = client.apply(request);
+        // Callers that go at many moments.
+        let _ = tokio::time::timeout(Duration::from_micros(200 * n), call).await;
+    }
+    let stored = names(&bench).await;
+    bench.stop().await;
+    let mut recorded = String::new();
+    audit::read(&dir.path().join(audit::FOLDER), &mut |record| {
+        recorded += &record.event.changes.concat();
+    })
+    .unwrap();
+    let missing: Vec<_> = stored
+        .iter()
+        .filter(|name| !recorded.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} of {}", stored.len());
 }
