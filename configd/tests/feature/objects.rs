@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use tidegate_proto::objects::v1::{
-    ApplyMode, ApplyRequest, GetObjectRequest, ListObjectsRequest, Precondition, ResyncRequest,
-    precondition,
+    ApplyMode, ApplyRequest, GetObjectRequest, ListObjectsRequest, Precondition, ResyncEnd,
+    ResyncRequest, precondition,
 };
 use tonic::Code;
 
@@ -181,6 +181,7 @@ async fn a_resync_removes_what_the_set_does_not_have() {
     let set = ResyncRequest {
         source: SOURCE.to_owned(),
         objects: vec![object(&route("stays", "/")), object(&route("comes", "/"))],
+        end: Some(ResyncEnd { objects: 2 }),
         ..ResyncRequest::default()
     };
     let answer = bench
