@@ -10,6 +10,7 @@ use tidegate_store::{SnapshotMeta, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::cluster::Leader;
 use crate::error::{self, Violation};
 use crate::fleet::Fleet;
 use crate::pools::heads;
@@ -66,6 +67,9 @@ impl Progress {
             reached = self.reached(goal) => reached,
             () = tokio::time::sleep(timeout) => Err(Status::deadline_exceeded(self.late(goal))),
             () = self.end.cancelled() => Err(Status::unavailable("configd is stopping")),
+            () = Leader::until_deposed(self.store.clone()) => {
+                Err(Status::unavailable("another configd leads; ask again"))
+            }
         }
     }
 

@@ -27,6 +27,17 @@ impl Leader {
         }
     }
 
+    /// The end of this configd's lead: what only a leader knows is not waited for any longer.
+    pub(crate) async fn until_deposed(store: Store) {
+        let mut leads = store.watch_leader();
+        // What is followed may be a moment later than what is known.
+        while store.is_leader() || *leads.borrow_and_update() {
+            if leads.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Whether it is this configd.
     pub(super) fn is_here(&self) -> bool {
         self.store.is_leader()

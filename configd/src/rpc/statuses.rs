@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::Answers;
 use crate::clock;
+use crate::cluster::Leader;
 use crate::fleet::Fleet;
 use crate::statuses::{Board, Entry, Statuses};
 use crate::wire;
@@ -88,7 +89,7 @@ impl StatusService for StatusReader {
         let (outbox, answers) = mpsc::channel(QUEUE_LEN_MAX);
         let source = super::source(&super::caller(&request)?, &request.get_ref().source)?;
         let watch = follow(self.clone(), source, outbox);
-        let deposed = until_deposed(self.store.clone());
+        let deposed = Leader::until_deposed(self.store.clone());
         let end = self.end.clone();
         self.tasks.spawn("status watch", async move {
             tokio::select! {
@@ -98,17 +99,6 @@ impl StatusService for StatusReader {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
-    }
-}
-
-/// The end of this configd's lead; its watches end too, and their readers come again.
-async fn until_deposed(store: Store) {
-    let mut leads = store.watch_leader();
-    // What is followed may be a moment later than what is known.
-    while store.is_leader() || leads.borrow_and_update().to_owned() {
-        if leads.changed().await.is_err() {
-            return;
-        }
     }
 }
 

@@ -1,10 +1,16 @@
 //! What a configd that does not lead passes on: the leader judges and records who has sent it.
 
+use std::time::Duration;
+
 use tidegate_configd::audit::{self, Record};
+use tidegate_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use tidegate_proto::cluster::v1::{ListMembersRequest, Role, TransferLeadershipRequest};
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ApplyRequest, WaitFor};
 use tidegate_proto::plans::v1::plan_service_client::PlanServiceClient;
 use tidegate_proto::plans::v1::{ApplyPlanRequest, CreatePlanRequest, GetPlanRequest};
+use tidegate_proto::snapshots::v1::WaitRequest;
+use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
 use tidegate_proto::statuses::v1::WatchStatusesRequest;
 use tidegate_proto::statuses::v1::status_service_client::StatusServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -151,4 +157,43 @@ async fn a_watch_of_the_leaders_statuses_ends_with_it_and_begins_again_elsewhere
         (!first.statuses.is_empty()).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_another_configd_leads() {
+    let cluster = Cluster::start().await;
+    cluster.apply(0, &objects()).await;
+    let leader = cluster.leader().await;
+    let mut waiting = SnapshotServiceClient::new(cluster.channel((leader + 1) % 3));
+    let never = WaitRequest {
+        revision: u64::MAX,
+        wait_for: WaitFor::Compiled.into(),
+        timeout_ms: 600_000,
+        ..WaitRequest::default()
+    };
+    // Again and again: a transfer before the wait has begun at the leader ends nothing.
+    let transfers = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            transfer(&cluster).await;
+        }
+    };
+    let waited = tokio::select! {
+        waited = waiting.wait(never) => waited,
+        () = transfers => unreachable!("transfers go on"),
+    };
+    assert_eq!(waited.unwrap_err().code(), Code::Unavailable);
+}
+
+/// Lets another voter lead.
+async fn transfer(cluster: &Cluster) {
+    let leader = cluster.leader().await;
+    let mut service = ClusterServiceClient::new(cluster.channel(leader));
+    let listed = service.list_members(ListMembersRequest {}).await.unwrap();
+    let mut members = listed.into_inner().members.into_iter();
+    let next = members.find(|member| member.role() == Role::Voter).unwrap();
+    // It may have been deposed meanwhile.
+    let _ = service
+        .transfer_leadership(TransferLeadershipRequest { id: next.id })
+        .await;
 }

@@ -478,9 +478,10 @@ async fn a_set_whose_caller_goes_away_is_taken_back_and_recorded() {
     pieces.send(large_piece(3)).await.unwrap();
     let mut client = bench.objects();
     let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
-    let call = tokio::spawn(async move { client.resync(stream).await });
-    until(&bench, |source| source.staged_objects > 0).await;
-    call.abort();
+    tokio::select! {
+        answer = client.resync(stream) => panic!("the set has no end yet: {answer:?}"),
+        () = until(&bench, |source| source.staged_objects > 0) => {}
+    }
     until(&bench, |source| source.staged_objects == 0).await;
     assert_eq!(names(&bench).await, ["a"]);
     drop(pieces);
