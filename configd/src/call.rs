@@ -75,6 +75,17 @@ impl Call {
     }
 }
 
+/// Work that goes on in a task of its own as part of the call that is being answered.
+pub(crate) fn carried_on<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let id = CURRENT.try_with(CallId::clone).ok();
+    async move {
+        match id {
+            Some(id) => CURRENT.scope(id, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// The id of the call that is being answered; empty in tasks that outlive it.
 pub(crate) fn current_id() -> String {
     CURRENT.try_with(ToString::to_string).unwrap_or_default()

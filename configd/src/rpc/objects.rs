@@ -154,12 +154,12 @@ impl ObjectService for Objects {
         let caller = super::caller(&request)?;
         let (own, end) = (self.clone(), self.end.clone());
         // A caller that goes drops its request; what it has sent is taken back and recorded all the same.
-        let resyncing = self.tasks.spawn("resync", async move {
+        let resyncing = crate::call::carried_on(async move {
             let shared = (&own.recorder, &own.progress, &own.sealing);
             let carried = resync::carry_out(shared, &caller, request);
             end.run_until_cancelled(carried).await
         });
-        match resyncing.await {
+        match self.tasks.spawn("resync", resyncing).await {
             Ok(Some(answer)) => answer.map(Response::new),
             Ok(None) => Err(Status::unavailable("configd is stopping")),
             Err(_) => Err(Status::internal(
