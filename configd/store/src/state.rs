@@ -2,6 +2,7 @@
 
 mod objects;
 mod parts;
+mod sets;
 mod snapshots;
 mod sources;
 
