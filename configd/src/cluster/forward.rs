@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 use super::Leader;
 use super::relay::Relay;
-use crate::access::vouch;
+use crate::access::{self, vouch};
 use crate::call::Call;
 use crate::caller::Caller;
 
@@ -36,9 +36,6 @@ const ANSWERED_HERE: [&str; 13] = [
     "/tidegate.snapshots.v1.SnapshotService/DiffSnapshots",
     "/tidegate.snapshots.v1.SnapshotService/WatchSnapshots",
 ];
-
-/// How methods begin that change nothing, so that they may be sent again.
-const READS: [&str; 4] = ["Get", "List", "Watch", "Wait"];
 
 /// With this the configd that is asked answers, whoever leads, with what it knows.
 pub(crate) const LOCAL: &str = "tidegate-local";
@@ -122,7 +119,7 @@ where
 }
 
 async fn pass_on(leader: Channel, request: http::Request<Body>, end: CancellationToken) -> Answer {
-    let is_read = changes_nothing(request.uri().path());
+    let is_read = !access::changes_state(request.uri().path());
     let request = vouched_for(request);
     let asking = ask(leader, request);
     match end.run_until_cancelled(asking).await {
@@ -181,11 +178,6 @@ fn is_answered_here(path: &str) -> bool {
     ANSWERED_HERE.iter().any(|known| path.starts_with(known))
 }
 
-fn changes_nothing(path: &str) -> bool {
-    let method = path.rsplit('/').next().unwrap_or_default();
-    READS.iter().any(|read| method.starts_with(read))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +204,7 @@ mod tests {
 
     #[test]
     fn only_what_changes_nothing_is_sent_again_after_a_loss() {
+        let changes_nothing = |path| !access::changes_state(path);
         assert!(changes_nothing(
             "/tidegate.statuses.v1.StatusService/ListStatuses"
         ));
