@@ -1,6 +1,8 @@
 //! A process is killed while it writes, again and again; everything that it acknowledged is still there.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod fixture;
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
@@ -10,11 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use tidegate_proto::{
-    ir::v1::{Blob, PartRef},
     objects::v1::{Object, ObjectKey as WireKey, Operation, operation},
-    raft::v1::{CommitSnapshot, PutObjects},
+    raft::v1::PutObjects,
 };
-use tidegate_store::{Command, Digest, ObjectFilter, OpenOptions, Outcome, Store};
+use tidegate_store::{Command, ObjectFilter, OpenOptions, Outcome, Store};
+
+use fixture::commit_command;
 
 const CYCLES: u32 = 25;
 const DIR: &str = "TIDEGATE_CRASH_TEST_DIR";
@@ -52,20 +55,7 @@ fn put(number: u64) -> Command {
 }
 
 fn commit(parent: u64) -> Command {
-    let content = Bytes::from(format!("version {}", parent + 1));
-    let digest = Bytes::copy_from_slice(Digest::of(&content).as_bytes());
-    Command::CommitSnapshot(CommitSnapshot {
-        pool: "pool".to_owned(),
-        parent,
-        digest: digest.clone(),
-        put: vec![PartRef {
-            kind: 2,
-            name: "a".to_owned(),
-            digest: digest.clone(),
-        }],
-        blobs: vec![Blob { digest, content }],
-        ..CommitSnapshot::default()
-    })
+    commit_command(parent, format!("version {}", parent + 1).as_bytes())
 }
 
 /// The process that is killed: writes until then, and prints each number once it is acknowledged.

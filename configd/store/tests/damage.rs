@@ -1,6 +1,8 @@
 //! A store whose files are not as it wrote them heals, or stays closed and names the file.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod fixture;
+
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
@@ -8,11 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidegate_proto::{
-    ir::v1::{Blob, PartRef},
-    raft::v1::CommitSnapshot,
-};
-use tidegate_store::{Command, Digest, OpenOptions, Outcome, Store, StoreError};
+use tidegate_store::{OpenOptions, Outcome, Store, StoreError};
+
+use fixture::commit_command;
 
 async fn open(dir: &Path) -> Result<Store, StoreError> {
     let mut options = OpenOptions::new(dir);
@@ -25,21 +25,8 @@ fn content(version: u64) -> Bytes {
 }
 
 async fn commit(store: &Store, version: u64) {
-    let content = content(version);
-    let digest = Bytes::copy_from_slice(Digest::of(&content).as_bytes());
-    let commit = CommitSnapshot {
-        pool: "pool".to_owned(),
-        parent: version - 1,
-        digest: digest.clone(),
-        put: vec![PartRef {
-            kind: 2,
-            name: "a".to_owned(),
-            digest: digest.clone(),
-        }],
-        blobs: vec![Blob { digest, content }],
-        ..CommitSnapshot::default()
-    };
-    let outcome = store.propose(Command::CommitSnapshot(commit)).await;
+    let command = commit_command(version - 1, &content(version));
+    let outcome = store.propose(command).await;
     assert_eq!(outcome.unwrap(), Outcome::Committed { version });
 }
 

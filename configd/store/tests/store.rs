@@ -1,15 +1,18 @@
 //! The store through its public end: one node, real files.
 #![allow(clippy::unwrap_used)]
 
+mod fixture;
+
 use std::path::Path;
 
 use bytes::Bytes;
 use tidegate_proto::{
-    ir::v1::{Blob, PartRef},
     objects::v1::{Object, ObjectKey as WireKey, Operation, operation},
-    raft::v1::{CommitSnapshot, PutObjects},
+    raft::v1::PutObjects,
 };
 use tidegate_store::{Command, Digest, ObjectFilter, OpenOptions, Outcome, Store, StoreError};
+
+use fixture::commit_command;
 
 fn put(name: &str, content: &str) -> Command {
     let key = WireKey {
@@ -37,25 +40,6 @@ fn put(name: &str, content: &str) -> Command {
     })
 }
 
-fn commit(parent: u64, content: &[u8]) -> Command {
-    let digest = Bytes::copy_from_slice(Digest::of(content).as_bytes());
-    Command::CommitSnapshot(CommitSnapshot {
-        pool: "pool".to_owned(),
-        parent,
-        digest: digest.clone(),
-        put: vec![PartRef {
-            kind: 2,
-            name: "a".to_owned(),
-            digest: digest.clone(),
-        }],
-        blobs: vec![Blob {
-            digest,
-            content: Bytes::copy_from_slice(content),
-        }],
-        ..CommitSnapshot::default()
-    })
-}
-
 async fn open(dir: &Path) -> Store {
     Store::open(OpenOptions::new(dir)).await.unwrap()
 }
@@ -80,11 +64,11 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         }
     );
     assert_eq!(
-        store.propose(commit(0, b"v1")).await.unwrap(),
+        store.propose(commit_command(0, b"v1")).await.unwrap(),
         Outcome::Committed { version: 1 }
     );
     assert_eq!(
-        store.propose(commit(1, b"v2")).await.unwrap(),
+        store.propose(commit_command(1, b"v2")).await.unwrap(),
         Outcome::Committed { version: 2 }
     );
     let (node, cluster) = (store.node_id(), store.cluster_id().to_owned());
@@ -122,7 +106,7 @@ async fn an_image_and_a_purged_log_bring_back_the_same_state() {
             .await
             .unwrap();
         store
-            .propose(commit(version, format!("v{version}").as_bytes()))
+            .propose(commit_command(version, format!("v{version}").as_bytes()))
             .await
             .unwrap();
     }
@@ -178,7 +162,7 @@ async fn readers_are_woken_and_told_what_changed() {
         ["cart"]
     );
     assert_eq!(store.changes_since(*revision.borrow()), Some(vec![]));
-    store.propose(commit(0, b"v1")).await.unwrap();
+    store.propose(commit_command(0, b"v1")).await.unwrap();
     heads.changed().await.unwrap();
     assert_eq!(heads.borrow().get("pool"), Some(&1));
     store.shutdown().await;

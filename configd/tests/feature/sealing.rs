@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use futures_util::StreamExt as _;
@@ -35,6 +35,43 @@ const NEW: &str = "f00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 fn write_keys(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A configd's data directory and its file of seal keys, which has the old one at first.
+struct Home {
+    data: PathBuf,
+    keys: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
+        write_keys(&keys, OLD);
+        Self {
+            data,
+            keys,
+            _folder: folder,
+        }
+    }
+
+    async fn start(&self) -> Bench {
+        Bench::sealing(&self.data, &self.keys).await.unwrap()
+    }
+}
+
+/// Stores the shop over HTTPS and waits for its snapshot.
+async fn secure(bench: &Bench, issued: &Issued) {
+    let applied = bench.apply(&secured_shop(issued)).await;
+    bench.compiled(applied.revision).await;
+}
+
+/// Waits for a snapshot after that version.
+async fn compiled_after(bench: &Bench, version: u64) {
+    while bench.newest().await.id.unwrap().version == version {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
 
 fn issued() -> Issued {
@@ -156,23 +193,19 @@ fn key_of(update: &Update) -> Vec<u8> {
 
 #[tokio::test]
 async fn no_file_shows_the_key_and_a_worker_gets_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
-    write_keys(&keys, OLD);
+    let home = Home::new();
     let issued = issued();
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    bench
-        .compiled(bench.apply(&secured_shop(&issued)).await.revision)
-        .await;
+    let bench = home.start().await;
+    secure(&bench, &issued).await;
     let mut worker = FakeWorker::connect(&bench, "one", None).await;
     let update = worker.update().await.remove(0);
     assert_eq!(key_of(&update), der(&issued));
     let before = bench.newest().await.id;
     drop(worker);
     bench.stop().await;
-    assert_eq!(leaks(&data, &issued), Vec::<String>::new());
+    assert_eq!(leaks(&home.data, &issued), Vec::<String>::new());
 
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
+    let bench = home.start().await;
     let again = bench.apply(&secured_shop(&issued)).await;
     assert_eq!(
         again.changed, 0,
@@ -184,14 +217,10 @@ async fn no_file_shows_the_key_and_a_worker_gets_it() {
 
 #[tokio::test]
 async fn no_answer_for_people_shows_the_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
-    write_keys(&keys, OLD);
+    let home = Home::new();
     let issued = issued();
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    bench
-        .compiled(bench.apply(&secured_shop(&issued)).await.revision)
-        .await;
+    let bench = home.start().await;
+    secure(&bench, &issued).await;
     let request = GetObjectRequest {
         key: Some(key(&secret(&issued))),
         ..GetObjectRequest::default()
@@ -216,14 +245,10 @@ async fn no_answer_for_people_shows_the_key() {
 
 #[tokio::test]
 async fn a_plan_reads_what_is_sealed_and_writes_it_sealed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
-    write_keys(&keys, OLD);
+    let home = Home::new();
     let (first, second) = (issued(), issued());
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    bench
-        .compiled(bench.apply(&secured_shop(&first)).await.revision)
-        .await;
+    let bench = home.start().await;
+    secure(&bench, &first).await;
     let request = CreatePlanRequest {
         source: SOURCE.to_owned(),
         operations: vec![put(&secret(&second))],
@@ -246,21 +271,17 @@ async fn a_plan_reads_what_is_sealed_and_writes_it_sealed() {
     assert_eq!(key_of(&worker.update().await.remove(0)), der(&second));
     drop(worker);
     bench.stop().await;
-    assert_eq!(leaks(&data, &second), Vec::<String>::new());
+    assert_eq!(leaks(&home.data, &second), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_backup_holds_keys_sealed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
-    write_keys(&keys, OLD);
+    let home = Home::new();
     let issued = issued();
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    bench
-        .compiled(bench.apply(&secured_shop(&issued)).await.revision)
-        .await;
+    let bench = home.start().await;
+    secure(&bench, &issued).await;
     bench.stop().await;
-    let store = Store::open(OpenOptions::new(&data)).await.unwrap();
+    let store = Store::open(OpenOptions::new(&home.data)).await.unwrap();
     let mut backup = vec![];
     let mut frames = std::pin::pin!(store.backup().await.unwrap());
     while let Some(frame) = frames.next().await {
@@ -274,25 +295,22 @@ async fn a_backup_holds_keys_sealed() {
 
 #[tokio::test]
 async fn without_the_flag_keys_lie_in_the_clear_until_it_is_given() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
-    write_keys(&keys, OLD);
+    let home = Home::new();
     let issued = issued();
-    let bench = Bench::start(&data).await;
-    bench
-        .compiled(bench.apply(&secured_shop(&issued)).await.revision)
-        .await;
+    let bench = Bench::start(&home.data).await;
+    secure(&bench, &issued).await;
     let mut worker = FakeWorker::connect(&bench, "one", None).await;
     assert_eq!(key_of(&worker.update().await.remove(0)), der(&issued));
     let before = bench.newest().await.id.unwrap().version;
     drop(worker);
     bench.stop().await;
-    assert!(!leaks(&data, &issued).is_empty(), "the test would find it");
+    assert!(
+        !leaks(&home.data, &issued).is_empty(),
+        "the test would find it"
+    );
 
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    while bench.newest().await.id.unwrap().version == before {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    let bench = home.start().await;
+    compiled_after(&bench, before).await;
     let diff = DiffSnapshotsRequest {
         pool: crate::bench::POOL.to_owned(),
         ..DiffSnapshotsRequest::default()
@@ -313,22 +331,16 @@ async fn without_the_flag_keys_lie_in_the_clear_until_it_is_given() {
 
 #[tokio::test]
 async fn a_new_key_seals_and_the_old_one_can_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
-    write_keys(&keys, OLD);
+    let home = Home::new();
     let issued = issued();
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    bench
-        .compiled(bench.apply(&secured_shop(&issued)).await.revision)
-        .await;
+    let bench = home.start().await;
+    secure(&bench, &issued).await;
     let before = bench.newest().await.id.unwrap().version;
     bench.stop().await;
 
-    write_keys(&keys, &[NEW, OLD].concat());
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    while bench.newest().await.id.unwrap().version == before {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    write_keys(&home.keys, &[NEW, OLD].concat());
+    let bench = home.start().await;
+    compiled_after(&bench, before).await;
     let back = RollbackRequest::default();
     let refused = bench.history().rollback(back).await.unwrap_err();
     assert_eq!(
@@ -338,8 +350,8 @@ async fn a_new_key_seals_and_the_old_one_can_go() {
     );
     bench.stop().await;
 
-    write_keys(&keys, NEW);
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
+    write_keys(&home.keys, NEW);
+    let bench = home.start().await;
     let mut worker = FakeWorker::connect(&bench, "one", None).await;
     assert_eq!(key_of(&worker.update().await.remove(0)), der(&issued));
     drop(worker);
@@ -357,19 +369,15 @@ async fn a_new_key_seals_and_the_old_one_can_go() {
 
 #[tokio::test]
 async fn configd_does_not_start_without_the_key_and_names_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, keys) = (folder.path().join("data"), folder.path().join("keys"));
-    write_keys(&keys, OLD);
-    let missing = key_id(&keys);
-    let bench = Bench::sealing(&data, &keys).await.unwrap();
-    bench
-        .compiled(bench.apply(&secured_shop(&issued())).await.revision)
-        .await;
+    let home = Home::new();
+    let missing = key_id(&home.keys);
+    let bench = home.start().await;
+    secure(&bench, &issued()).await;
     bench.stop().await;
 
-    write_keys(&keys, NEW);
-    let wrong = Bench::sealing(&data, &keys).await.err();
-    let none = Bench::try_start(&data, None, Security::Plaintext, None).await;
+    write_keys(&home.keys, NEW);
+    let wrong = Bench::sealing(&home.data, &home.keys).await.err();
+    let none = Bench::try_start(&home.data, None, Security::Plaintext, None).await;
     for error in [wrong, none.err()] {
         let text = causes(&error.expect("the key is missing"));
         assert!(text.contains("Secret shop/cert cannot be opened"), "{text}");

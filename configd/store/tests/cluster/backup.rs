@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt as _;
 use tidegate_store::{Digest, OpenOptions, Store, StoreError, restore};
 
-use crate::support::{Cluster, PATIENCE, commit_command, eventually, names, options, put};
+use crate::fixture::commit_command;
+use crate::support::{Cluster, PATIENCE, eventually, names, options, put};
 
 async fn back_up(store: &Store, to: &Path) {
     let mut frames = std::pin::pin!(store.backup().await.unwrap());

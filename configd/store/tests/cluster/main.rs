@@ -5,6 +5,8 @@ mod backup;
 mod damage;
 mod disk;
 mod failover;
+#[path = "../fixture/mod.rs"]
+mod fixture;
 mod founding;
 mod membership;
 mod partition;

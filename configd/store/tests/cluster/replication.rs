@@ -2,7 +2,8 @@
 
 use tidegate_store::{Digest, Outcome};
 
-use crate::support::{Cluster, commit_command, eventually, names, put, put_command};
+use crate::fixture::commit_command;
+use crate::support::{Cluster, eventually, names, put, put_command};
 
 #[tokio::test]
 async fn a_committed_write_is_on_all_nodes() {

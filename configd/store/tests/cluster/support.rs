@@ -14,13 +14,12 @@ use std::{
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tidegate_proto::{
-    ir::v1::{Blob, PartRef},
     objects::v1::{Object, ObjectKey, Operation, operation},
-    raft::v1::{CommitSnapshot, PutObjects},
+    raft::v1::PutObjects,
 };
 use tidegate_store::{
-    ClusterOptions, Command, Dial, Digest, Incoming, Member, ObjectFilter, OpenOptions, PlainDial,
-    Start, Store, StoreError,
+    ClusterOptions, Command, Dial, Incoming, Member, ObjectFilter, OpenOptions, PlainDial, Start,
+    Store, StoreError,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -307,25 +306,6 @@ pub(crate) fn put_command(name: &str, content: &str) -> Command {
         source: "files".to_owned(),
         operations: vec![operation],
         ..PutObjects::default()
-    })
-}
-
-pub(crate) fn commit_command(parent: u64, content: &[u8]) -> Command {
-    let digest = Bytes::copy_from_slice(Digest::of(content).as_bytes());
-    Command::CommitSnapshot(CommitSnapshot {
-        pool: "pool".to_owned(),
-        parent,
-        digest: digest.clone(),
-        put: vec![PartRef {
-            kind: 2,
-            name: "a".to_owned(),
-            digest: digest.clone(),
-        }],
-        blobs: vec![Blob {
-            digest,
-            content: Bytes::copy_from_slice(content),
-        }],
-        ..CommitSnapshot::default()
     })
 }
 
