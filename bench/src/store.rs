@@ -155,7 +155,7 @@ impl Written {
 }
 
 /// An object of some 600 bytes that no route refers to: it is stored and compiled, and changes no snapshot.
-fn object(name: &str, turn: usize) -> String {
+fn object(name: &str, turn: usize) -> serde_json::Value {
     serde_json::json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
@@ -164,5 +164,4 @@ fn object(name: &str, turn: usize) -> String {
         },
         "spec": {"ports": [{"name": "main", "port": 80, "protocol": "TCP"}]},
     })
-    .to_string()
 }

@@ -7,9 +7,8 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic_prost::ProstCodec;
 
-use super::nodes::Nodes;
+use super::nodes::{Nodes, free_addresses};
 use super::object;
-use crate::peers::tidegate::free_address;
 use crate::process::Process;
 
 /// `etcdserverpb.PutRequest`, as far as it is used.
@@ -41,8 +40,8 @@ struct Done {}
 
 /// Starts a cluster of so many nodes.
 pub(super) fn start(dir: &Path, count: usize) -> anyhow::Result<Nodes> {
-    let clients = addresses(count)?;
-    let peers = addresses(count)?;
+    let clients = free_addresses(count)?;
+    let peers = free_addresses(count)?;
     let cluster: Vec<_> = peers
         .iter()
         .enumerate()
@@ -84,7 +83,7 @@ pub(super) async fn put(channel: &Channel, names: &[String], turn: usize) -> any
         .iter()
         .map(|name| Put {
             key: format!("/bench/services/{name}").into_bytes(),
-            value: object(name, turn).into_bytes(),
+            value: object(name, turn).to_string().into_bytes(),
         })
         .collect();
     if puts.len() > 1 {
@@ -110,8 +109,4 @@ where
         .unary(request, PathAndQuery::from_static(path), codec)
         .await?;
     Ok(())
-}
-
-fn addresses(count: usize) -> anyhow::Result<Vec<std::net::SocketAddr>> {
-    (0..count).map(|_| free_address()).collect()
 }

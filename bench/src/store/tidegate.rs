@@ -2,25 +2,21 @@
 
 use std::path::Path;
 
-use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
-use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, operation};
 use tonic::transport::Channel;
 
-use super::nodes::Nodes;
+use super::nodes::{Nodes, free_addresses};
 use super::object;
+use crate::objects;
 use crate::peers::tidegate::free_address;
 use crate::process::Process;
 
-const SOURCE: &str = "bench";
-
 /// Starts so many configds without certificates: etcd has none either.
 pub(super) fn start(binary: &Path, dir: &Path, count: usize) -> anyhow::Result<Nodes> {
-    let mut clients = Vec::new();
-    let mut peers = Vec::new();
-    for _ in 0..count {
-        clients.push(free_address()?);
-        peers.push(free_address()?.to_string());
-    }
+    let clients = free_addresses(count)?;
+    let peers: Vec<_> = free_addresses(count)?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut processes = Vec::new();
     for (index, (client, peer)) in clients.iter().zip(&peers).enumerate() {
         let data = dir.join(format!("n{index}")).display().to_string();
@@ -50,33 +46,6 @@ pub(super) fn start(binary: &Path, dir: &Path, count: usize) -> anyhow::Result<N
 
 /// One batch.
 pub(super) async fn put(channel: &Channel, names: &[String], turn: usize) -> anyhow::Result<()> {
-    let request = ApplyRequest {
-        source: SOURCE.to_owned(),
-        operations: names.iter().map(|name| operation(name, turn)).collect(),
-        ..ApplyRequest::default()
-    };
-    ObjectServiceClient::new(channel.clone())
-        .apply(request)
-        .await?;
-    Ok(())
-}
-
-fn operation(name: &str, turn: usize) -> Operation {
-    let key = ObjectKey {
-        source: SOURCE.to_owned(),
-        group: String::new(),
-        kind: "Service".to_owned(),
-        namespace: "bench".to_owned(),
-        name: name.to_owned(),
-    };
-    Operation {
-        operation: Some(operation::Operation::Put(Object {
-            uid: name.to_owned(),
-            key: Some(key),
-            generation: i64::try_from(turn).unwrap_or(i64::MAX),
-            created_at_unix_s: 1_700_000_000,
-            content: object(name, turn).into(),
-        })),
-        precondition: None,
-    }
+    let objects: Vec<_> = names.iter().map(|name| object(name, turn)).collect();
+    objects::apply(channel, &objects).await
 }

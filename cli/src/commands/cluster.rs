@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tidegate_proto::cluster::v1::{
     AddMemberRequest, BackupRequest, DiskSpace, GetStatusRequest, GetStatusResponse,
@@ -17,6 +17,7 @@ use tidegate_configd::RestoreArgs;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 
+use super::output::Output;
 use super::write_out;
 use crate::api::{Api, ServerArgs, failure};
 use crate::table::Table;
@@ -55,14 +56,6 @@ pub(crate) struct ShowArgs {
     output: Output,
     #[command(flatten)]
     server: ServerArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// Which configd comes.

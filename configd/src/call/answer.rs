@@ -16,7 +16,11 @@ use crate::name::code_name;
 
 /// The error that an answer is, as far as its head shows: those of streams may come later.
 pub(super) fn failure<B>(answer: &Response<B>) -> Option<Status> {
-    Status::from_header_map(answer.headers()).filter(|status| status.code() != Code::Ok)
+    failure_in(answer.headers())
+}
+
+fn failure_in(headers: &HeaderMap) -> Option<Status> {
+    Status::from_header_map(headers).filter(|status| status.code() != Code::Ok)
 }
 
 /// The answer with the id of its call; an error gets it as RequestInfo, and an ErrorInfo where it has none.
@@ -37,8 +41,7 @@ fn tagged_frame<D>(frame: Frame<D>, id: &CallId) -> Frame<D> {
         Ok(trailers) => trailers,
         Err(frame) => return frame,
     };
-    let failure = Status::from_header_map(&trailers).filter(|status| status.code() != Code::Ok);
-    let Some(status) = failure else {
+    let Some(status) = failure_in(&trailers) else {
         return Frame::trailers(trailers);
     };
     let mut tagged = HeaderMap::new();

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::floods::site::GOOD_HOST;
 use crate::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, block, frame};
 use crate::wire::{Wire, pause};
 
@@ -121,8 +122,8 @@ impl Client for Kept {
             Some(wire) => wire,
             None => Wire::connect(self.front).ok()?,
         };
-        wire.write(b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n")
-            .ok()?;
+        let request = format!("GET / HTTP/1.1\r\nHost: {GOOD_HOST}\r\n\r\n");
+        wire.write(request.as_bytes()).ok()?;
         let answer = wire.response(false).ok()?;
         if self.keeps && !answer.has_token("connection", "close") {
             self.wire = Some(wire);
@@ -153,7 +154,7 @@ impl Client for Multiplexed {
             (b":method", b"GET"),
             (b":path", b"/"),
             (b":scheme", b"http"),
-            (b":authority", b"good.test"),
+            (b":authority", GOOD_HOST.as_bytes()),
         ]);
         let flags = END_HEADERS | END_STREAM;
         wire.write(&frame(HEADERS, flags, self.stream, &request))
