@@ -12,10 +12,6 @@ const NEXT_FREE_MAX: u16 = 100;
 /// Room for datagrams that wait for a thread, on each of its sockets.
 const UDP_RECEIVE_BYTES: usize = 4 << 20;
 
-/// Bytes of a connection that the kernel takes before the client's window has room for them: without a bound it takes
-/// megabytes for each client that reads nothing.
-const UNSENT_BYTES_MAX: u32 = 128 << 10;
-
 /// What is added to a port below 1024 where those are not bound.
 const PRIVILEGED_OFFSET: u16 = 8000;
 
@@ -114,8 +110,6 @@ pub(crate) fn bind(
     let bind = |address| {
         let (bound, sockets) = bind_all(Transport::Tcp, address, count)?;
         let listeners = sockets.into_iter().map(|socket| {
-            // Connections take it over from the socket that they are accepted on.
-            socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
             socket.listen(backlog)?;
             Ok(TcpListener::from(socket))
         });
@@ -257,15 +251,6 @@ mod tests {
         assert!(matches!(refused, Err(BindError::InUse { port, .. }) if port == taken.port()));
         let (next, _) = bind(&policy(BindPolicy::NextFree), taken.port(), 1, 16).unwrap();
         assert!(next.port() > taken.port(), "{next}");
-    }
-
-    #[test]
-    fn an_accepted_connection_keeps_little_that_its_client_has_no_room_for() {
-        let (address, listeners) = bind(&policy(BindPolicy::Any), 80, 1, 16).unwrap();
-        let _client = std::net::TcpStream::connect(address).unwrap();
-        let (accepted, _) = listeners[0].accept().unwrap();
-        let bound = socket2::SockRef::from(&accepted).tcp_notsent_lowat();
-        assert_eq!(bound.unwrap(), UNSENT_BYTES_MAX);
     }
 
     #[test]
