@@ -69,6 +69,18 @@ pub fn free_address() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+/// So many of them, each another one.
+///
+/// # Errors
+/// As the system says.
+pub fn free_addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
+    // All are held until the last one is there: a port that was let go may be given to the next who asks.
+    let held: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<_, _>>()?;
+    held.iter().map(TcpListener::local_addr).collect()
+}
+
 /// Waits until somebody listens.
 ///
 /// # Errors

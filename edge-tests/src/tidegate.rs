@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::process::{Process, free_address, wait_for};
+use crate::process::{Process, free_addresses, wait_for};
 use crate::world;
 
 /// A running gateway.
@@ -46,10 +46,8 @@ impl Tidegate {
         more: &[Value],
         threads: usize,
     ) -> anyhow::Result<Self> {
-        let ports: Vec<SocketAddr> = backends
-            .iter()
-            .map(|_| free_address())
-            .collect::<Result<_, _>>()?;
+        let mut ports = free_addresses(backends.len() + 2)?;
+        let own = ports.split_off(backends.len());
         let mut objects = world::objects(backends);
         for (index, port) in ports.iter().enumerate() {
             objects[1]["spec"]["listeners"][index]["port"] = json!(port.port());
@@ -67,8 +65,8 @@ impl Tidegate {
             .arg("up")
             .arg(&file)
             .args(["--access-log", "--threads", &threads.to_string()])
-            .args(["--listen", &free_address()?.to_string()])
-            .args(["--admin", &free_address()?.to_string()]);
+            .args(["--listen", &own[0].to_string()])
+            .args(["--admin", &own[1].to_string()]);
         let process = Process::start(&mut command, &log)?;
         for port in &ports {
             wait_for(*port, "tidegate").with_context(|| log.display().to_string())?;

@@ -74,6 +74,14 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
+/// So many of them, each another one: a port that was let go may be given to the next who asks.
+pub(crate) fn free_addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
+    let held: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    held.iter().map(TcpListener::local_addr).collect()
+}
+
 async fn connect(address: SocketAddr) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     for _ in 0..100 {

@@ -7,8 +7,9 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic_prost::ProstCodec;
 
-use super::nodes::{Nodes, free_addresses};
+use super::nodes::Nodes;
 use super::object;
+use crate::peers::tidegate::free_addresses;
 use crate::process::Process;
 
 /// `etcdserverpb.PutRequest`, as far as it is used.
@@ -40,8 +41,8 @@ struct Done {}
 
 /// Starts a cluster of so many nodes.
 pub(super) fn start(dir: &Path, count: usize) -> anyhow::Result<Nodes> {
-    let clients = free_addresses(count)?;
-    let peers = free_addresses(count)?;
+    let mut clients = free_addresses(2 * count)?;
+    let peers = clients.split_off(count);
     let cluster: Vec<_> = peers
         .iter()
         .enumerate()

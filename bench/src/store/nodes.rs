@@ -7,7 +7,6 @@ use anyhow::{Context as _, bail};
 use tonic::transport::{Channel, Endpoint};
 
 use super::Peer;
-use crate::peers::tidegate::free_address;
 use crate::process::Process;
 
 /// Longest wait for a store that takes writes.
@@ -44,9 +43,4 @@ impl Nodes {
         }
         bail!("{peer:?} at {address} takes no writes: {last:?}")
     }
-}
-
-/// So many addresses that were free a moment ago.
-pub(super) fn free_addresses(count: usize) -> anyhow::Result<Vec<SocketAddr>> {
-    (0..count).map(|_| free_address()).collect()
 }

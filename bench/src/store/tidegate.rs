@@ -4,16 +4,18 @@ use std::path::Path;
 
 use tonic::transport::Channel;
 
-use super::nodes::{Nodes, free_addresses};
+use super::nodes::Nodes;
 use super::object;
 use crate::objects;
-use crate::peers::tidegate::free_address;
+use crate::peers::tidegate::free_addresses;
 use crate::process::Process;
 
 /// Starts so many configds without certificates: etcd has none either.
 pub(super) fn start(binary: &Path, dir: &Path, count: usize) -> anyhow::Result<Nodes> {
-    let clients = free_addresses(count)?;
-    let peers: Vec<_> = free_addresses(count)?
+    let mut clients = free_addresses(3 * count)?;
+    let admins = clients.split_off(2 * count);
+    let peers: Vec<_> = clients
+        .split_off(count)
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -23,7 +25,7 @@ pub(super) fn start(binary: &Path, dir: &Path, count: usize) -> anyhow::Result<N
         let mut arguments: Vec<_> = [
             ("data-dir", data),
             ("listen", client.to_string()),
-            ("admin", free_address()?.to_string()),
+            ("admin", admins[index].to_string()),
         ]
         .into_iter()
         .flat_map(|(flag, value)| [format!("--{flag}"), value])

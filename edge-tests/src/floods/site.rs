@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::floods::core;
-use crate::process::{Process, free_address, wait_for};
+use crate::process::{Process, free_addresses, wait_for};
 use crate::tidegate::Tidegate;
 use crate::world::NAMESPACE;
 
@@ -33,10 +33,11 @@ impl Site {
     /// # Errors
     /// When one of them does not start.
     pub fn start(tidegate: &Path, dir: &Path) -> anyhow::Result<Self> {
-        let (attacked, good) = (free_address()?, free_address()?);
+        let backends = free_addresses(2)?;
+        let (attacked, good) = (backends[0], backends[1]);
         let attacked_process = nginx(core::command("nginx"), &dir.join("attacked"), attacked)?;
         let good_process = nginx(Command::new("nginx"), &dir.join("good"), good)?;
-        let gateway = Tidegate::start(tidegate, dir, &[attacked, good], &[good_route()], 2)?;
+        let gateway = Tidegate::start(tidegate, dir, &backends, &[good_route()], 2)?;
         Ok(Self {
             gateway,
             _attacked: attacked_process,
