@@ -1,7 +1,8 @@
 //! A process is killed while it writes, again and again; everything that it acknowledged is still there.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-mod fixture;
+#[path = "fixture/commit.rs"]
+mod commit;
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -17,7 +18,7 @@ use tidegate_proto::{
 };
 use tidegate_store::{Command, ObjectFilter, OpenOptions, Outcome, Store};
 
-use fixture::commit_command;
+use commit::commit_command;
 
 const CYCLES: u32 = 25;
 const DIR: &str = "TIDEGATE_CRASH_TEST_DIR";

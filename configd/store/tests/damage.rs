@@ -1,7 +1,8 @@
 //! A store whose files are not as it wrote them heals, or stays closed and names the file.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-mod fixture;
+#[path = "fixture/commit.rs"]
+mod commit;
 
 use std::{
     fs::{self, File},
@@ -12,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use tidegate_store::{OpenOptions, Outcome, Store, StoreError};
 
-use fixture::commit_command;
+use commit::commit_command;
 
 async fn open(dir: &Path) -> Result<Store, StoreError> {
     let mut options = OpenOptions::new(dir);

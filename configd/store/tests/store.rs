@@ -1,7 +1,8 @@
 //! The store through its public end: one node, real files.
 #![allow(clippy::unwrap_used)]
 
-mod fixture;
+#[path = "fixture/commit.rs"]
+mod commit;
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use tidegate_proto::{
 };
 use tidegate_store::{Command, Digest, ObjectFilter, OpenOptions, Outcome, Store, StoreError};
 
-use fixture::commit_command;
+use commit::commit_command;
 
 fn put(name: &str, content: &str) -> Command {
     let key = WireKey {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt as _;
 use tidegate_store::{Digest, OpenOptions, Store, StoreError, restore};
 
-use crate::fixture::commit_command;
+use crate::commit::commit_command;
 use crate::support::{Cluster, PATIENCE, eventually, names, options, put};
 
 async fn back_up(store: &Store, to: &Path) {

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+#[path = "../fixture/commit.rs"]
+mod commit;
 mod damage;
 mod disk;
 mod failover;
-#[path = "../fixture/mod.rs"]
-mod fixture;
 mod founding;
 mod membership;
 mod partition;

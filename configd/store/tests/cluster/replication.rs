@@ -2,7 +2,7 @@
 
 use tidegate_store::{Digest, Outcome};
 
-use crate::fixture::commit_command;
+use crate::commit::commit_command;
 use crate::support::{Cluster, eventually, names, put, put_command};
 
 #[tokio::test]
