@@ -102,6 +102,8 @@ enum Command {
     SealKey(seal_key::SealKeyCommand),
     /// Run the config store
     Configd(tidegate_configd::ConfigdArgs),
+    /// Run the operator of a Kubernetes cluster
+    Operator(tidegate_operator::OperatorArgs),
     /// Run a worker of a pool
     Worker(tidegate_worker::WorkerArgs),
     /// Write a shell's completions to standard output
@@ -162,6 +164,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Workers(args) => workers::run(args).await?,
         Command::Wait(args) => wait::run(args).await?,
         Command::Configd(args) => args.run().await?,
+        Command::Operator(args) => args.run().await?,
         Command::Worker(args) => args.run().await?,
         Command::Lint(_)
         | Command::ExplainCode(_)
@@ -176,7 +179,10 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
 
 /// The control side needs few threads; the worker's data threads are its own.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
-    let threads = if matches!(command, Command::Up(_) | Command::Configd(_)) {
+    let threads = if matches!(
+        command,
+        Command::Up(_) | Command::Configd(_) | Command::Operator(_)
+    ) {
         2
     } else {
         1

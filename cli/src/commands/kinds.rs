@@ -147,6 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn the_operator_feeds_every_kind() {
+        let name = |kind: &Kind| (kind.group, kind.kind);
+        let fed: Vec<_> = tidegate_operator::KINDS
+            .iter()
+            .map(|kind| (kind.group, kind.kind))
+            .collect();
+        let known: Vec<_> = KINDS.iter().map(name).collect();
+        assert!(known.iter().all(|kind| fed.contains(kind)), "{fed:?}");
+        assert_eq!(fed.len(), known.len());
+    }
+
+    #[test]
     fn kinds_have_three_names() {
         for name in ["HTTPRoute", "httproutes", "hr"] {
             assert_eq!(find_kind(name).expect("known").kind, "HTTPRoute");

@@ -1,6 +1,7 @@
 //! GatewayParameters, our own: how the clients of a Gateway are met.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::quantity::Quantity;
 
@@ -11,6 +12,9 @@ pub(crate) struct GatewayParametersSpec {
     pub(crate) clients: ClientParameters,
     pub(crate) paths: PathParameters,
     pub(crate) limits: LimitParameters,
+    /// What the workers are like, which is the operator's business.
+    #[serde(rename = "workers")]
+    pub(crate) _workers: IgnoredAny,
 }
 
 /// Whose word about a client counts, and what backends are told.

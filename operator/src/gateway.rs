@@ -1,0 +1,15 @@
+//! Turns each Gateway of ours into a pool of workers in its namespace:
+//! `dereference → validate → build → apply`, one step per file, pure in the middle.
+
+mod apply;
+mod build;
+mod class;
+mod dereference;
+mod identity;
+pub(crate) mod names;
+mod parameters;
+mod patch;
+mod reconcile;
+
+pub(crate) use identity::Issuer;
+pub(crate) use reconcile::{PoolSettings, Reconciler};

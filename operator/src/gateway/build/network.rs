@@ -1,0 +1,68 @@
+//! What leads clients to the workers.
+
+use serde_json::{Value, json};
+
+use super::{Pool, Transport, pod, without_nulls};
+use crate::gateway::patch;
+
+/// The Service in front of the workers; none while there is no port, since a Service must have one.
+pub(super) fn service(pool: &Pool) -> Option<Value> {
+    if pool.ports.is_empty() {
+        return None;
+    }
+    let wanted = &pool.parameters.service;
+    let kind = wanted.type_.as_deref().unwrap_or("LoadBalancer");
+    let is_balanced = kind == "LoadBalancer";
+    let ports = pool.ports.iter().map(|(port, transport)| {
+        let (name, protocol) = (port_name(*port, *transport), transport.name());
+        json!({"name": name, "port": port, "targetPort": port, "protocol": protocol})
+    });
+    let ranges = &wanted.load_balancer_source_ranges;
+    let mut metadata = pool.metadata();
+    if !wanted.annotations.is_empty() {
+        let annotations = json!({"annotations": wanted.annotations});
+        patch::merge(&mut metadata, &annotations);
+    }
+    Some(without_nulls(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {
+            "type": kind,
+            "selector": pool.selector(),
+            "ports": ports.collect::<Vec<_>>(),
+            "externalTrafficPolicy": wanted.external_traffic_policy,
+            "loadBalancerClass": wanted.load_balancer_class.as_ref().filter(|_| is_balanced),
+            "loadBalancerSourceRanges": Some(ranges).filter(|ranges| is_balanced && !ranges.is_empty()),
+            // Deprecated, and still what most controllers for load balancers read.
+            "loadBalancerIP": pool.asked_address.as_ref().filter(|_| is_balanced),
+        },
+    })))
+}
+
+/// Lets in clients of the listeners, and those who read metrics; workers may reach any backend.
+pub(super) fn policy(pool: &Pool) -> Option<Value> {
+    if pool.parameters.network_policy == Some(false) {
+        return None;
+    }
+    let admin = (pod::ADMIN_PORT, Transport::Tcp);
+    let ports = pool.ports.iter().chain([&admin]);
+    let ports = ports.map(|(port, transport)| json!({"port": port, "protocol": transport.name()}));
+    Some(json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": pool.metadata(),
+        "spec": {
+            "podSelector": {"matchLabels": pool.selector()},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": ports.collect::<Vec<_>>()}],
+        },
+    }))
+}
+
+fn port_name(port: u16, transport: Transport) -> String {
+    match transport {
+        Transport::Tcp => format!("tcp-{port}"),
+        Transport::Udp => format!("udp-{port}"),
+    }
+}
