@@ -13,3 +13,4 @@ mod wire;
 
 pub(crate) use body::Body;
 pub(crate) use connection::serve;
+pub(crate) use wire::Wire;

@@ -1,11 +1,12 @@
 //! The slow lane of a thread: what continues slowly makes way for what is new.
 //!
-//! A thread serves in the order of arrival. Thousands of slow clients that send a few bytes each at the same moment would keep
-//! a whole request waiting until all of them were looked at, so only some of them are in each turn.
+//! A thread serves in the order of arrival. Thousands of slow clients that send a few bytes each at the same moment, or a
+//! few that send without end, would keep a whole request waiting until all of them were looked at, so only some of them are
+//! in each turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// Passes of a turn; between two turns the thread looks at its sockets.
@@ -17,16 +18,25 @@ pub(crate) struct Lane(Rc<State>);
 
 /// A place on the lane, of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Place {
-    waits: Cell<bool>,
+pub(crate) struct Place(Rc<RefCell<Waits>>);
+
+/// Whether a place waits for a pass.
+#[derive(Debug, Default)]
+enum Waits {
+    #[default]
+    No,
+    /// In line; whoever polled last is to be woken.
+    InLine(Waker),
+    /// It has a pass.
+    Granted,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Passes that are left of this turn, for newcomers and for those that waited.
+    /// Passes that are left of this turn for those that come.
     free: Cell<usize>,
-    granted: Cell<usize>,
-    waiting: RefCell<VecDeque<Waker>>,
+    /// In the order in which they came, each once. A place that is gone is skipped.
+    line: RefCell<VecDeque<Weak<RefCell<Waits>>>>,
     is_turning: Cell<bool>,
 }
 
@@ -34,8 +44,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             free: Cell::new(PASSES_OF_A_TURN),
-            granted: Cell::default(),
-            waiting: RefCell::default(),
+            line: RefCell::default(),
             is_turning: Cell::default(),
         }
     }
@@ -44,27 +53,33 @@ impl Default for State {
 impl Lane {
     /// Ready when it is this place's turn, which the call uses up. Needs a local task set to run in.
     pub(crate) fn poll_pass(&self, place: &Place, cx: &Context<'_>) -> Poll<()> {
-        let passes = match place.waits.get() {
-            true => &self.0.granted,
-            false => &self.0.free,
-        };
-        if let Some(left) = passes.get().checked_sub(1) {
-            passes.set(left);
-            place.waits.set(false);
-            if !self.0.is_turning.replace(true) {
-                tokio::task::spawn_local(turn(self.0.clone()));
+        let mut waits = place.0.borrow_mut();
+        match &mut *waits {
+            Waits::Granted => {
+                *waits = Waits::No;
+                return Poll::Ready(());
             }
+            Waits::InLine(waker) => {
+                waker.clone_from(cx.waker());
+                return Poll::Pending;
+            }
+            Waits::No => {}
+        }
+        if !self.0.is_turning.replace(true) {
+            tokio::task::spawn_local(turns(self.0.clone()));
+        }
+        if let Some(left) = self.0.free.get().checked_sub(1) {
+            self.0.free.set(left);
             return Poll::Ready(());
         }
-        place.waits.set(true);
-        // Who is here already is woken once more than it needs.
-        self.0.waiting.borrow_mut().push_back(cx.waker().clone());
+        *waits = Waits::InLine(cx.waker().clone());
+        self.0.line.borrow_mut().push_back(Rc::downgrade(&place.0));
         Poll::Pending
     }
 }
 
 /// Turns until nobody has used a pass, or waits for one.
-async fn turn(state: Rc<State>) {
+async fn turns(state: Rc<State>) {
     loop {
         // It comes back after the thread has looked at its sockets.
         tokio::task::yield_now().await;
@@ -75,16 +90,35 @@ async fn turn(state: Rc<State>) {
 }
 
 impl State {
-    /// Begins a turn; false where there is no use for one.
+    /// Begins a turn: those that wait longest get passes, what is left is for those that come. False where there is no
+    /// use for one.
     fn turn(&self) -> bool {
-        let mut waiting = self.waiting.borrow_mut();
-        let granted = waiting.len().min(PASSES_OF_A_TURN);
-        let is_unused = granted == 0 && self.free.get() == PASSES_OF_A_TURN;
-        self.granted.set(granted);
-        self.free.set(PASSES_OF_A_TURN - granted);
-        waiting.drain(..granted).for_each(Waker::wake);
-        self.is_turning.set(!is_unused);
-        !is_unused
+        let was_unused = self.free.get() == PASSES_OF_A_TURN;
+        let mut free = PASSES_OF_A_TURN;
+        let mut line = self.line.borrow_mut();
+        while free > 0
+            && let Some(place) = line.pop_front()
+        {
+            free -= usize::from(place.upgrade().is_some_and(|waits| grant(&waits)));
+        }
+        self.free.set(free);
+        let is_used = free < PASSES_OF_A_TURN || !was_unused;
+        self.is_turning.set(is_used);
+        is_used
+    }
+}
+
+/// Gives a place its pass; false where it does not wait for one.
+fn grant(waits: &RefCell<Waits>) -> bool {
+    match waits.replace(Waits::Granted) {
+        Waits::InLine(waker) => {
+            waker.wake();
+            true
+        }
+        other => {
+            waits.replace(other);
+            false
+        }
     }
 }
 
@@ -120,6 +154,16 @@ mod tests {
         LocalSet::new().block_on(&runtime.expect("a runtime"), future)
     }
 
+    /// Places of which as many as a turn has passed, and the others wait.
+    fn places(lane: &Lane, count: usize) -> Vec<Place> {
+        let cx = Context::from_waker(Waker::noop());
+        let places: Vec<Place> = std::iter::repeat_with(Place::default).take(count).collect();
+        for place in &places {
+            let _ = lane.poll_pass(place, &cx);
+        }
+        places
+    }
+
     #[test]
     fn what_is_new_overtakes_those_on_the_lane_and_all_of_them_arrive() {
         let (by_then, in_all) = run(passed(5000));
@@ -136,16 +180,10 @@ mod tests {
     fn who_waited_is_before_who_comes() {
         run(async {
             let lane = Lane::default();
-            let cx = Context::from_waker(Waker::noop());
-            let places: Vec<Place> = std::iter::repeat_with(Place::default)
-                .take(2 * PASSES_OF_A_TURN)
-                .collect();
-            for place in &places {
-                let _ = lane.poll_pass(place, &cx);
-            }
+            let places = places(&lane, 2 * PASSES_OF_A_TURN);
             lane.0.turn();
-            let late = Place::default();
-            assert!(lane.poll_pass(&late, &cx).is_pending());
+            let cx = Context::from_waker(Waker::noop());
+            assert!(lane.poll_pass(&Place::default(), &cx).is_pending());
             for place in &places[PASSES_OF_A_TURN..] {
                 assert!(lane.poll_pass(place, &cx).is_ready());
             }
@@ -153,18 +191,34 @@ mod tests {
     }
 
     #[test]
-    fn who_did_not_use_its_pass_waits_again() {
+    fn who_asks_often_waits_once() {
         run(async {
             let lane = Lane::default();
+            let places = places(&lane, 2 * PASSES_OF_A_TURN);
+            let (cx, often) = (
+                Context::from_waker(Waker::noop()),
+                &places[PASSES_OF_A_TURN],
+            );
+            for _ in 0..100 {
+                assert!(lane.poll_pass(often, &cx).is_pending());
+            }
+            lane.0.turn();
+            for place in &places[PASSES_OF_A_TURN..] {
+                assert!(lane.poll_pass(place, &cx).is_ready());
+            }
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_place_that_is_gone() {
+        run(async {
+            let lane = Lane::default();
+            drop(places(&lane, 3 * PASSES_OF_A_TURN));
             let cx = Context::from_waker(Waker::noop());
-            lane.0.free.set(0);
-            let place = Place::default();
-            assert!(lane.poll_pass(&place, &cx).is_pending());
+            let late = Place::default();
+            assert!(lane.poll_pass(&late, &cx).is_pending());
             lane.0.turn();
-            lane.0.turn();
-            assert!(lane.poll_pass(&place, &cx).is_pending());
-            lane.0.turn();
-            assert!(lane.poll_pass(&place, &cx).is_ready());
+            assert!(lane.poll_pass(&late, &cx).is_ready());
         });
     }
 }

@@ -114,10 +114,6 @@ pub(crate) struct Open {
     mirrors: Option<Rc<Cell<usize>>>,
 }
 
-/// Runs futures on the current thread; they need not be `Send`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LocalExecutor;
-
 /// Starts a data thread. It ends when its commands have ended and its work is done, or at once when it is
 /// told to shut down; the receiver then gets a word.
 ///
@@ -351,15 +347,5 @@ impl Drop for Open {
         if self.work.count.get() == 0 {
             self.work.done.notify_one();
         }
-    }
-}
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
     }
 }

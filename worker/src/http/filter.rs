@@ -81,6 +81,9 @@ pub(crate) fn edit_path<'p>(edit: &'p PathEdit, path: &'p str, prefix_len: usize
 
 /// Removes what belongs to one connection; keeps `te: trailers`, which gRPC needs.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if !has_hop_by_hop(headers) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         let named = headers.get_all(header::CONNECTION).iter();
         let named = named
@@ -106,9 +109,16 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes headers that HTTP/2 does not have (RFC 9113, section 8.2.2).
 pub(crate) fn remove_connection_headers(headers: &mut HeaderMap) {
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+    if has_hop_by_hop(headers) {
+        for name in HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
+}
+
+/// Whether there is anything to remove, which mostly there is not: looking once is cheaper than asking for each.
+fn has_hop_by_hop(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| HOP_BY_HOP.contains(name))
 }
 
 /// Headers that a client may not have removed by naming them in `Connection`.

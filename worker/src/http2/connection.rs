@@ -49,7 +49,8 @@ pub(crate) async fn serve<I>(
     let patience = limits.header_timeout;
     let wire = Wire::new(io, connection.tls);
     let own_wire = wire.clone();
-    let handshake = builder(limits).handshake(Watched::new(wire, flow.clone()));
+    let watched = Watched::new(wire, flow.clone(), thread.lane.clone());
+    let handshake = builder(limits).handshake(watched);
     let ended = match tokio::time::timeout(patience, handshake).await {
         Ok(Ok(h2)) => {
             let shared = Rc::new(Shared {

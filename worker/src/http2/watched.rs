@@ -1,4 +1,4 @@
-//! A client's socket whose frames are counted on their way in.
+//! A client's socket whose frames are counted on their way in, and read as the slow lane allows once they are many.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,11 @@ use tidegate_codec::http2::FrameScan;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flow::Flow;
+use crate::lane::{Lane, Place};
+
+/// Bytes that may come in one go before what follows them has to take the slow lane: heads of requests do not get there,
+/// bodies and floods do.
+const QUICK_BYTES_MAX: usize = 8 << 10;
 
 /// A socket; nothing is read of it any more once its client went beyond a bound.
 #[derive(Debug)]
@@ -16,12 +21,22 @@ pub(super) struct Watched<I> {
     io: I,
     scan: FrameScan,
     flow: Rc<Flow>,
+    lane: Lane,
+    place: Place,
+    /// Bytes that were read since there were none to read.
+    in_one_go: usize,
 }
 
 impl<I> Watched<I> {
-    pub(super) fn new(io: I, flow: Rc<Flow>) -> Self {
-        let scan = FrameScan::of_client();
-        Self { io, scan, flow }
+    pub(super) fn new(io: I, flow: Rc<Flow>, lane: Lane) -> Self {
+        Self {
+            io,
+            scan: FrameScan::of_client(),
+            flow,
+            lane,
+            place: Place::default(),
+            in_one_go: 0,
+        }
     }
 }
 
@@ -37,9 +52,17 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if watched.in_one_go > QUICK_BYTES_MAX {
+            ready!(watched.lane.poll_pass(&watched.place, cx));
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut watched.io).poll_read(cx, buffer))?;
+        let Poll::Ready(result) = Pin::new(&mut watched.io).poll_read(cx, buffer) else {
+            watched.in_one_go = 0;
+            return Poll::Pending;
+        };
+        result?;
         let read = &buffer.filled()[before..];
+        watched.in_one_go += read.len();
         watched.flow.read(read.len());
         watched.scan.feed(read, |head| watched.flow.frame(head));
         Poll::Ready(Ok(()))

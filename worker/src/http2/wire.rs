@@ -1,4 +1,4 @@
-//! A client's socket behind a buffer: the frames that one turn of the connection's task makes go out in one write.
+//! A socket behind a buffer: the frames that one turn of the connection's task makes go out in one write.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -21,7 +21,7 @@ const SLICES_MAX: usize = 4;
 
 /// The socket; the frames' library and the connection's task share it.
 #[derive(Debug)]
-pub(super) struct Wire<I>(Rc<RefCell<Shared<I>>>);
+pub(crate) struct Wire<I>(Rc<RefCell<Shared<I>>>);
 
 #[derive(Debug)]
 struct Shared<I> {
@@ -33,7 +33,7 @@ struct Shared<I> {
 }
 
 impl<I> Wire<I> {
-    pub(super) fn new(io: I, tls: bool) -> Self {
+    pub(crate) fn new(io: I, tls: bool) -> Self {
         Self(Rc::new(RefCell::new(Shared {
             io,
             waiting: BytesMut::new(),
@@ -43,7 +43,7 @@ impl<I> Wire<I> {
     }
 
     /// From now on a flush sends nothing, and [`Self::poll_end_turn`] does.
-    pub(super) fn begin_turns(&self) {
+    pub(crate) fn begin_turns(&self) {
         self.0.borrow_mut().has_turns = true;
     }
 }
@@ -56,7 +56,7 @@ impl<I> Clone for Wire<I> {
 
 impl<I: AsyncWrite + Unpin> Wire<I> {
     /// Sends all that waits.
-    pub(super) fn poll_end_turn(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_end_turn(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_send(cx)
     }
 }

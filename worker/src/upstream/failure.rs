@@ -1,9 +1,8 @@
 //! Why an exchange with an endpoint failed.
 
-use std::error::Error as _;
 use std::io;
 
-use tidegate_codec::{Fault, Refusal};
+use tidegate_codec::Fault;
 
 use crate::error::ProxyError;
 use crate::http::client_body::RequestBodyError;
@@ -20,17 +19,13 @@ pub(crate) enum UpstreamError {
     #[error("the request could not be sent whole")]
     Request(#[source] RequestBodyError),
     #[error("the HTTP/2 connection or stream failed")]
-    Http2(#[source] hyper::Error),
+    Http2(#[source] h2::Error),
 }
 
 impl UpstreamError {
     /// Whether the client's request is to blame, and not the endpoint.
     pub(crate) fn is_of_request(&self) -> bool {
-        match self {
-            Self::Request(_) => true,
-            Self::Http2(error) => error.is_user(),
-            _ => false,
-        }
+        matches!(self, Self::Request(_))
     }
 
     /// Whether the endpoint says that it has not looked at the request (RFC 9113, section 8.7).
@@ -38,13 +33,8 @@ impl UpstreamError {
         let Self::Http2(error) = self else {
             return false;
         };
-        let h2 = error
-            .source()
-            .and_then(|source| source.downcast_ref::<h2::Error>());
-        h2.is_some_and(|error| {
-            let graceful = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            error.is_remote() && (graceful || error.reason() == Some(h2::Reason::REFUSED_STREAM))
-        })
+        let graceful = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (graceful || error.reason() == Some(h2::Reason::REFUSED_STREAM))
     }
 
     /// Whether the connection was closed before a byte of an answer came.
@@ -52,10 +42,9 @@ impl UpstreamError {
         match self {
             Self::Closed(_) => true,
             Self::Http2(error) => {
-                error.is_incomplete_message()
-                    || error.is_canceled()
-                    || error.is_closed()
-                    || is_reset(error)
+                use io::ErrorKind::{BrokenPipe, ConnectionReset};
+                let io = error.get_io().map(io::Error::kind);
+                matches!(io, Some(BrokenPipe | ConnectionReset))
             }
             _ => false,
         }
@@ -67,27 +56,9 @@ impl UpstreamError {
             Self::Closed(_) | Self::BrokenOff(_) => ProxyError::UpstreamClosed,
             Self::Invalid(fault) => ProxyError::UpstreamFault(*fault),
             Self::Request(error) => error.refusal(),
-            Self::Http2(error) if error.is_user() => {
-                let body = error
-                    .source()
-                    .and_then(|source| source.downcast_ref::<RequestBodyError>());
-                body.map_or(
-                    ProxyError::Refused(Refusal::BodyBrokenOff),
-                    RequestBodyError::refusal,
-                )
-            }
-            Self::Http2(error) if error.is_parse() => ProxyError::UpstreamInvalid,
+            // The library has found that what came is no HTTP/2.
+            Self::Http2(error) if error.is_library() => ProxyError::UpstreamInvalid,
             Self::Http2(_) => ProxyError::UpstreamClosed,
         }
     }
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    let io = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
-    io.is_some_and(|io| {
-        use io::ErrorKind::{BrokenPipe, ConnectionReset};
-        matches!(io.kind(), ConnectionReset | BrokenPipe)
-    })
 }

@@ -1,26 +1,30 @@
-//! HTTP/2 to endpoints, by hyper: connections that several exchanges share.
+//! HTTP/2 to endpoints, on the frames of the `h2` crate: connections that several exchanges share.
+
+mod answer;
+mod stream;
+mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response, Uri, Version, header};
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
 
 use super::balance::Transport;
-use super::dial::dial;
-use super::failure::UpstreamError;
+use super::dial::{Io, dial};
 use super::gate::Opened;
 use super::pool::Place;
 use crate::error::ProxyError;
-use crate::http::body::RequestBody;
-use crate::http::forward::Head;
+use crate::http2::Wire;
 use crate::limits::Limits;
-use crate::thread::LocalExecutor;
+
+pub(super) use answer::Answer;
+pub(super) use stream::Stream;
 
 /// Connections of one endpoint and thread; further requests queue on them.
 const CONNECTIONS_MAX: usize = 8;
@@ -34,6 +38,9 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Credit for one stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 
+/// Bytes of a stream that wait to be written.
+const SEND_BUFFER_BYTES_MAX: usize = 128 << 10;
+
 /// The connections of one thread, by endpoint.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -41,9 +48,9 @@ pub(super) struct Connections {
     places: RefCell<HashMap<Place, Vec<Multiplexed>>>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Multiplexed {
-    sender: http2::SendRequest<RequestBody>,
+#[derive(Debug)]
+struct Multiplexed {
+    sender: SendRequest<Bytes>,
     usage: Rc<Usage>,
 }
 
@@ -54,10 +61,6 @@ struct Usage {
     /// When the last stream ended.
     since: Cell<Instant>,
 }
-
-/// One exchange on a shared connection.
-#[derive(Debug)]
-pub(super) struct Stream(Multiplexed);
 
 impl Connections {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
@@ -70,34 +73,39 @@ impl Connections {
     /// Closes what has been unused for too long.
     pub(super) fn sweep(&self, oldest: Duration) {
         self.places.borrow_mut().retain(|_, connections| {
-            connections.retain(|connection| {
+            connections.retain_mut(|connection| {
                 let usage = &connection.usage;
                 let is_used = usage.streams.get() > 0 || usage.since.get().elapsed() < oldest;
-                is_used && !connection.sender.is_closed()
+                is_used && connection.is_open()
             });
             !connections.is_empty()
         });
     }
 
-    /// A connection that has room for another stream, or any where there are as many as may be.
-    pub(super) fn share(&self, place: Place) -> Option<Multiplexed> {
+    /// A stream of a connection that has room for another, or of any where there are as many as may be.
+    pub(super) fn share(&self, place: Place) -> Option<Stream> {
         let mut places = self.places.borrow_mut();
         let connections = places.get_mut(&place)?;
-        connections.retain(|connection| !connection.sender.is_closed());
-        let has_room = |c: &&Multiplexed| c.usage.streams.get() < STREAMS_MAX;
-        let found = connections.iter().find(has_room);
-        match connections.len() {
-            CONNECTIONS_MAX.. => found.or_else(|| busy_least(connections)).cloned(),
-            _ => found.cloned(),
+        let mut at = 0;
+        while let Some(connection) = connections.get_mut(at) {
+            if !connection.is_open() {
+                connections.remove(at);
+            } else if connection.has_room() {
+                return Some(connection.stream());
+            } else {
+                at += 1;
+            }
         }
+        let is_full = connections.len() >= CONNECTIONS_MAX;
+        is_full.then(|| busy_least(connections)).flatten()
     }
 
-    /// Any connection, for want of a better one.
-    pub(super) fn least_busy(&self, place: Place) -> Option<Multiplexed> {
+    /// A stream of any connection, for want of a better one.
+    pub(super) fn least_busy(&self, place: Place) -> Option<Stream> {
         let mut places = self.places.borrow_mut();
         let connections = places.get_mut(&place)?;
-        connections.retain(|connection| !connection.sender.is_closed());
-        busy_least(connections).cloned()
+        connections.retain_mut(Multiplexed::is_open);
+        busy_least(connections)
     }
 
     /// # Errors
@@ -107,111 +115,102 @@ impl Connections {
         place: Place,
         transport: Transport<'_>,
         opened: Option<Opened>,
-    ) -> Result<Multiplexed, ProxyError> {
+    ) -> Result<Stream, ProxyError> {
         let io = dial(place.0, b"", transport.tls, self.limits.connect_timeout).await?;
-        let (sender, connection) = http2::Builder::new(LocalExecutor)
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(u32::try_from(self.limits.header_bytes_max).unwrap_or(u32::MAX))
-            .max_send_buf_size(128 << 10)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(|_| ProxyError::ConnectFailed)?;
+        let wire = Wire::new(io, transport.tls.is_some());
+        // The first request goes out together with the preface.
+        wire.begin_turns();
+        let handshake = self.builder().handshake(wire.clone()).await;
+        let (sender, connection) = handshake.map_err(|_| ProxyError::ConnectFailed)?;
         let usage = Rc::new(Usage {
             streams: Cell::new(0),
             since: Cell::new(Instant::now()),
         });
         let used = usage.clone();
-        let running = run(opened, connection, move || used.streams.get() == 0);
+        let driver = Driver { connection, wire };
+        let running = run(opened, driver, move || used.streams.get() == 0);
         tokio::task::spawn_local(note_end(place, running));
         let connection = Multiplexed { sender, usage };
+        let stream = connection.stream();
         let mut places = self.places.borrow_mut();
         let connections = places.entry(place).or_default();
         // Requests that dialled at the same time: the surplus connection ends with its streams.
         if connections.len() < CONNECTIONS_MAX {
-            connections.push(connection.clone());
+            connections.push(connection);
         }
-        Ok(connection)
+        Ok(stream)
+    }
+
+    fn builder(&self) -> client::Builder {
+        let header_bytes = u32::try_from(self.limits.header_bytes_max).unwrap_or(u32::MAX);
+        let mut builder = client::Builder::new();
+        builder
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(header_bytes)
+            .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+            .enable_push(false);
+        builder
     }
 }
 
-impl Stream {
-    pub(super) fn new(connection: Multiplexed) -> Self {
-        let streams = &connection.usage.streams;
-        streams.set(streams.get() + 1);
-        Self(connection)
+impl Multiplexed {
+    /// Whether the endpoint takes further streams: false once it has said goodbye, or the connection has ended.
+    fn is_open(&mut self) -> bool {
+        // There is nothing to wait for: only a sender that has sent can be told to.
+        let mut cx = Context::from_waker(Waker::noop());
+        !matches!(self.sender.poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
-    /// Sends a request and waits for the head of its answer.
-    ///
-    /// # Errors
-    /// When there is none; the body comes back where nothing of the request was sent.
-    pub(super) async fn send(
-        &mut self,
-        head: &Head,
-        scheme: &'static str,
-        body: RequestBody,
-    ) -> Result<Response<Incoming>, (UpstreamError, Option<RequestBody>)> {
-        let request = request(head, scheme, body);
-        let sent = self.0.sender.try_send_request(request).await;
-        sent.map_err(|mut error| {
-            let unsent = error.take_message().map(Request::into_body);
-            (UpstreamError::Http2(error.into_error()), unsent)
-        })
+    /// Whether another stream begins at once, and the connection is not one of many streams already.
+    fn has_room(&self) -> bool {
+        self.usage.streams.get() < STREAMS_MAX.min(self.sender.current_max_send_streams())
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::new(self.sender.clone(), self.usage.clone())
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let Usage { streams, since } = &*self.0.usage;
-        streams.set(streams.get().saturating_sub(1));
-        if streams.get() == 0 {
-            since.set(Instant::now());
-        }
-    }
+/// A connection, each of whose turns writes once.
+struct Driver {
+    connection: client::Connection<Wire<Io>>,
+    wire: Wire<Io>,
 }
 
-fn request(head: &Head, scheme: &'static str, body: RequestBody) -> Request<RequestBody> {
-    let Head {
-        method,
-        path_and_query,
-        headers,
-    } = head.clone();
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.headers_mut() = headers;
-    *request.version_mut() = Version::HTTP_2;
-    let host = request.headers_mut().remove(header::HOST);
-    let mut uri = http::uri::Parts::default();
-    uri.path_and_query = Some(path_and_query);
-    uri.authority = host.and_then(|host| host.as_bytes().try_into().ok());
-    uri.scheme = scheme.parse().ok().filter(|_| uri.authority.is_some());
-    *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-    request
+impl Future for Driver {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = Pin::new(&mut self.connection).poll(cx);
+        // The connection itself notices a socket that is gone, when it reads.
+        let _ = self.wire.poll_end_turn(cx);
+        ended
+    }
 }
 
 /// Runs a connection to its end; an unused one makes room for those that wait where they are bounded.
-async fn run<F: Future<Output = hyper::Result<()>>>(
+async fn run(
     opened: Option<Opened>,
-    connection: F,
+    driver: Driver,
     is_unused: impl Fn() -> bool,
-) -> hyper::Result<()> {
+) -> Result<(), h2::Error> {
     match &opened {
-        None => connection.await,
+        None => driver.await,
         Some(opened) => {
-            let ended = opened.gate().run(connection, is_unused).await;
+            let ended = opened.gate().run(driver, is_unused).await;
             ended.unwrap_or(Ok(()))
         }
     }
 }
 
-async fn note_end(place: Place, running: impl Future<Output = hyper::Result<()>>) {
+async fn note_end(place: Place, running: impl Future<Output = Result<(), h2::Error>>) {
     if let Err(error) = running.await {
         tracing::debug!(address = %place.0, %error, "a connection to an endpoint ended early");
     }
 }
 
-fn busy_least(connections: &[Multiplexed]) -> Option<&Multiplexed> {
-    connections.iter().min_by_key(|c| c.usage.streams.get())
+fn busy_least(connections: &[Multiplexed]) -> Option<Stream> {
+    let least = connections.iter().min_by_key(|c| c.usage.streams.get());
+    least.map(Multiplexed::stream)
 }

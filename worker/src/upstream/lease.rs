@@ -76,7 +76,7 @@ impl Lease {
         }
     }
 
-    /// Sends a request and waits for the head of its answer; interim answers by HTTP/1 go to `interim` meanwhile.
+    /// Sends a request and waits for the head of its answer; interim answers go to `interim` meanwhile.
     pub(crate) async fn send(
         &mut self,
         head: &Head,
@@ -92,7 +92,7 @@ impl Lease {
                 sent.map(|response| response.map(Body::Http1))
             }
             Kind::Http2(stream) => {
-                let sent = stream.send(head, scheme, body).await;
+                let sent = stream.send(head, scheme, body, interim).await;
                 sent.map(|response| response.map(Body::Http2))
             }
         };

@@ -11,7 +11,7 @@ use super::balance::Transport;
 use super::dial::dial;
 use super::gate::{Gate, Opened};
 use super::http1::{Connection, Idle, Shared};
-use super::http2::{Connections, Multiplexed, Stream};
+use super::http2::{Connections, Stream};
 use super::lease::Lease;
 use crate::error::ProxyError;
 use crate::limits::Limits;
@@ -55,8 +55,7 @@ impl Pool {
                 Lease::of_http1(connection, reused, place, &self.h1, gate)
             }
             BackendProtocol::Http2 => {
-                let connection = self.lease_h2(place, transport, fresh).await?;
-                Lease::of_http2(Stream::new(connection))
+                Lease::of_http2(self.lease_h2(place, transport, fresh).await?)
             }
             BackendProtocol::Tcp | BackendProtocol::Udp => {
                 let reason = "the backend does not speak HTTP".into();
@@ -100,7 +99,7 @@ impl Pool {
         place: Place,
         transport: Transport<'_>,
         fresh: bool,
-    ) -> Result<Multiplexed, ProxyError> {
+    ) -> Result<Stream, ProxyError> {
         loop {
             if !fresh && let Some(shared) = self.h2.share(place) {
                 return Ok(shared);

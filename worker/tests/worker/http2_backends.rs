@@ -1,6 +1,7 @@
-//! HTTP/2 backends that break their answers off.
+//! HTTP/2 backends: answers that break off, hints before them, and how many streams they allow.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use tidegate_ir::BackendProtocol;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Barrier, oneshot};
 
 use crate::support::Running;
 use crate::support::client::Multiplexed;
@@ -96,7 +97,10 @@ fn begin(mut respond: SendResponse<Bytes>) -> SendStream<Bytes> {
 }
 
 async fn in_front_of(end: End) -> Running {
-    let address = backend_that_ends(end).await;
+    serving(backend_that_ends(end).await).await
+}
+
+async fn serving(address: SocketAddr) -> Running {
     let backends = vec![backend_of("a", &[address], BackendProtocol::Http2)];
     Running::serving(vec![to("/", "a")], backends).await
 }
@@ -154,4 +158,74 @@ async fn a_whole_answer_stays_whole_when_the_rest_of_its_request_is_not_wanted()
         let has_trailers = matches!(end, End::TrailersThenReset);
         assert_eq!(trailers.contains_key("x-sum"), has_trailers, "{end:?}");
     }
+}
+
+/// Allows one stream at a time, and answers all but the first request only when another is there, too.
+async fn backend_of_single_streams() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let both = Arc::new(Barrier::new(2));
+    tokio::task::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let both = both.clone();
+            tokio::task::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                let handshake = builder.max_concurrent_streams(1).handshake(stream);
+                let mut server: Server = handshake.await.unwrap();
+                while let Some(Ok((request, mut respond))) = server.accept().await {
+                    let both = both.clone();
+                    tokio::task::spawn(async move {
+                        if request.uri().path() != "/first" {
+                            both.wait().await;
+                        }
+                        respond.send_response(Response::new(()), true).unwrap();
+                    });
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_more_than_a_connection_allows_goes_by_another_one() {
+    let running = serving(backend_of_single_streams().await).await;
+    let client = Multiplexed::open(running.address("http")).await;
+    let ask = async |path: &str| {
+        let asked = Request::get(format!("http://{}{path}", running.address("http")));
+        client.send(asked.body(Empty::new()).unwrap()).await
+    };
+    assert_eq!(ask("/first").await.status(), 200);
+    let (one, other) = tokio::join!(ask("/one"), ask("/other"));
+    assert_eq!([one.status(), other.status()], [200, 200]);
+}
+
+async fn hint_and_answer(stream: TcpStream) {
+    let mut server: Server = h2::server::handshake(stream).await.unwrap();
+    while let Some(Ok((_, mut respond))) = server.accept().await {
+        tokio::task::spawn(async move {
+            let hints = Response::builder().status(103).header("link", "</a.css>");
+            respond.send_informational(hints.body(()).unwrap()).unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            respond.send_response(Response::new(()), true).unwrap();
+        });
+    }
+}
+
+#[tokio::test]
+async fn hints_of_an_http2_backend_reach_the_client_before_the_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let running = serving(listener.local_addr().unwrap()).await;
+    tokio::task::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::task::spawn(hint_and_answer(stream));
+        }
+    });
+    let mut client = Wire::open(&running).await;
+    client.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let hints = client.read_until("\r\n\r\n").await;
+    let wanted = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n";
+    assert_eq!(hints, wanted);
+    let answer = client.read_until("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

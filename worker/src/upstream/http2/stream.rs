@@ -1,0 +1,162 @@
+//! One exchange on a shared connection: the request, and the head of its answer.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, header};
+use http_body::Body as _;
+use tidegate_codec::Fault;
+
+use super::Usage;
+use super::answer::Answer;
+use super::upload::{End, Upload};
+use crate::http::body::RequestBody;
+use crate::http::forward::Head;
+use crate::http::interim::Interim;
+use crate::upstream::failure::UpstreamError;
+
+/// Interim answers before the answer.
+const INTERIM_ANSWERS_MAX: usize = 64;
+
+/// A place for one exchange on a shared connection.
+#[derive(Debug)]
+pub(in crate::upstream) struct Stream {
+    sender: SendRequest<Bytes>,
+    usage: Rc<Usage>,
+}
+
+/// An exchange without an answer; with the body where nothing of the request was sent.
+type Failed = (UpstreamError, Option<RequestBody>);
+
+impl Stream {
+    pub(super) fn new(sender: SendRequest<Bytes>, usage: Rc<Usage>) -> Self {
+        usage.streams.set(usage.streams.get() + 1);
+        Self { sender, usage }
+    }
+
+    /// Sends a request and waits for the head of its answer; interim answers go to `interim` meanwhile. The rest of a
+    /// request whose answer has begun is sent while the answer is read.
+    ///
+    /// # Errors
+    /// When there is none; the body comes back where nothing of the request was sent.
+    pub(in crate::upstream) async fn send(
+        &mut self,
+        head: &Head,
+        scheme: &'static str,
+        body: RequestBody,
+        interim: Option<&Interim>,
+    ) -> Result<Response<Answer>, Failed> {
+        let ends = body.is_end_stream();
+        let request = request(head, scheme, &body);
+        let (answer, stream) = match self.sender.send_request(request, ends) {
+            Ok(sent) => sent,
+            Err(error) => return Err((UpstreamError::Http2(error), Some(body))),
+        };
+        let mut awaited = Awaited {
+            answer,
+            upload: (!ends).then(|| Upload::new(stream, body)),
+            interim_answers: 0,
+            interim,
+        };
+        let answered = poll_fn(|cx| awaited.poll(cx)).await;
+        let response = answered.map_err(|error| (error, None))?;
+        if let Some(upload) = awaited.upload {
+            send_rest(upload);
+        }
+        Ok(Answer::of(response))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Usage { streams, since } = &*self.usage;
+        streams.set(streams.get().saturating_sub(1));
+        if streams.get() == 0 {
+            since.set(Instant::now());
+        }
+    }
+}
+
+/// An exchange whose answer has not begun.
+struct Awaited<'i> {
+    answer: ResponseFuture,
+    /// The request, until all of it is sent.
+    upload: Option<Upload>,
+    interim_answers: usize,
+    interim: Option<&'i Interim>,
+}
+
+impl Awaited<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, UpstreamError>> {
+        if let Some(upload) = &mut self.upload
+            && let Poll::Ready(end) = upload.poll_send(cx)
+        {
+            if let End::Broken(error) = end {
+                return Poll::Ready(Err(UpstreamError::Request(error)));
+            }
+            self.upload = None;
+        }
+        while let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) {
+            self.interim_answers += 1;
+            if self.interim_answers > INTERIM_ANSWERS_MAX {
+                return Poll::Ready(Err(UpstreamError::Invalid(Fault::InterimAnswers)));
+            }
+            if let Some(queue) = self.interim {
+                queue.push(interim);
+            }
+        }
+        let answer = Pin::new(&mut self.answer).poll(cx);
+        answer.map_err(UpstreamError::Http2)
+    }
+}
+
+/// Sends the rest of a request whose answer has begun, so that it does not depend on who reads the answer. It ends with
+/// the stream.
+fn send_rest(mut upload: Upload) {
+    tokio::task::spawn_local(async move {
+        if let End::Broken(error) = poll_fn(|cx| upload.poll_send(cx)).await {
+            tracing::debug!(%error, "a request broke off after its answer had begun");
+        }
+    });
+}
+
+fn request(head: &Head, scheme: &'static str, body: &RequestBody) -> Request<()> {
+    let mut headers = head.headers.clone();
+    let host = headers.remove(header::HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    note_length(&head.method, body, &mut headers);
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = uri(scheme, authority, head.path_and_query.clone());
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    request
+}
+
+fn uri(scheme: &str, authority: Option<Authority>, path_and_query: PathAndQuery) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = authority.is_some().then_some(match scheme {
+        "https" => Scheme::HTTPS,
+        _ => Scheme::HTTP,
+    });
+    parts.authority = authority;
+    parts.path_and_query = Some(path_and_query);
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// States a length that is known, as HTTP/1 does (RFC 9110, section 8.6): that of no content where content is expected.
+fn note_length(method: &Method, body: &RequestBody, headers: &mut HeaderMap) {
+    if let Some(length) = body.size_hint().exact()
+        && (length > 0 || [Method::POST, Method::PUT, Method::PATCH].contains(method))
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+}
