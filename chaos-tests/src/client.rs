@@ -27,6 +27,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 pub struct Client {
     objects: ObjectServiceClient<Channel>,
     snapshots: SnapshotServiceClient<Channel>,
+    stale: bool,
 }
 
 impl Client {
@@ -50,7 +51,14 @@ impl Client {
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
             snapshots: SnapshotServiceClient::new(channel)
                 .max_decoding_message_size(ANSWER_BYTES_MAX),
+            stale: false,
         }
+    }
+
+    /// The same whose reads are answered with what the node has, however old that is.
+    #[must_use]
+    pub fn with_stale_reads(self, stale: bool) -> Self {
+        Self { stale, ..self }
     }
 
     /// Has a batch stored and returns its revision.
@@ -87,7 +95,7 @@ impl Client {
     pub async fn get(&self, key: ObjectKey) -> Result<Option<(u64, String)>, Status> {
         let request = GetObjectRequest {
             key: Some(key),
-            ..GetObjectRequest::default()
+            stale: self.stale,
         };
         match self.objects.clone().get_object(request).await {
             Ok(answer) => {
@@ -109,6 +117,7 @@ impl Client {
             source: SOURCE.to_owned(),
             kind: kind.to_owned(),
             page_size: 5_000,
+            stale: self.stale,
             ..ListObjectsRequest::default()
         };
         let answer = self.objects.clone().list_objects(request).await?;

@@ -76,6 +76,12 @@ impl Cluster {
         u8::try_from(self.nodes.len()).unwrap_or_default()
     }
 
+    /// A file beside those of the nodes.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.work.join(name)
+    }
+
     /// Where a node takes requests.
     #[must_use]
     pub fn address(&self, node: u8) -> SocketAddr {

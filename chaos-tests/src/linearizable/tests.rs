@@ -1,5 +1,7 @@
 //! Planted violations are found, and what only looks like one is not.
 
+mod plain;
+
 use super::*;
 use crate::chance::Chance;
 
@@ -171,4 +173,100 @@ fn what_a_true_register_did_passes_and_with_one_changed_answer_does_not() {
         history.push(get(0, 0, Some(history.len() as u64 * 100_000)));
         assert_eq!(check(&history, 1), Verdict::Violated, "seed {seed}");
     }
+}
+
+/// A short history of two registers that are what they should be, with calls at the same time and writes without an answer
+/// that happen late or never.
+fn short_history(chance: &mut Chance) -> Vec<Call> {
+    let mut held = vec![None; 2];
+    let mut calls = Vec::new();
+    let mut late: Vec<(usize, u64)> = Vec::new();
+    for moment in (1..=14_u64).map(|number| number * 100) {
+        if chance.once_in(3)
+            && let Some((register, value)) = late.pop()
+        {
+            held[register] = Some(value);
+        }
+        let register = usize::from(chance.once_in(2));
+        let start = moment.saturating_sub(chance.below(250));
+        let end = moment + chance.below(250);
+        let from = if chance.once_in(2) {
+            held[register]
+        } else {
+            Some(moment / 200 * 100)
+        };
+        let swap = Action::CompareAndSet {
+            register,
+            from,
+            to: moment,
+        };
+        let put = Action::Put {
+            register,
+            value: moment,
+        };
+        calls.push(match chance.below(6) {
+            0 => call(
+                start,
+                end,
+                Action::Get { register },
+                Answer::Found(held[register]),
+            ),
+            1 => call(start, end, Action::List, Answer::Listed(held.clone())),
+            2 => {
+                late.push((register, moment));
+                call(start, u64::MAX, put, Answer::Nothing)
+            }
+            3 => call(start, u64::MAX, swap, Answer::Nothing),
+            4 => {
+                held[register] = Some(moment);
+                call(start, end, put, Answer::Stored)
+            }
+            _ if held[register] == from => {
+                held[register] = Some(moment);
+                call(start, end, swap, Answer::Stored)
+            }
+            _ => call(start, end, swap, Answer::Refused),
+        });
+    }
+    calls
+}
+
+/// Changes one answer to another that could have been given.
+fn spoil(history: &mut [Call], chance: &mut Chance) {
+    let at = usize::try_from(chance.below(history.len() as u64)).unwrap();
+    let value = Some(chance.below(14) * 100 + 100);
+    history[at].answer = match &history[at].answer {
+        Answer::Stored if matches!(history[at].action, Action::CompareAndSet { .. }) => {
+            Answer::Refused
+        }
+        Answer::Refused => Answer::Stored,
+        Answer::Found(_) => Answer::Found(value),
+        Answer::Listed(values) => Answer::Listed(vec![value, values[1]]),
+        other => other.clone(),
+    };
+}
+
+#[test]
+fn it_says_what_trying_every_order_says() {
+    let (mut passed, mut failed) = (0, 0);
+    for seed in 0..4_000 {
+        let mut chance = Chance::new(seed);
+        let mut history = short_history(&mut chance);
+        for _ in 0..chance.below(3) {
+            spoil(&mut history, &mut chance);
+        }
+        let expected = plain::is_linearizable(&history, 2);
+        let verdict = check(&history, 2);
+        assert_eq!(
+            verdict == Verdict::Linearizable,
+            expected,
+            "seed {seed}: {history:#?}"
+        );
+        assert_ne!(verdict, Verdict::Undecided);
+        *(if expected { &mut passed } else { &mut failed }) += 1;
+    }
+    assert!(
+        passed > 500 && failed > 500,
+        "{passed} passed, {failed} failed"
+    );
 }

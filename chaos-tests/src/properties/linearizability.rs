@@ -1,28 +1,26 @@
 //! Apply, compare-and-set, Get and List behave as if one node did one after the other, whatever happens to the nodes.
 
+mod plant;
+mod recorder;
+
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use serde_json::Value as Json;
-use tidegate_proto::objects::v1::{Precondition, precondition};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tonic::{Code, Status};
 
+use self::plant::Plant;
+use self::recorder::Recorder;
 use crate::chance::Chance;
-use crate::client::Client;
 use crate::cluster::{Cluster, FAULTS, FAULTS_ALONE};
-use crate::linearizable::{self, Action, Answer, Call, Value, Verdict};
-use crate::objects;
+use crate::linearizable::{self, Answer, Call, Verdict};
 use crate::properties::Setting;
 
 /// Clients of a history.
-const CLIENTS: u8 = 4;
+const CLIENTS: usize = 4;
 /// Registers of a history.
-const REGISTERS: u64 = 3;
-/// Time that a client waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+const REGISTERS: usize = 3;
 
 /// Record what clients ask and are told while nodes are killed, paused and cut off, and look for an order that explains it.
 #[derive(Debug, Clone, Args)]
@@ -30,66 +28,95 @@ pub struct LinearizabilityArgs {
     /// Number of histories
     #[arg(long, default_value_t = 100)]
     histories: u64,
+    /// Number of the first one; with `--histories 1` the same faults are had again
+    #[arg(long, default_value_t = 0)]
+    first: u64,
     /// Nodes of the cluster: 1, 3 or 5
     #[arg(long, default_value_t = 3)]
     nodes: u8,
     /// Length of a history
-    #[arg(long, default_value_t = 2_500)]
+    #[arg(long, default_value_t = 1_200)]
     millis: u64,
+    /// Break the property between the clients and configd; the run passes where that is found
+    #[arg(long, value_name = "FAULT")]
+    plant: Option<Plant>,
 }
 
 /// Counts over all histories.
 #[derive(Debug, Default)]
 struct Counts {
+    histories: u64,
     calls: usize,
     unanswered: usize,
-    undecided: usize,
+}
+
+/// What was recorded while some faults lasted.
+struct Recorded {
+    calls: Vec<Call>,
+    faults: String,
 }
 
 /// Records the histories one after the other, each with registers of its own, and judges them.
 ///
 /// # Errors
-/// Where one is not linearizable, or the nodes do not come back.
+/// Where one is not linearizable or cannot be judged, where the nodes do not come back, or where what was planted is not
+/// found.
 pub async fn run(setting: &Setting, args: &LinearizabilityArgs) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
     let mut cluster = Cluster::start(&setting.tidegate, work.path(), args.nodes, 0).await?;
     let mut counts = Counts::default();
-    for number in 0..args.histories {
-        let mut chance = Chance::new(setting.seed ^ (number << 32));
-        let (history, faults) = record(&mut cluster, args, number, &mut chance).await?;
-        counts.calls += history.len();
-        let unanswered = history.iter().filter(|call| call.answer == Answer::Nothing);
-        counts.unanswered += unanswered.count();
-        match linearizable::check(&history, usize::try_from(REGISTERS)?) {
-            Verdict::Linearizable => {}
-            Verdict::Undecided => counts.undecided += 1,
-            Verdict::Violated => {
-                let file = work.path().join("history");
-                std::fs::write(&file, format!("{history:#?}"))?;
-                drop(cluster);
-                let kept = work.keep();
-                return setting.violated(&format!(
-                    "history {number} ({faults}) is not linearizable\nfiles: {}",
-                    kept.display()
-                ));
-            }
+    let outcome = run_in(&mut cluster, setting.seed, args, &mut counts).await;
+    drop(cluster);
+    let (number, what) = match (outcome?, args.plant) {
+        (None, None) => {
+            println!("{}", counts.text(args.nodes));
+            return Ok(());
+        }
+        (Some((_, found)), Some(plant)) => {
+            println!("{plant:?} was found: {found}");
+            return Ok(());
+        }
+        (None, Some(plant)) => {
+            anyhow::bail!("{plant:?} was not found in {}", counts.text(args.nodes))
+        }
+        (Some(found), None) => found,
+    };
+    let replay = format!(
+        "chaos-tests/run linearizability --seed {} --nodes {} --millis {} --first {number} --histories 1",
+        setting.seed, args.nodes, args.millis
+    );
+    let setting = Setting {
+        replay,
+        ..setting.clone()
+    };
+    setting.violated(&format!("{what}\nfiles: {}", work.keep().display()))
+}
+
+/// Returns the first violation and the number of its history, if there is one.
+async fn run_in(
+    cluster: &mut Cluster,
+    seed: u64,
+    args: &LinearizabilityArgs,
+    counts: &mut Counts,
+) -> anyhow::Result<Option<(u64, String)>> {
+    for number in args.first..args.first + args.histories {
+        let begin = Instant::now();
+        let mut chance = Chance::new(seed ^ (number << 32));
+        let recorded = record(cluster, args, number, &mut chance).await?;
+        let verdict = linearizable::check(&recorded.calls, REGISTERS);
+        counts.add(&recorded.calls);
+        let text = recorded.text(number);
+        if verdict != Verdict::Linearizable {
+            std::fs::write(cluster.file("history"), format!("{:#?}", recorded.calls))?;
+            return Ok(Some((number, format!("{text}: {verdict:?}"))));
         }
         if let Err(error) = cluster.recover().await {
-            drop(cluster);
-            let kept = work.keep().display().to_string();
-            return setting.violated(&format!("after {faults}: {error:#}\nfiles: {kept}"));
+            let what = format!("{text}: the nodes do not come back: {error:#}");
+            return Ok(Some((number, what)));
         }
+        println!("{text}; {} ms", begin.elapsed().as_millis());
     }
-    let Counts {
-        calls,
-        unanswered,
-        undecided,
-    } = counts;
-    println!(
-        "{} histories of {} nodes: {calls} calls, {unanswered} without an answer; {undecided} undecided, none violated",
-        args.histories, args.nodes
-    );
-    Ok(())
+    Ok(None)
 }
 
 /// One history, and what was done meanwhile.
@@ -98,168 +125,77 @@ async fn record(
     args: &LinearizabilityArgs,
     number: u64,
     chance: &mut Chance,
-) -> anyhow::Result<(Vec<Call>, String)> {
+) -> anyhow::Result<Recorded> {
+    // One of four lasts long enough for an election and for writes after that.
+    let millis = args.millis * if chance.once_in(4) { 3 } else { 1 };
     let start = Instant::now();
-    let end = start + Duration::from_millis(args.millis);
+    let end = start + Duration::from_millis(millis);
+    let nodes: Vec<_> = (0..args.nodes).map(|node| cluster.address(node)).collect();
+    let name = format!("h{number}");
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
-        let recorder = Recorder {
-            client: Client::patient(cluster.address(client % args.nodes), PATIENCE),
-            history: number,
-            number: client.into(),
-            start,
-            seen: vec![(None, None); usize::try_from(REGISTERS)?],
-        };
+        let recorder = Recorder::new((client, &nodes), &name, start, args.plant);
         clients.spawn(recorder.run(chance.fork(), end));
     }
-    let mut faults = Vec::new();
-    let kinds = if args.nodes == 1 {
+    let faults = strike(cluster, chance, millis).await?;
+    let calls = clients.join_all().await.concat();
+    Ok(Recorded { calls, faults })
+}
+
+/// One fault or two at a time, undone before the history ends or, one time in four, only after it.
+async fn strike(cluster: &mut Cluster, chance: &mut Chance, millis: u64) -> anyhow::Result<String> {
+    let kinds = if cluster.size() == 1 {
         &FAULTS_ALONE[..]
     } else {
         &FAULTS[..]
     };
-    while Instant::now() < end {
-        sleep(Duration::from_millis(100 + chance.below(args.millis / 3))).await;
+    let mut faults = Vec::new();
+    for _ in 0..=u64::from(chance.once_in(3)) {
+        sleep(Duration::from_millis(50 + chance.below(millis / 4))).await;
         let node = cluster.pick(chance).await?;
         let fault = *chance.pick(kinds).context("there are faults")?;
         cluster.strike(node, fault)?;
         faults.push(format!("{fault:?} of node {node}"));
-        sleep(Duration::from_millis(chance.below(args.millis / 2))).await;
+    }
+    if !chance.once_in(4) {
+        sleep(Duration::from_millis(millis / 8 + chance.below(millis / 2))).await;
         cluster.undo()?;
     }
-    let history = clients.join_all().await.concat();
-    Ok((history, faults.join(", ")))
+    Ok(faults.join(", "))
 }
 
-/// A client that notes what it asks and is told.
-struct Recorder {
-    client: Client,
-    history: u64,
-    number: u64,
-    start: Instant,
-    /// What it has seen last in each register, with its revision.
-    seen: Vec<(Value, Option<u64>)>,
-}
-
-impl Recorder {
-    async fn run(mut self, mut chance: Chance, end: Instant) -> Vec<Call> {
-        let mut calls = Vec::new();
-        while Instant::now() < end {
-            let action = self.choose(&mut chance, calls.len() as u64);
-            let start = self.now();
-            let answer = self.ask(&action).await;
-            let end = match answer {
-                Answer::Nothing => u64::MAX,
-                _ => self.now(),
-            };
-            calls.push(Call {
-                start,
-                end,
-                action,
-                answer,
-            });
-            sleep(Duration::from_millis(chance.below(30))).await;
-        }
-        calls
-    }
-
-    fn choose(&self, chance: &mut Chance, count: u64) -> Action {
-        let register = usize::try_from(chance.below(REGISTERS)).unwrap_or_default();
-        let value = (self.number + 1) * 1_000_000 + count;
-        match chance.below(10) {
-            0..3 => Action::Put { register, value },
-            3..6 => Action::CompareAndSet {
-                register,
-                from: self.seen[register].0,
-                to: value,
-            },
-            6..9 => Action::Get { register },
-            _ => Action::List,
-        }
-    }
-
-    async fn ask(&mut self, action: &Action) -> Answer {
-        match action {
-            Action::Put { register, value } => self.write(*register, *value, None).await,
-            Action::CompareAndSet { register, to, .. } => {
-                let condition = match self.seen[*register].1 {
-                    Some(revision) => precondition::Condition::Revision(revision),
-                    None => precondition::Condition::Absent(true),
-                };
-                let condition = Precondition {
-                    condition: Some(condition),
-                };
-                self.write(*register, *to, Some(condition)).await
-            }
-            Action::Get { register } => self.get(*register).await,
-            Action::List => self.list().await,
-        }
-    }
-
-    async fn write(
-        &mut self,
-        register: usize,
-        value: u64,
-        condition: Option<Precondition>,
-    ) -> Answer {
-        let is_conditional = condition.is_some();
-        let put = objects::put(&self.object(register, value), condition);
-        match self.client.apply(vec![put]).await {
-            Ok(revision) => {
-                self.seen[register] = (Some(value), Some(revision));
-                Answer::Stored
-            }
-            Err(status) if is_conditional && is_refusal(&status) => Answer::Refused,
-            Err(_) => Answer::Nothing,
-        }
-    }
-
-    async fn get(&mut self, register: usize) -> Answer {
-        let key = objects::key(&self.object(register, 0));
-        match self.client.get(key).await {
-            Ok(found) => {
-                let revision = found.as_ref().map(|(revision, _)| *revision);
-                let value = found.and_then(|(_, content)| value_of(&content));
-                self.seen[register] = (value, revision);
-                Answer::Found(value)
-            }
-            Err(_) => Answer::Nothing,
-        }
-    }
-
-    async fn list(&self) -> Answer {
-        match self.client.list("ConfigMap").await {
-            Ok(found) => {
-                let value = |register| {
-                    let name = self.name(register);
-                    value_of(found.get(&format!("ConfigMap/{name}"))?)
-                };
-                let registers = 0..self.seen.len();
-                Answer::Listed(registers.map(value).collect())
-            }
-            Err(_) => Answer::Nothing,
-        }
-    }
-
-    fn object(&self, register: usize, value: u64) -> Json {
-        objects::map(&self.name(register), &value.to_string())
-    }
-
-    fn name(&self, register: usize) -> String {
-        format!("h{}-r{register}", self.history)
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX - 1)
+impl Recorded {
+    fn text(&self, number: u64) -> String {
+        let (calls, unanswered) = (self.calls.len(), unanswered(&self.calls));
+        format!(
+            "history {number}: {calls} calls, {unanswered} without an answer; {}",
+            self.faults
+        )
     }
 }
 
-/// Whether an object was not as the write required; then nothing was written.
-fn is_refusal(status: &Status) -> bool {
-    status.code() == Code::FailedPrecondition
+impl Counts {
+    fn add(&mut self, calls: &[Call]) {
+        self.histories += 1;
+        self.calls += calls.len();
+        self.unanswered += unanswered(calls);
+    }
+
+    fn text(&self, nodes: u8) -> String {
+        let Self {
+            histories,
+            calls,
+            unanswered,
+        } = self;
+        format!(
+            "{histories} histories of {nodes} nodes: {calls} calls, {unanswered} without an answer; each is linearizable"
+        )
+    }
 }
 
-fn value_of(content: &str) -> Value {
-    let object: Json = serde_json::from_str(content).ok()?;
-    object.pointer("/data/value")?.as_str()?.parse().ok()
+fn unanswered(calls: &[Call]) -> usize {
+    calls
+        .iter()
+        .filter(|call| call.answer == Answer::Nothing)
+        .count()
 }
