@@ -152,16 +152,24 @@ impl Cluster {
     pub async fn leader(&self) -> anyhow::Result<u8> {
         let end = Instant::now() + RECOVERY;
         loop {
-            for node in 0..self.size() {
-                if let Some(leader) = self.leader_by(node).await {
-                    return Ok(leader);
-                }
+            if let Some(leader) = self.leader_now().await {
+                return Ok(leader);
             }
             if Instant::now() > end {
                 bail!("no node leads");
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// The same without waiting for one: while faults last there may be none.
+    async fn leader_now(&self) -> Option<u8> {
+        for node in 0..self.size() {
+            if let Some(leader) = self.leader_by(node).await {
+                return Some(leader);
+            }
+        }
+        None
     }
 
     async fn leader_by(&self, node: u8) -> Option<u8> {
@@ -173,15 +181,11 @@ impl Cluster {
         (0..self.size()).find(|node| leader.name == name(*node))
     }
 
-    /// A node by chance; half of the time it is the one that leads.
-    ///
-    /// # Errors
-    /// When nobody leads for too long.
-    pub async fn pick(&self, chance: &mut Chance) -> anyhow::Result<u8> {
-        if self.size() > 1 && chance.once_in(2) {
-            return self.leader().await;
-        }
-        Ok(u8::try_from(chance.below(self.size().into()))?)
+    /// A node by chance; half of the time it is the one that leads, if one does.
+    pub async fn pick(&self, chance: &mut Chance) -> u8 {
+        let (is_leader, any) = (chance.once_in(2), chance.below(self.size().into()));
+        let leader = if is_leader { self.leader_now().await } else { None };
+        leader.unwrap_or_else(|| u8::try_from(any).unwrap_or_default())
     }
 
     /// Starts a program of `tidegate` on a host, with its output in a file of this name.

@@ -152,7 +152,7 @@ async fn strike(cluster: &mut Cluster, chance: &mut Chance, millis: u64) -> anyh
     let mut faults = Vec::new();
     for _ in 0..=u64::from(chance.once_in(3)) {
         sleep(Duration::from_millis(50 + chance.below(millis / 4))).await;
-        let node = cluster.pick(chance).await?;
+        let node = cluster.pick(chance).await;
         let fault = *chance.pick(kinds).context("there are faults")?;
         cluster.strike(node, fault)?;
         faults.push(format!("{fault:?} of node {node}"));
