@@ -112,15 +112,7 @@ impl Blobs {
     ///
     /// [`StoreError::Damaged`] where a part has other bytes, or a failed file operation.
     pub(crate) fn holds(&self, pack: u64, parts: &[(Digest, Place)]) -> Result<bool, StoreError> {
-        let path = self.path(pack);
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            file => file.map_err(StoreError::io("open", &path))?,
-        };
-        for (digest, place) in parts {
-            read_part(&path, &file, *digest, *place)?;
-        }
-        Ok(true)
+        holds_at(&self.path(pack), parts)
     }
 
     /// Whether the file of a pack is there.
@@ -199,6 +191,18 @@ impl Blobs {
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same for a pack that lies elsewhere.
+pub(crate) fn holds_at(path: &Path, parts: &[(Digest, Place)]) -> Result<bool, StoreError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file.map_err(StoreError::io("open", path))?,
+    };
+    for (digest, place) in parts {
+        read_part(path, &file, *digest, *place)?;
+    }
+    Ok(true)
 }
 
 /// The file of a pack in a folder of packs.

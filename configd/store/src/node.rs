@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::{
     StoreError,
+    blobs::holds_at,
     command::Outcome,
     directory::Directory,
     disk::{DiskSpace, blocking},
@@ -109,7 +110,8 @@ impl Node {
         })
     }
 
-    /// Puts what another node has sent where openraft can take it. Blocks.
+    /// Puts what another node has sent where openraft can take it, after every part that the image names was held against its
+    /// name: the other's disk may be damaged, and what is here would be replaced. Blocks.
     pub(crate) fn take_image(
         &self,
         received: Received,
@@ -117,7 +119,13 @@ impl Node {
         let snapshot = ImageFile {
             path: received.image,
         };
-        let meta = meta_of(&snapshot.read()?);
+        let image = snapshot.read()?;
+        let meta = meta_of(&image);
+        let parts = image.state.parts_by_pack();
+        for (pack, path) in &received.packs {
+            let parts = parts.get(pack).map(Vec::as_slice);
+            holds_at(path, parts.unwrap_or_default())?;
+        }
         for (pack, path) in &received.packs {
             self.views.blobs.take(*pack, path)?;
         }

@@ -168,11 +168,7 @@ impl Views {
 
     /// Holds the packs that are there against the names of their parts. Blocks.
     pub(crate) fn check_packs(&self) -> Result<(), StoreError> {
-        let mut packs: BTreeMap<u64, Vec<_>> = BTreeMap::new();
-        for (digest, blob) in &self.read().state.blobs {
-            let parts = packs.entry(blob.place.pack).or_default();
-            parts.push((*digest, blob.place));
-        }
+        let packs = self.read().state.parts_by_pack();
         for (pack, parts) in packs {
             // One that is gone may have been released by an entry that is applied again.
             self.blobs.holds(pack, &parts)?;

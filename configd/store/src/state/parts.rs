@@ -1,5 +1,7 @@
 //! Parts: which bytes are stored, and how long.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tidegate_ir::Digest;
 
@@ -34,6 +36,16 @@ impl State {
     /// Whether anything in this pack is alive.
     pub(crate) fn has_pack(&self, pack: u64) -> bool {
         self.packs.contains_key(&pack)
+    }
+
+    /// The parts that are alive by the packs that have them.
+    pub(crate) fn parts_by_pack(&self) -> BTreeMap<u64, Vec<(Digest, Place)>> {
+        let mut packs: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+        for (digest, blob) in &self.blobs {
+            let parts = packs.entry(blob.place.pack).or_default();
+            parts.push((*digest, blob.place));
+        }
+        packs
     }
 
     /// The packs in which something is alive, in order.

@@ -1,5 +1,8 @@
 //! What is acknowledged is everywhere.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use tidegate_store::{Digest, Outcome};
 
 use crate::commit::commit_command;
@@ -114,4 +117,49 @@ async fn a_follower_that_was_away_for_long_catches_up_by_an_image() {
     node.ready(crate::support::PATIENCE).await.unwrap();
     assert_eq!(names(node).len(), 80);
     assert_eq!(&node.blob(&Digest::of(b"v4")).unwrap()[..], b"v4");
+}
+
+#[tokio::test]
+async fn an_image_with_a_damaged_part_is_not_taken_and_one_without_is() {
+    let mut cluster = Cluster::with_images(3, 20).await;
+    let away = (cluster.leader().await + 1) % 3;
+    cluster.stop(away).await;
+    let leads = cluster.leader().await;
+    let leader = cluster.node(leads);
+    leader.propose(commit_command(0, b"v1")).await.unwrap();
+    for number in 0..80 {
+        put(leader, &format!("{number:02}")).await;
+    }
+    eventually("the log is purged past what the follower has", || {
+        leader.metrics().purged_index.filter(|index| *index > 20)
+    })
+    .await;
+    // The leader has the part in its memory, so it does not notice.
+    let packs = flip_last_bits(&cluster.dir(leads).join("blobs"));
+    cluster.restart(away).await.unwrap();
+    let incoming = cluster.dir(away).join("incoming");
+    eventually("the image arrives", || incoming.exists().then_some(())).await;
+    let node = cluster.node(away);
+    assert!(node.blob(&Digest::of(b"v1")).is_err());
+
+    for (path, bytes) in packs {
+        fs::write(path, bytes).unwrap();
+    }
+    node.ready(crate::support::PATIENCE).await.unwrap();
+    assert_eq!(names(node).len(), 80);
+    assert_eq!(&node.blob(&Digest::of(b"v1")).unwrap()[..], b"v1");
+}
+
+/// Flips the last bit of every pack of a folder, and returns what they were before.
+fn flip_last_bits(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut before = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        before.push((path.clone(), bytes.clone()));
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    assert!(!before.is_empty());
+    before
 }
