@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use tidegate_proto::cluster::v1::GetStatusRequest;
 use tidegate_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Endpoint;
 
 use crate::chance::Chance;
@@ -22,6 +22,8 @@ use crate::process::Process;
 const RECOVERY: Duration = Duration::from_secs(90);
 /// Time between two questions to a node that starts.
 const LOOK: Duration = Duration::from_millis(50);
+/// Time for a node to say who leads.
+const ANSWER: Duration = Duration::from_secs(1);
 const API: u16 = 15_010;
 const PEERS: u16 = 15_011;
 
@@ -174,9 +176,10 @@ impl Cluster {
 
     async fn leader_by(&self, node: u8) -> Option<u8> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address(node))).ok()?;
-        let endpoint = endpoint.timeout(Duration::from_secs(1));
         let mut client = ClusterServiceClient::new(endpoint.connect_lazy());
-        let status = client.get_status(GetStatusRequest {}).await.ok()?;
+        // The time for a request does not count what a connection takes to a host that is unplugged: minutes.
+        let asked = timeout(ANSWER, client.get_status(GetStatusRequest {})).await;
+        let status = asked.ok()?.ok()?;
         let leader = status.into_inner().leader?;
         (0..self.size()).find(|node| leader.name == name(*node))
     }
@@ -184,7 +187,11 @@ impl Cluster {
     /// A node by chance; half of the time it is the one that leads, if one does.
     pub async fn pick(&self, chance: &mut Chance) -> u8 {
         let (is_leader, any) = (chance.once_in(2), chance.below(self.size().into()));
-        let leader = if is_leader { self.leader_now().await } else { None };
+        let leader = if is_leader {
+            self.leader_now().await
+        } else {
+            None
+        };
         leader.unwrap_or_else(|| u8::try_from(any).unwrap_or_default())
     }
 

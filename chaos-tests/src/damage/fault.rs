@@ -61,6 +61,13 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Several faults, one after the other.
+#[must_use]
+pub fn in_words(faults: &[Fault]) -> String {
+    let words: Vec<_> = faults.iter().map(Fault::to_string).collect();
+    words.join(" and ")
+}
+
 /// Makes one fault below `dir`; `earlier` is what the directory was some time ago.
 ///
 /// # Errors
@@ -73,12 +80,13 @@ pub fn inject(dir: &Path, earlier: &Path, chance: &mut Chance) -> anyhow::Result
         .cloned()
         .collect();
     // The file in which everything acknowledged is gets more than its share.
-    let from = if chance.once_in(3) { &log } else { &classes };
+    let is_log = chance.once_in(3) && !log.is_empty();
+    let from = if is_log { &log } else { &classes };
     let (class, files) = chance.pick(from).context("the directory is empty")?;
     let file = chance.pick(files).context("a class has a file")?;
     let kind = *chance.pick(&KINDS).context("there are kinds")?;
     let older = fs::read(earlier.join(file)).unwrap_or_default();
-    let place = damage(&dir.join(file), kind, &older, chance)?;
+    let place = damage((dir, file), kind, &older, chance)?;
     Ok(Fault {
         class: class.clone(),
         kind,
@@ -117,7 +125,13 @@ fn class(path: &Path) -> String {
     words.map(word).collect()
 }
 
-fn damage(path: &Path, kind: Kind, older: &[u8], chance: &mut Chance) -> anyhow::Result<String> {
+fn damage(
+    (dir, file): (&Path, &Path),
+    kind: Kind,
+    older: &[u8],
+    chance: &mut Chance,
+) -> anyhow::Result<String> {
+    let path = &*dir.join(file);
     let mut bytes = fs::read(path)?;
     let at = usize::try_from(chance.below(bytes.len() as u64))?;
     let page = at / PAGE * PAGE;
@@ -156,7 +170,7 @@ fn damage(path: &Path, kind: Kind, older: &[u8], chance: &mut Chance) -> anyhow:
             fs::remove_file(path)?;
             return Ok(String::new());
         }
-        Kind::FolderMissing => return remove_folder(path),
+        Kind::FolderMissing => return remove_folder(dir, path),
         Kind::Leftover => return leave(path, &bytes[..at], chance),
     };
     fs::write(path, bytes)?;
@@ -164,9 +178,9 @@ fn damage(path: &Path, kind: Kind, older: &[u8], chance: &mut Chance) -> anyhow:
 }
 
 /// A file of the data directory itself goes alone: without the directory there is nothing to open.
-fn remove_folder(path: &Path) -> anyhow::Result<String> {
+fn remove_folder(dir: &Path, path: &Path) -> anyhow::Result<String> {
     match path.parent() {
-        Some(folder) if !folder.join("IDENTITY").exists() => fs::remove_dir_all(folder)?,
+        Some(folder) if folder != dir => fs::remove_dir_all(folder)?,
         _ => fs::remove_file(path)?,
     }
     Ok(String::new())

@@ -20,25 +20,31 @@ pub struct Damaged {
     pub kind: Kind,
     /// Where it is.
     pub dir: PathBuf,
-    /// What was done to it.
-    pub fault: Fault,
+    /// What was done to it, in this order.
+    pub faults: Vec<Fault>,
 }
 
-/// Copies a template into `work` and damages it, all as the seed says.
+/// Copies a template into `work` and makes so many faults in it, all as the seed says.
 ///
 /// # Errors
 /// As the system says.
-pub fn prepare(templates: &Path, seed: u64, work: &Path) -> anyhow::Result<Damaged> {
+pub fn prepare(
+    templates: &Path,
+    (seed, faults): (u64, u8),
+    work: &Path,
+) -> anyhow::Result<Damaged> {
     let mut chance = Chance::new(seed);
     let (name, kind) = *chance.pick(&Kind::ALL).context("there are kinds")?;
     let dir = work.join("data");
     template::copy(&templates.join(name).join("now"), &dir)?;
-    let fault = fault::inject(&dir, &templates.join(name).join("earlier"), &mut chance)?;
+    let earlier = templates.join(name).join("earlier");
+    let inject = |_| fault::inject(&dir, &earlier, &mut chance);
+    let faults = (0..faults).map(inject).collect::<Result<_, _>>()?;
     Ok(Damaged {
         name,
         kind,
         dir,
-        fault,
+        faults,
     })
 }
 

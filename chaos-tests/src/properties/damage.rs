@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::task::JoinSet;
 
-use crate::damage::fault;
+use crate::damage::fault::{self, Fault};
 use crate::damage::template::{self, Kind};
 use crate::damage::trial::{self, Verdict};
 use crate::process::Process;
@@ -20,12 +20,15 @@ use crate::properties::Setting;
 /// An open that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Damage files of a data directory, one fault a trial, and open it.
+/// Damage files of a data directory and open it.
 #[derive(Debug, Clone, Args)]
 pub struct DamageArgs {
     /// Number of trials
     #[arg(long, default_value_t = 2_000)]
     trials: u64,
+    /// Faults of a trial
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    faults: u8,
     /// Show every trial
     #[arg(long)]
     verbose: bool,
@@ -65,23 +68,23 @@ pub async fn run(setting: &Setting, args: &DamageArgs) -> anyhow::Result<()> {
         while running.len() < at_once
             && let Some(seed) = seeds.next()
         {
-            running.spawn(one(templates.path().to_owned(), seed));
+            running.spawn(one(templates.path().to_owned(), seed, args.faults));
         }
         let Some(done) = running.join_next().await else {
             break;
         };
-        let (seed, fault, verdict) = done??;
+        let (seed, faults, verdict) = done??;
+        let text = fault::in_words(&faults);
         if args.verbose {
-            println!("{seed}  {fault}: {verdict}");
+            println!("{seed}  {text}: {verdict}");
         }
-        let counts = table.entry((fault.class.clone(), format!("{:?}", fault.kind)));
-        let counts = counts.or_default();
+        let counts = table.entry(row(&faults)).or_default();
         match verdict {
             Verdict::Whole => counts.whole += 1,
             Verdict::Refused(_) => counts.refused += 1,
             Verdict::Violation(why) => {
                 counts.violations += 1;
-                println!("seed {seed}: {fault}: {why}");
+                println!("seed {seed}: {text}: {why}");
                 violations.push(seed);
             }
         }
@@ -90,11 +93,24 @@ pub async fn run(setting: &Setting, args: &DamageArgs) -> anyhow::Result<()> {
     match violations.first() {
         None => Ok(()),
         Some(first) => anyhow::bail!(
-            "VIOLATED in {} trials of {}\nreplay: chaos-tests/run damage --seed {first} --trials 1 --verbose",
+            "VIOLATED in {} trials of {}\nreplay: chaos-tests/run damage --seed {first} --trials 1 --faults {} --verbose",
             violations.len(),
-            args.trials
+            args.trials,
+            args.faults
         ),
     }
+}
+
+/// The line of the table in which a trial counts: trials of several faults by the kinds of these.
+fn row(faults: &[Fault]) -> (String, String) {
+    let kinds = faults.iter().map(|fault| format!("{:?}", fault.kind));
+    let mut kinds: Vec<_> = kinds.collect();
+    kinds.sort();
+    let class = match faults {
+        [one] => one.class.clone(),
+        several => format!("{} files", several.len()),
+    };
+    (class, kinds.join(" "))
 }
 
 /// Judges a directory in this process, for its parent.
@@ -110,9 +126,13 @@ pub async fn run_trial(args: &TrialArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn one(templates: PathBuf, seed: u64) -> anyhow::Result<(u64, fault::Fault, Verdict)> {
+async fn one(
+    templates: PathBuf,
+    seed: u64,
+    faults: u8,
+) -> anyhow::Result<(u64, Vec<Fault>, Verdict)> {
     let work = tempfile::tempdir()?;
-    let damaged = trial::prepare(&templates, seed, work.path())?;
+    let damaged = trial::prepare(&templates, (seed, faults), work.path())?;
     let log = work.path().join("log");
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("trial").arg(damaged.name).arg(&damaged.dir);
@@ -122,7 +142,7 @@ async fn one(templates: PathBuf, seed: u64) -> anyhow::Result<(u64, fault::Fault
         None => Verdict::Violation(format!("hangs for more than {} s", DEADLINE.as_secs())),
         Some(status) => told(&log, status.signal())?,
     };
-    Ok((seed, damaged.fault, verdict))
+    Ok((seed, damaged.faults, verdict))
 }
 
 /// What the process of a trial said last.
@@ -145,7 +165,7 @@ fn told(log: &Path, signal: Option<i32>) -> anyhow::Result<Verdict> {
 
 fn print(table: &BTreeMap<(String, String), Counts>) {
     println!(
-        "{:<22} {:<14} {:>7} {:>7} {:>10}",
+        "{:<22} {:<28} {:>7} {:>7} {:>10}",
         "file", "fault", "whole", "refused", "violations"
     );
     let mut all = Counts::default();
@@ -155,7 +175,7 @@ fn print(table: &BTreeMap<(String, String), Counts>) {
             refused,
             violations,
         } = counts;
-        println!("{class:<22} {kind:<14} {whole:>7} {refused:>7} {violations:>10}");
+        println!("{class:<22} {kind:<28} {whole:>7} {refused:>7} {violations:>10}");
         all.whole += whole;
         all.refused += refused;
         all.violations += violations;
@@ -166,7 +186,7 @@ fn print(table: &BTreeMap<(String, String), Counts>) {
         violations,
     } = all;
     println!(
-        "{:<22} {:<14} {whole:>7} {refused:>7} {violations:>10}",
+        "{:<22} {:<28} {whole:>7} {refused:>7} {violations:>10}",
         "all", ""
     );
 }

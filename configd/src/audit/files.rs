@@ -58,11 +58,18 @@ impl Files {
             path: PathBuf::new(),
             len: 0,
         };
-        let Some(newest) = paths(folder)?.pop() else {
+        let mut paths = paths(folder)?;
+        let Some(newest) = paths.pop() else {
             return Ok((files, Head::beginning()));
         };
         let mut head = None;
         files.len = scan(&newest, &mut head, &mut |_| ())?;
+        // A crash may leave a new file without one whole record; then the end is in the file before it.
+        while head.is_none()
+            && let Some(older) = paths.pop()
+        {
+            scan(&older, &mut head, &mut |_| ())?;
+        }
         let file = OpenOptions::new().append(true).open(&newest);
         let file = file.map_err(io_error(&newest))?;
         file.set_len(files.len).map_err(io_error(&newest))?;
@@ -165,6 +172,9 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> AuditError {
 }
 
 #[cfg(test)]
+mod damaged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::audit::record::Event;
@@ -195,6 +205,15 @@ mod tests {
         fs::write(&path, text).expect("a file");
         assert_eq!(numbers(folder.path()), [1, 2, 3, 4]);
         write(folder.path(), 1);
+        assert_eq!(numbers(folder.path()), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_chain_goes_on_after_the_first_record_of_a_file_was_torn() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), 3);
+        fs::write(folder.path().join(format!("{:020}.log", 4)), "half a rec").expect("a file");
+        write(folder.path(), 2);
         assert_eq!(numbers(folder.path()), [1, 2, 3, 4, 5]);
     }
 

@@ -16,7 +16,7 @@ use crate::linearizable::{Action, Answer, Call, Value};
 use crate::objects;
 
 /// Time that a client waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(1_000);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Time between an answer and the next call, at most.
 const REST_MS: u64 = 60;
 /// Time between the parts of a torn list.
