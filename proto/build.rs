@@ -2,7 +2,8 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
+    "tidegate/explain/v1/explain.proto",
     "tidegate/history/v1/history.proto",
     "tidegate/ir/v1/parts.proto",
     "tidegate/objects/v1/objects.proto",

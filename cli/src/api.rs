@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tidegate_ir::{EncodedPart, PartKind, Snapshot};
 use tidegate_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use tidegate_proto::explain::v1::explain_service_client::ExplainServiceClient;
 use tidegate_proto::history::v1::history_service_client::HistoryServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
 use tidegate_proto::objects::v1::{ListObjectsRequest, StoredObject};
@@ -132,6 +133,7 @@ pub(crate) struct Api {
     pub(crate) rollouts: RolloutServiceClient<Channel>,
     pub(crate) cluster: ClusterServiceClient<Channel>,
     pub(crate) sources: SourceServiceClient<Channel>,
+    pub(crate) explain: ExplainServiceClient<Channel>,
 }
 
 impl Api {
@@ -144,6 +146,8 @@ impl Api {
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             rollouts: RolloutServiceClient::new(channel.clone()),
             cluster: ClusterServiceClient::new(channel.clone()),
+            explain: ExplainServiceClient::new(channel.clone())
+                .max_decoding_message_size(ANSWER_LEN_MAX),
             sources: SourceServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_LEN_MAX),
             plans: PlanServiceClient::new(channel.clone())

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod certs;
 pub(crate) mod cluster;
 pub(crate) mod completion;
+pub(crate) mod coverage;
 pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod explain_code;

@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, audit, certs, cluster, completion, describe, explain, explain_code, get, lint, plan,
-    rollout, seal_key, snapshots, sources, wait, workers,
+    apply, audit, certs, cluster, completion, coverage, describe, explain, explain_code, get, lint,
+    plan, rollout, seal_key, snapshots, sources, wait, workers,
 };
 use crate::style::Style;
 
@@ -69,6 +69,8 @@ enum Command {
     Lint(lint::LintArgs),
     /// Show which listener, rule and backend a request gets, and why the other rules lose
     Explain(explain::ExplainArgs),
+    /// List the rules that no request reaches, since others come before them
+    Coverage(coverage::CoverageArgs),
     /// List objects
     Get(get::GetArgs),
     /// Show one object with its conditions, routes and problems
@@ -155,6 +157,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Plan(args) => return plan::run(args).await,
         Command::Up(args) => up::run(args).await?,
         Command::Explain(args) => explain::run(args).await?,
+        Command::Coverage(args) => coverage::run(args).await?,
         Command::Get(args) => get::run(args).await?,
         Command::Describe(args) => describe::run(args).await?,
         Command::Cluster(command) => cluster::run(command).await?,

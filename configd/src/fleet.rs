@@ -6,7 +6,7 @@ pub(crate) mod gather;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidegate_proto::snapshots::v1::{Ack, Nack, Worker};
+use tidegate_proto::snapshots::v1::{Ack, Nack, Traffic, Worker};
 use tokio::sync::watch;
 
 /// The connected workers; clones share them.
@@ -168,6 +168,17 @@ impl Presence {
     /// The worker refused a version.
     pub(crate) fn nack(&self, nack: Nack) {
         self.edit(|worker| worker.last_nack = Some(nack));
+    }
+
+    /// What the worker has answered with its version. Wakes nobody: whoever looks at it, looks every so often.
+    pub(crate) fn answered(&self, traffic: Traffic) {
+        let workers = &self.fleet.workers;
+        let mut workers = workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = workers.get_mut(&self.key)
+            && entry.session == self.session
+        {
+            entry.worker.traffic = Some(traffic);
+        }
     }
 
     fn edit(&self, edit: impl FnOnce(&mut Worker)) {

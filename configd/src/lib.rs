@@ -8,6 +8,7 @@ mod caller;
 mod clock;
 mod cluster;
 mod error;
+pub mod explain;
 mod feed;
 mod fleet;
 mod listen;

@@ -1,6 +1,7 @@
 //! The gRPC services: each checks its requests and answers from the store, the board and the fleet.
 
 pub(crate) mod cluster;
+pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod objects;
 pub(crate) mod plans;

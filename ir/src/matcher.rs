@@ -18,7 +18,7 @@ pub struct Match {
 }
 
 /// A condition on the path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub enum PathMatch {
     /// Byte by byte.
     Exact(Arc<str>),
@@ -31,7 +31,7 @@ pub enum PathMatch {
 }
 
 /// A condition on the service and the method of a gRPC request, whose path is `/service/method`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct GrpcMethod {
     /// Full name of the service, case-sensitive; `None` for any.
     pub service: Option<StringMatch>,
@@ -49,7 +49,7 @@ pub struct ValueMatch {
 }
 
 /// A condition on a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub enum StringMatch {
     /// Byte by byte.
     Exact(Arc<str>),

@@ -60,6 +60,14 @@ pub mod rollouts {
     }
 }
 
+/// Where requests go and why.
+pub mod explain {
+    /// Package `tidegate.explain.v1`.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/tidegate.explain.v1.rs"));
+    }
+}
+
 /// Who feeds objects.
 pub mod sources {
     /// Package `tidegate.sources.v1`.

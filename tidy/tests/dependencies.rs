@@ -15,7 +15,9 @@ const MAY_USE: [(&str, Option<&[&str]>); 17] = [
     ("store", Some(&["ir", "proto"])),
     (
         "configd",
-        Some(&["compiler", "ir", "proto", "runtime", "store"]),
+        Some(&[
+            "codec", "compiler", "ir", "proto", "router", "runtime", "store",
+        ]),
     ),
     (
         "worker",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use tidegate_ir::{PartName, Snapshot};
+use tidegate_proto::snapshots::v1::Traffic;
 use tidegate_runtime::metrics::Metrics;
 
 use crate::http::exchange::Record;
@@ -45,6 +46,8 @@ struct Shared {
     refused: AtomicU64,
     apply_us: AtomicU64,
     log_lines_dropped: AtomicU64,
+    /// What all threads had answered when the snapshot that is in use was applied.
+    traffic_before: Mutex<Traffic>,
     /// End of validity by certificate, in seconds since 1970-01-01 UTC.
     certificates: Mutex<BTreeMap<PartName, i64>>,
 }
@@ -111,6 +114,12 @@ impl WorkerMetrics {
     /// A snapshot is in use.
     pub(crate) fn applied(&self, snapshot: &Snapshot, took: Duration, at_unix_s: u64) {
         let version = snapshot.version;
+        let (requests, errors) = self.answered();
+        *lock(&self.shared.traffic_before) = Traffic {
+            version,
+            requests,
+            errors,
+        };
         let certificates = snapshot.certificates();
         *lock(&self.shared.certificates) = certificates
             .map(|c| (c.name.clone(), c.not_after_unix_s))
@@ -125,6 +134,18 @@ impl WorkerMetrics {
         self.shared
             .apply_us
             .fetch_add(micros(took), Ordering::Relaxed);
+    }
+
+    /// Requests that were answered since the snapshot that is in use was applied, and how many of them with 5xx. Looks at
+    /// every series of every thread.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let begin = *lock(&self.shared.traffic_before);
+        let (requests, errors) = self.answered();
+        Traffic {
+            version: begin.version,
+            requests: requests.saturating_sub(begin.requests),
+            errors: errors.saturating_sub(begin.errors),
+        }
     }
 
     /// A snapshot was refused.

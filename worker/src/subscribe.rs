@@ -1,5 +1,7 @@
 //! The subscription to configd: snapshots in, acks and nacks out, for ever.
 
+mod reports;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ use crate::apply::{Applier, InUse};
 use crate::configds::Configds;
 use crate::limits::Limits;
 use crate::update::{self, PartProblem, Pieces, Refusal};
+
+use reports::Reports;
 
 /// Answers that wait to be sent; there is one per update, and one update at a time.
 const ANSWERS_MAX: usize = 8;
@@ -85,8 +89,10 @@ impl Subscription {
             .map_err(status)?;
         let mut stream = stream.into_inner();
         let mut pieces = Pieces::default();
+        let mut reports = Reports::new(applier.metrics.clone(), answers.clone());
         loop {
-            let heard = tokio::time::timeout(SILENCE_MAX, stream.message()).await;
+            let heard =
+                tokio::time::timeout(SILENCE_MAX, reports.meanwhile(stream.message())).await;
             let heard = heard.map_err(|_| SessionError::Silent)?.map_err(status)?;
             let Some(SubscribeResponse { message }) = heard else {
                 return Err(SessionError::Closed);
@@ -107,6 +113,7 @@ impl Subscription {
                     let reason = resync.reason().as_str_name();
                     tracing::info!(reason, "configd sends a whole snapshot");
                 }
+                Some(Hear::ReportTraffic(report)) => reports.every(report.every_ms),
                 Some(Hear::Bookmark(_)) | None => {}
             }
         }

@@ -17,7 +17,7 @@ use tidegate_configd::RestoreArgs;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 
-use super::output::Output;
+use super::output::{Output, json_text};
 use super::write_out;
 use crate::api::{Api, ServerArgs, failure};
 use crate::table::Table;
@@ -107,7 +107,10 @@ async fn show_members(args: ShowArgs) -> anyhow::Result<()> {
     let mut api = args.server.connect().await?;
     let members = members(&mut api, args.stale).await?;
     let text = match args.output {
-        Output::Json => pretty(&Value::Array(members.iter().map(member_json).collect())),
+        Output::Json => {
+            let members: Vec<_> = members.iter().map(member_json).collect();
+            json_text(json!({"members": members}))
+        }
         Output::Table => table(&members),
     };
     Ok(write_out(&text)?)
@@ -200,7 +203,7 @@ async fn show_status(args: ShowArgs) -> anyhow::Result<()> {
     let answer = api.cluster.get_status(GetStatusRequest {}).await;
     let status = answer.map_err(failure)?.into_inner();
     let text = match args.output {
-        Output::Json => pretty(&status_json(&status)),
+        Output::Json => json_text(status_json(&status)),
         Output::Table => status_text(&status),
     };
     write_out(&text)?;
@@ -349,9 +352,4 @@ async fn find(api: &mut Api, wanted: &str) -> anyhow::Result<Member> {
     let known = known.join(", ");
     let found = found.cloned();
     found.with_context(|| format!("the cluster has no configd {wanted}; it has {known}"))
-}
-
-fn pretty(value: &Value) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text + "\n"
 }

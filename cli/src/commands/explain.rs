@@ -1,21 +1,21 @@
 //! `tidegate explain`: what happens to a request, connection or datagram, and why nothing else does.
 
-mod flow;
-mod report;
-mod target;
+mod question;
+pub(crate) mod report;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
 use clap::Args;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use tidegate_codec::path::{PathRules, normalize};
-use tidegate_ir::{Listener, ListenerProtocol, Snapshot};
-use tidegate_router::{RequestHead, SniDecision, Table, explain, host_of};
+use http::Uri;
+use serde_json::{Value, json};
+use tidegate_proto::explain::v1::{
+    Candidate, CandidateVerdict, ExplainRouteRequest, ExplainRouteResponse, ListenerChoice,
+    ListenerVerdict, RuleName, Share,
+};
 
-use self::flow::{Flow, Told};
+use super::output::{Output, info_json, json_text};
 use super::write_out;
-use crate::api::ServerArgs;
+use crate::api::{ServerArgs, failure};
 use crate::offline::Offline;
 use crate::style::Style;
 
@@ -42,228 +42,134 @@ pub(crate) struct ExplainArgs {
     /// Request header, as in curl; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Explain what these files would do, instead of asking a configd; `-` is standard input
-    #[arg(short, long = "file", value_name = "PATH", conflicts_with_all = ["server", "data_dir"])]
-    files: Vec<PathBuf>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
+    about: VersionArgs,
+}
+
+/// Files, or a version that a configd has.
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// Look at what these files would do, instead of asking a configd; `-` is standard input
+    #[arg(short, long = "file", value_name = "PATH", conflicts_with_all = ["server", "data_dir"])]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
     /// Version to look at; the newest without it
     #[arg(long, default_value_t = 0, hide_default_value = true)]
-    version: u64,
+    pub(crate) version: u64,
     /// Pool of workers; needed where there are several
     #[arg(long, default_value = "")]
-    pool: String,
+    pub(crate) pool: String,
 }
 
-/// What the user asks about.
-enum Asked {
-    Request(Request),
-    Flow(Flow),
-}
-
-/// A request as the user describes it.
-struct Request {
-    method: Method,
-    host: String,
-    port: u16,
-    path: String,
-    query: Option<String>,
-    headers: HeaderMap,
-    /// The server name of its ClientHello, for HTTPS.
-    server_name: Option<String>,
-}
-
-/// What is asked about, and where that was read.
-struct Source {
-    snapshot: Snapshot,
-    origin: String,
-    /// The name of each listener and the port of its socket, as the workers say.
-    bound: Vec<(String, u16)>,
+impl VersionArgs {
+    /// What the files say, with what is wrong with them on standard error; `None` where a configd is to be asked.
+    pub(crate) fn offline(&self) -> anyhow::Result<Option<Offline>> {
+        if self.files.is_empty() {
+            return Ok(None);
+        }
+        let offline = Offline::load(&self.files)?;
+        for finding in &offline.contents.findings {
+            eprintln!("{}", super::lint::line(finding, Style::stderr()));
+        }
+        Ok(Some(offline))
+    }
 }
 
 /// Explains the request, connection or datagram.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
-    let asked = Asked::parse(&args)?;
-    let source = Source::read(&args).await?;
-    let bind_port = source.bind_port(&asked)?;
-    let table = Table::build(&source.snapshot, None);
-    let url = args.url.as_ref().map(|url| format!(" {url}"));
-    let told = Told {
-        snapshot: &source.snapshot,
-        table: &table,
-        title: &format!("{}{}", args.what, url.unwrap_or_default()),
-        origin: &source.origin,
+    let asked = question::parse(&args.what, args.url.as_ref(), &args.headers)?;
+    let question = ExplainRouteRequest {
+        pool: args.about.pool.clone(),
+        version: args.about.version,
+        ..asked
     };
-    let style = Style::stdout();
-    let text = match &asked {
-        Asked::Flow(flow) => flow.text(&told, bind_port, style),
-        Asked::Request(request) => request.text(&told, bind_port, style)?,
+    let explained = match args.about.offline()? {
+        Some(offline) => tidegate_configd::explain::route(&offline.snapshot(), &question, &[])?,
+        None => {
+            let mut api = args.about.server.connect().await?;
+            let answer = api.explain.explain_route(question).await;
+            answer.map_err(failure)?.into_inner()
+        }
+    };
+    let text = match args.output {
+        Output::Table => {
+            let url = args.url.as_ref().map(|url| format!(" {url}"));
+            let title = format!("{}{}", args.what, url.unwrap_or_default());
+            report::text(&explained, &title, Style::stdout())
+        }
+        Output::Json => json_text(json(&explained)),
     };
     Ok(write_out(&text)?)
 }
 
-impl Asked {
-    fn parse(args: &ExplainArgs) -> anyhow::Result<Self> {
-        let Some(url) = &args.url else {
-            return Ok(Self::Flow(Flow::parse(&args.what)?));
-        };
-        let method = args.what.parse();
-        let method = method.with_context(|| format!("\"{}\" is no method", args.what))?;
-        Ok(Self::Request(Request::parse(method, url, &args.headers)?))
-    }
-
-    fn port(&self) -> u16 {
-        match self {
-            Self::Request(request) => request.port,
-            Self::Flow(flow) => flow.port,
-        }
-    }
-
-    /// Whether it can arrive at such a listener at all: TCP and UDP have ports of their own.
-    fn can_reach(&self, listener: &Listener) -> bool {
-        match self {
-            Self::Request(_) => listener.protocol != ListenerProtocol::Udp,
-            Self::Flow(flow) => flow.can_reach(listener),
-        }
-    }
+fn json(explained: &ExplainRouteResponse) -> Value {
+    let outcome = explained.outcome.clone().unwrap_or_default();
+    json!({
+        "snapshot": explained.snapshot.as_ref().map(info_json),
+        "layer4": explained.layer4,
+        "listeners": explained.listeners.iter().map(listener_json).collect::<Vec<_>>(),
+        "candidates": explained.candidates.iter().map(candidate_json).collect::<Vec<_>>(),
+        "answer": outcome.answer,
+        "filters": outcome.filters,
+        "requestTimeoutMs": outcome.request_timeout_ms,
+        "attemptTimeoutMs": outcome.attempt_timeout_ms,
+        "shares": outcome.shares.iter().map(share_json).collect::<Vec<_>>(),
+    })
 }
 
-impl Source {
-    async fn read(args: &ExplainArgs) -> anyhow::Result<Self> {
-        if args.files.is_empty() {
-            let api = args.server.connect().await?;
-            let (info, snapshot) = api.snapshot(&args.pool, args.version).await?;
-            let version = info.id.map_or(0, |id| id.version);
-            return Ok(Self {
-                snapshot,
-                origin: format!("snapshot {version} (last change: {})", info.cause),
-                bound: bound_ports(&api.list_workers().await?),
-            });
-        }
-        let offline = Offline::load(&args.files)?;
-        for finding in &offline.contents.findings {
-            eprintln!("{}", super::lint::line(finding, Style::stderr()));
-        }
-        Ok(Self {
-            snapshot: offline.snapshot(),
-            origin: "the files as they are now".to_owned(),
-            bound: Vec::new(),
-        })
-    }
-
-    /// The port by which the snapshot knows the port of the URL: what a worker really bound counts before
-    /// what the Gateway asks for.
-    fn bind_port(&self, asked: &Asked) -> anyhow::Result<u16> {
-        let port = asked.port();
-        let listeners = || {
-            let all = self.snapshot.listeners();
-            all.filter(|listener| asked.can_reach(listener))
-        };
-        let by_socket = || {
-            let mut bound = self.bound.iter().filter(|(_, socket)| *socket == port);
-            bound.find_map(|(name, _)| listeners().find(|listener| *listener.name == **name))
-        };
-        let by_spec = || listeners().find(|listener| listener.port == port);
-        if let Some(listener) = by_socket().or_else(by_spec) {
-            return Ok(listener.bind_port);
-        }
-        let mut ports: Vec<_> = listeners().map(|listener| listener.port).collect();
-        let bound = self
-            .bound
-            .iter()
-            .filter(|(name, _)| listeners().any(|listener| *listener.name == **name));
-        ports.extend(bound.map(|(_, port)| *port));
-        ports.sort_unstable();
-        ports.dedup();
-        if ports.is_empty() {
-            bail!(
-                "there is no listener; `tidegate lint` says why, and a Gateway is what is needed"
-            );
-        }
-        let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
-        bail!(
-            "no listener has port {port}; there are {}: put one in the URL",
-            ports.join(", ")
-        )
-    }
+fn listener_json(choice: &ListenerChoice) -> Value {
+    let verdict = match choice.verdict() {
+        ListenerVerdict::Unspecified => "",
+        ListenerVerdict::Chosen => "chosen",
+        ListenerVerdict::OtherPort => "otherPort",
+        ListenerVerdict::OtherProtocol => "otherProtocol",
+        ListenerVerdict::OtherHost => "otherHost",
+        ListenerVerdict::LessSpecific => "lessSpecific",
+    };
+    json!({"name": choice.name, "verdict": verdict, "why": choice.why})
 }
 
-impl Request {
-    fn parse(method: Method, url: &Uri, given: &[String]) -> anyhow::Result<Self> {
-        let Some(authority) = url.authority() else {
-            bail!("{url} has no host; write it as http://shop.example.com/cart");
-        };
-        let mut headers = HeaderMap::new();
-        for header in given {
-            let (name, value) = header
-                .split_once(':')
-                .with_context(|| format!("header \"{header}\" has no colon: NAME: VALUE"))?;
-            let name: HeaderName = name
-                .trim()
-                .parse()
-                .with_context(|| format!("\"{name}\" is no header name"))?;
-            let value = HeaderValue::from_str(value.trim())
-                .with_context(|| format!("\"{value}\" is no header value"))?;
-            headers.append(name, value);
-        }
-        let given_host = headers
-            .get(http::header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let https = url.scheme_str() == Some("https");
-        let default_port = if https { 443 } else { 80 };
-        Ok(Self {
-            method,
-            host: host_of(given_host.unwrap_or(authority.as_str())).into_owned(),
-            port: url.port_u16().unwrap_or(default_port),
-            path: url.path().to_owned(),
-            query: url.query().map(str::to_owned),
-            headers,
-            server_name: https.then(|| authority.host().to_owned()),
-        })
-    }
-
-    fn text(&self, told: &Told<'_>, bind_port: u16, style: Style) -> anyhow::Result<String> {
-        if let Some(name) = &self.server_name
-            && let Some(port) = told.table.l4().tls(bind_port)
-            && !matches!(port.decide(Some(name)), SniDecision::Https)
-        {
-            // The ClientHello leads elsewhere, so the request is never read.
-            return Ok(Flow::of_https(name, self.port).text(told, bind_port, style));
-        }
-        let path = normalize(&self.path, path_rules(told.snapshot, bind_port));
-        let head = RequestHead {
-            method: &self.method,
-            host: &self.host,
-            path: &path.with_context(|| format!("the path of {}", told.title))?,
-            query: self.query.as_deref(),
-            headers: &self.headers,
-        };
-        let report = report::Report {
-            snapshot: told.snapshot,
-            explanation: &explain(told.table, bind_port, &head),
-        };
-        Ok(report.text(told.title, told.origin, style))
-    }
+fn candidate_json(candidate: &Candidate) -> Value {
+    let verdict = match candidate.verdict() {
+        CandidateVerdict::Unspecified => "",
+        CandidateVerdict::Won => "won",
+        CandidateVerdict::Lost => "lost",
+        CandidateVerdict::Outranked => "outranked",
+        CandidateVerdict::LessSpecific => "lessSpecific",
+        CandidateVerdict::Younger => "younger",
+    };
+    json!({
+        "rule": candidate.rule.as_ref().map(rule_json),
+        "verdict": verdict,
+        "why": candidate.why,
+    })
 }
 
-/// How paths are read on a port; flags of the workers are not known here.
-fn path_rules(snapshot: &Snapshot, bind_port: u16) -> PathRules {
-    let mut listeners = snapshot.listeners();
-    let listener = listeners.find(|listener| listener.bind_port == bind_port);
-    let said = listener.and_then(|listener| listener.edge.merge_slashes);
-    let usual = PathRules::default();
-    PathRules {
-        merge_slashes: said.unwrap_or(usual.merge_slashes),
-    }
+/// A match of a rule.
+pub(crate) fn rule_json(rule: &RuleName) -> Value {
+    json!({
+        "kind": rule.kind,
+        "route": rule.route,
+        "rule": rule.rule,
+        "match": rule.match_index,
+        "conditions": rule.conditions,
+        "host": rule.host,
+        "claimed": rule.claimed,
+    })
 }
 
-/// The name of each listener and the port of its socket, as the workers say.
-fn bound_ports(workers: &[tidegate_proto::snapshots::v1::Worker]) -> Vec<(String, u16)> {
-    let listeners = workers.iter().flat_map(|worker| &worker.listeners);
-    listeners
-        .filter_map(|bound| {
-            let (_, port) = bound.address.rsplit_once(':')?;
-            Some((bound.listener.clone(), port.parse().ok()?))
-        })
-        .collect()
+fn share_json(share: &Share) -> Value {
+    json!({
+        "percent": share.percent,
+        "backend": share.backend,
+        "problem": share.problem,
+        "addresses": share.addresses,
+        "addressesTotal": share.addresses_total,
+        "dnsName": share.dns_name,
+        "filters": share.filters,
+    })
 }

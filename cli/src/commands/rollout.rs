@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tidegate_proto::rollouts::v1::{
-    AbortRolloutRequest, ListRolloutsRequest, PauseRolloutRequest, PoolRollout,
+    AbortRolloutRequest, Gates, ListRolloutsRequest, PauseRolloutRequest, PoolRollout,
     PromoteRolloutRequest, ResumeRolloutRequest, RolloutStep, SetRolloutPolicyRequest,
     StartRolloutRequest,
 };
@@ -52,9 +52,57 @@ pub(crate) struct StartArgs {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     bake: u32,
     #[command(flatten)]
+    gates: GateArgs,
+    #[command(flatten)]
     why: WhyArgs,
     #[command(flatten)]
     at: PoolArgs,
+}
+
+/// What stops it.
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    /// Abort where so many percent more of the requests are answered with 5xx at the workers of the step than at the
+    /// others, from 100 requests on; not looked at without it
+    #[arg(long, value_name = "PERCENT", value_parser = permille)]
+    max_5xx_delta: Option<Permille>,
+    /// Workers of a step that may refuse the snapshot
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    max_nacks: u32,
+    /// Percentage of a step's workers that must serve the snapshot
+    #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    min_ready: u32,
+}
+
+/// Thousandths.
+#[derive(Debug, Clone, Copy)]
+struct Permille(u32);
+
+/// Reads percent: "0.5" is 5 thousandths.
+fn permille(text: &str) -> Result<Permille, String> {
+    let wrong =
+        || format!("{text} is no percentage of 0 to 100 with at most one digit behind the point");
+    let (whole, tenth) = text.split_once('.').unwrap_or((text, "0"));
+    let whole: u32 = whole.parse().map_err(|_| wrong())?;
+    let tenth: u32 = match tenth.len() {
+        1 => tenth.parse().map_err(|_| wrong())?,
+        _ => return Err(wrong()),
+    };
+    let permille = whole
+        .checked_mul(10)
+        .and_then(|whole| whole.checked_add(tenth));
+    let permille = permille.filter(|permille| *permille <= 1_000);
+    permille.map(Permille).ok_or_else(wrong)
+}
+
+impl GateArgs {
+    fn gates(&self) -> Gates {
+        Gates {
+            max_5xx_delta_permille: self.max_5xx_delta.map(|Permille(share)| share),
+            max_nacks: self.max_nacks,
+            min_ready_percent: (self.min_ready != 100).then_some(self.min_ready),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +113,8 @@ pub(crate) struct PolicyArgs {
     /// Seconds that all workers of a step must serve the snapshot before the next one
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     bake: u32,
+    #[command(flatten)]
+    gates: GateArgs,
     #[command(flatten)]
     why: WhyArgs,
     #[command(flatten)]
@@ -114,10 +164,11 @@ pub(crate) async fn run(command: RolloutCommand) -> anyhow::Result<()> {
     Ok(write_out(&text)?)
 }
 
-fn steps(percents: &[u32], bake_s: u32) -> Vec<RolloutStep> {
+fn steps(percents: &[u32], bake_s: u32, gates: &GateArgs) -> Vec<RolloutStep> {
     let step = |percent: &u32| RolloutStep {
         percent: *percent,
         bake_ms: u64::from(bake_s) * 1_000,
+        gates: Some(gates.gates()),
     };
     percents.iter().map(step).collect()
 }
@@ -126,7 +177,7 @@ async fn start(args: StartArgs) -> anyhow::Result<String> {
     let mut api = args.at.server.connect().await?;
     let request = StartRolloutRequest {
         pool: args.at.pool,
-        steps: steps(&args.steps, args.bake),
+        steps: steps(&args.steps, args.bake, &args.gates),
         reason: args.why.reason,
         requested_by: args.why.by,
     };
@@ -138,7 +189,7 @@ async fn policy(args: PolicyArgs) -> anyhow::Result<String> {
     let mut api = args.at.server.connect().await?;
     let request = SetRolloutPolicyRequest {
         pool: args.at.pool,
-        steps: steps(&args.steps, args.bake),
+        steps: steps(&args.steps, args.bake, &args.gates),
         reason: args.why.reason,
         requested_by: args.why.by,
     };
@@ -265,7 +316,16 @@ fn steps_text(steps: &[RolloutStep]) -> String {
 }
 
 fn steps_json(steps: &[RolloutStep]) -> Value {
-    let step = |step: &RolloutStep| json!({"percent": step.percent, "bakeMs": step.bake_ms});
+    let step = |step: &RolloutStep| {
+        let gates = step.gates.unwrap_or_default();
+        json!({
+            "percent": step.percent,
+            "bakeMs": step.bake_ms,
+            "max5xxDeltaPercent": gates.max_5xx_delta_permille.map(|share| f64::from(share) / 10.0),
+            "maxNacks": gates.max_nacks,
+            "minReadyPercent": gates.min_ready_percent.unwrap_or(100),
+        })
+    };
     steps.iter().map(step).collect()
 }
 

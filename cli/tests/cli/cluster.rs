@@ -58,11 +58,17 @@ fn text(bytes: &[u8]) -> String {
 fn a_cluster_of_one_shows_itself() {
     let folder = tempfile::tempdir().unwrap();
     let one = one(folder.path());
-    let members = one.json("members");
+    let listed = one.json("members");
+    assert_eq!(listed["schemaVersion"], 1);
+    let members = &listed["members"];
     assert_eq!(members[0]["name"], "one");
     assert_eq!(members[0]["role"], "leader");
     assert_eq!(members[0]["lag"], 0);
-    assert_eq!(one.json("status")["epoch"], 1);
+    let status = one.json("status");
+    assert_eq!(
+        (&status["schemaVersion"], &status["epoch"]),
+        (&1.into(), &1.into())
+    );
     let table = text(&one.cluster(&["members"]).stdout);
     assert!(table.starts_with("NAME"), "{table}");
     let gone = one.cluster(&["remove", "two"]);

@@ -90,3 +90,27 @@ fn a_rollout_is_seen_and_taken_back() {
     let (code, _, error) = ask(&up, &["rollout", "pause"]);
     assert_eq!(code, Some(4), "{error}");
 }
+
+#[test]
+fn a_snapshot_that_answers_worse_is_taken_back_by_itself() {
+    let folder = copy_of("quickstart");
+    let up = Up::start(&[folder.path()], &[]);
+    let port = up.port("http");
+    let gate = ["--max-5xx-delta", "2.5"];
+    let start = ["rollout", "start", "--steps", "100", "--bake", "3600"];
+    let started = json(&up, &[&start[..], &gate].concat());
+    assert_eq!(started["pool"]["next"][0]["max5xxDeltaPercent"], 2.5);
+    let path = folder.path().join("shop.yaml");
+    let good = fs::read_to_string(&path).unwrap();
+    let bad = good.replace("name: cart\n      port: 80", "name: basket\n      port: 80");
+    save(&path, &bad);
+    // Asks on and on, so there are requests to judge by.
+    until(port, "/cart", |answer| answer.status == 500);
+    until(port, "/cart", |answer| {
+        answer.status == 200 && answer.service() == "shop/cart"
+    });
+    let restored = json(&up, &["snapshots", "list"])["snapshots"][0].clone();
+    let cause = restored["cause"].as_str().unwrap();
+    assert!(cause.contains("were answered with 5xx"), "{restored}");
+    assert_eq!(restored["restores"], 1, "{restored}");
+}

@@ -219,6 +219,16 @@ fn a_running_tidegate_answers_questions() {
         text.contains("→ HTTPRoute shop/cart rule testers"),
         "{text}"
     );
+    let json: Value = serde_json::from_str(&ask(&["explain", "GET", &url, "-o", "json"])).unwrap();
+    assert_eq!(
+        (&json["schemaVersion"], &json["layer4"]),
+        (&1.into(), &false.into())
+    );
+    assert_eq!(json["candidates"][0]["verdict"], "lost");
+    assert_eq!(json["shares"][0]["percent"], 90.0);
+    assert!(
+        ask(&["coverage"]).starts_with("0 of 2 matches of rules are never reached in snapshot 1")
+    );
 }
 
 #[test]
@@ -267,4 +277,41 @@ fn explain_says_which_route_gets_a_connection_or_datagram() {
     let bad = run(&["explain", "http://localhost:8080/"]);
     let said = String::from_utf8_lossy(&bad.stderr).into_owned();
     assert!(said.contains("GET http://localhost:8080/"), "{said}");
+}
+
+#[test]
+fn coverage_lists_what_no_request_reaches() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.yaml");
+    let mut text = String::new();
+    for file in fs::read_dir(example("quickstart")).unwrap() {
+        let file = file.unwrap().path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            text += &format!("---\n{}\n", fs::read_to_string(file).unwrap());
+        }
+    }
+    let route = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+                 metadata: {name: twice, namespace: shop}\nspec:\n  parentRefs: [{name: web}]\n  rules:\n  \
+                 - matches: [{path: {type: PathPrefix, value: /cart}}]\n    backendRefs: [{name: cart, port: 80}]\n";
+    fs::write(&path, text + route).unwrap();
+    let file = path.to_str().unwrap();
+    let text = stdout(&run(&["coverage", "-f", file]));
+    assert!(
+        text.contains("HTTPRoute shop/twice rule 0 (path prefix /cart), the whole rule"),
+        "{text}"
+    );
+    assert!(
+        text.contains("HTTPRoute shop/shop rule 0 (path prefix /cart) comes before it"),
+        "{text}"
+    );
+    let json: Value =
+        serde_json::from_str(&stdout(&run(&["coverage", "-f", file, "-o", "json"]))).unwrap();
+    assert_eq!(
+        (&json["schemaVersion"], &json["unreachableTotal"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(json["unreachable"][0]["by"]["route"], "shop/shop");
 }

@@ -77,6 +77,8 @@ pub(crate) const METHODS: &[(&str, &[Grant])] = &[
     ("/tidegate.history.v1.HistoryService/Unpin", EDITORS),
     ("/tidegate.history.v1.HistoryService/Label", EDITORS),
     ("/tidegate.history.v1.HistoryService/Unlabel", EDITORS),
+    ("/tidegate.explain.v1.ExplainService/ExplainRoute", READERS),
+    ("/tidegate.explain.v1.ExplainService/GetCoverage", READERS),
     ("/tidegate.plans.v1.PlanService/CreatePlan", EDITORS),
     ("/tidegate.plans.v1.PlanService/GetPlan", EDITORS),
     ("/tidegate.plans.v1.PlanService/ListPlans", EDITORS),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_compiler::Settings;
 use tidegate_proto::DESCRIPTORS;
 use tidegate_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use tidegate_proto::explain::v1::explain_service_server::ExplainServiceServer;
 use tidegate_proto::history::v1::history_service_server::HistoryServiceServer;
 use tidegate_proto::objects::v1::object_service_server::ObjectServiceServer;
 use tidegate_proto::plans::v1::plan_service_server::PlanServiceServer;
@@ -39,6 +40,7 @@ use crate::publisher::Term;
 use crate::rollout::Rollouts;
 use crate::rpc::MESSAGE_BYTES_MAX;
 use crate::rpc::cluster::ClusterEditor;
+use crate::rpc::explain::Explainer;
 use crate::rpc::history::HistoryEditor;
 use crate::rpc::objects::Objects;
 use crate::rpc::plans::Planner;
@@ -112,7 +114,7 @@ impl Services {
             .max_concurrent_streams(STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
-            .layer(Gate::new(self.audit.clone()))
+            .layer(Gate::new(self.audit.clone(), self.tasks.clone()))
             .layer(forward)
     }
 
@@ -167,6 +169,9 @@ impl Services {
         let cluster = ClusterServiceServer::new(ClusterEditor {
             store: self.store.clone(),
         });
+        let explainer = Explainer::new(self.store.clone(), self.fleet.clone(), self.tasks.clone());
+        let explainer =
+            ExplainServiceServer::new(explainer).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let health = health().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -179,6 +184,7 @@ impl Services {
             .add_service(history)
             .add_service(plans)
             .add_service(rollouts)
+            .add_service(explainer)
             .add_service(cluster)
             .add_service(sources)
             .add_service(health)
@@ -253,7 +259,11 @@ impl Services {
     }
 
     pub(super) fn roll_out(&self) {
-        let rollouts = Rollouts::new(self.store.clone(), self.fleet.clone(), self.sealing.clone());
+        let rollouts = Rollouts::new(
+            (self.store.clone(), self.sealing.clone()),
+            self.fleet.clone(),
+            self.audit.clone(),
+        );
         self.tasks.spawn("rollouts", rollouts.run(self.end.clone()));
     }
 
@@ -298,6 +308,9 @@ async fn health() -> HealthServer<impl Health> {
         .set_serving::<RolloutServiceServer<RolloutEditor>>()
         .await;
     reporter.set_serving::<SourceServiceServer<Sources>>().await;
+    reporter
+        .set_serving::<ExplainServiceServer<Explainer>>()
+        .await;
     health
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::{Either, ready};
+use tidegate_runtime::tasks::Tasks;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -21,6 +22,8 @@ use crate::error;
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     audit: AuditLog,
+    /// What changes something is ended here, whether or not its caller waits for it.
+    tasks: Tasks,
 }
 
 /// A service behind the gate.
@@ -28,6 +31,7 @@ pub(crate) struct Gate {
 pub(crate) struct Gated<S> {
     service: S,
     audit: AuditLog,
+    tasks: Tasks,
 }
 
 /// A call that is under way.
@@ -43,8 +47,8 @@ struct Begun {
 
 impl Gate {
     /// A gate that writes to this log.
-    pub(crate) fn new(audit: AuditLog) -> Self {
-        Self { audit }
+    pub(crate) fn new(audit: AuditLog, tasks: Tasks) -> Self {
+        Self { audit, tasks }
     }
 }
 
@@ -52,8 +56,12 @@ impl<S> Layer<S> for Gate {
     type Service = Gated<S>;
 
     fn layer(&self, service: S) -> Gated<S> {
-        let audit = self.audit.clone();
-        Gated { service, audit }
+        let (audit, tasks) = (self.audit.clone(), self.tasks.clone());
+        Gated {
+            service,
+            audit,
+            tasks,
+        }
     }
 }
 
@@ -85,8 +93,14 @@ where
         };
         let answering = CURRENT.scope(begun.id.clone(), answering);
         let answering = answering.instrument(begun.span());
-        let audit = self.audit.clone();
-        Box::pin(async move { Ok(begun.end(answering.await?, &audit).await) })
+        let (audit, is_recorded) = (self.audit.clone(), begun.is_recorded);
+        let ending = async move { Ok(begun.end(answering.await?, &audit).await) };
+        if !is_recorded {
+            return Box::pin(ending);
+        }
+        // A caller that goes drops its request, and would take the change half-way and its record along.
+        let ended = self.tasks.spawn("call", ending);
+        Box::pin(async move { ended.await.unwrap_or_else(|_| Ok(failed().into_http())) })
     }
 }
 
@@ -197,6 +211,10 @@ impl Begun {
             debug!(method, %id, caller, ?code, elapsed_us, "Call answered.");
         }
     }
+}
+
+fn failed() -> Status {
+    Status::internal("the call failed; configd's log says why")
 }
 
 /// Whether an error says for sure that all is as before. Records of these are bounded in number.

@@ -1,40 +1,47 @@
 //! Whether a rollout stays, goes on or goes back. Pure.
 
 use tidegate_proto::snapshots::v1::Worker;
-use tidegate_store::Rollout;
+use tidegate_store::{Gates, Rollout};
 
 use super::cohort;
+use super::tally::{REQUESTS_MIN, Tally};
 use crate::progress::standing;
 
 /// What becomes of a rollout now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Not all workers of the step serve it.
+    /// Too few workers of the step serve it.
     Wait,
     /// They do, but not for long enough, or it is paused.
     Bake,
     /// They have done so long enough.
     Next,
-    /// One of them refuses it, and why.
+    /// They refuse it or answer worse with it, and why.
     Abort(String),
 }
 
-/// Judges a rollout by its workers; `since_unix_ms` is since when all of the step's serve it.
+/// Judges a rollout by its workers and what they have answered; `since_unix_ms` is since when enough of the step's serve it.
 pub(super) fn verdict(
     rollout: &Rollout,
     connected: &[Worker],
-    since_unix_ms: Option<i64>,
-    now_unix_ms: i64,
+    tally: &Tally,
+    (since_unix_ms, now_unix_ms): (Option<i64>, i64),
 ) -> Verdict {
     let chosen = cohort::of(rollout, connected);
-    let refusal = chosen
-        .iter()
-        .find_map(|worker| standing::refusal(worker, rollout.id));
-    if let Some(why) = refusal {
+    let gates = rollout.present().gates;
+    let refusals = chosen.iter();
+    let refusals = refusals.filter_map(|worker| standing::refusal(worker, rollout.id));
+    let refusals: Vec<String> = refusals.collect();
+    if refusals.len() > gates.max_nacks as usize {
+        return Verdict::Abort(refusals.into_iter().next().unwrap_or_default());
+    }
+    if let Some(why) = worse(&gates, tally) {
         return Verdict::Abort(why);
     }
     let serves = |worker: &&&Worker| standing::serves(worker) >= rollout.id;
-    if chosen.is_empty() || chosen.iter().filter(serves).count() < chosen.len() {
+    let serving = chosen.iter().filter(serves).count();
+    let needed = (chosen.len() * gates.min_ready_percent as usize).div_ceil(100);
+    if serving == 0 || serving < needed {
         return Verdict::Wait;
     }
     let baked = now_unix_ms.saturating_sub(since_unix_ms.unwrap_or(now_unix_ms));
@@ -46,9 +53,25 @@ pub(super) fn verdict(
     }
 }
 
+/// Why the workers of a step are too much worse than the others, if they are.
+fn worse(gates: &Gates, tally: &Tally) -> Option<String> {
+    let most = u64::from(gates.max_5xx_delta_permille?);
+    let (step, others) = (tally.step(), tally.others());
+    // Not a difference of rounded shares: with 0 for a bound, one error more in a million is one.
+    let allowed = (others.permille() + most).saturating_mul(step.requests);
+    if step.requests < REQUESTS_MIN || step.errors.saturating_mul(1_000) <= allowed {
+        return None;
+    }
+    Some(format!(
+        "{} of {} requests were answered with 5xx at the workers of the step, and {} of {} at the others; \
+         {most} of 1,000 more are allowed",
+        step.errors, step.requests, others.errors, others.requests,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
-    use tidegate_proto::snapshots::v1::{Nack, SnapshotId};
+    use tidegate_proto::snapshots::v1::{Nack, SnapshotId, Traffic};
     use tidegate_store::{Note, Step, Steps};
 
     use super::*;
@@ -57,6 +80,7 @@ mod tests {
         let step = |percent| Step {
             percent,
             bake_ms: 1_000,
+            gates: Gates::default(),
         };
         Rollout {
             id: 8,
@@ -93,21 +117,89 @@ mod tests {
         }
     }
 
+    /// Without traffic.
+    fn judge(rollout: &Rollout, workers: &[Worker], since: Option<i64>, now: i64) -> Verdict {
+        verdict(rollout, workers, &Tally::default(), (since, now))
+    }
+
+    fn gated(gates: Gates) -> Rollout {
+        let mut rollout = rollout();
+        rollout.steps.steps[0].gates = gates;
+        rollout
+    }
+
+    /// Two workers, one of them in the step, with so many errors among 1,000 requests since the rollout began.
+    fn answered(rollout: &Rollout, step: u64, others: u64) -> Verdict {
+        let with = |name: &str, version, errors| Worker {
+            name: name.to_owned(),
+            traffic: Some(Traffic {
+                version,
+                requests: if errors == 0 { 0 } else { 1_000 },
+                errors,
+            }),
+            ..worker(version, 0)
+        };
+        let mut tally = Tally::default();
+        for workers in [
+            [with("one", 8, 0), with("two", 7, 0)],
+            [with("one", 8, step), with("two", 7, others)],
+        ] {
+            tally.take(rollout, &workers, |worker| worker.name == "one");
+        }
+        verdict(rollout, &[worker(8, 0)], &tally, (Some(0), 5_000))
+    }
+
+    #[test]
+    fn more_errors_than_the_others_have_abort_from_the_gate_on() {
+        let gates = |permille| Gates {
+            max_5xx_delta_permille: permille,
+            ..Gates::default()
+        };
+        let ten = gated(gates(Some(10)));
+        assert_eq!(answered(&ten, 30, 20), Verdict::Next);
+        let Verdict::Abort(why) = answered(&ten, 31, 20) else {
+            panic!("it is more than allowed");
+        };
+        assert!(why.starts_with("31 of 1000 requests"), "{why}");
+        assert_eq!(answered(&gated(gates(None)), 900, 0), Verdict::Next);
+    }
+
+    #[test]
+    fn as_many_may_refuse_or_be_late_as_the_gates_say() {
+        let gates = Gates {
+            max_nacks: 1,
+            min_ready_percent: 50,
+            ..Gates::default()
+        };
+        let rollout = gated(gates);
+        let named = |name: &str, serving, refused| Worker {
+            name: name.to_owned(),
+            ..worker(serving, refused)
+        };
+        let one = [named("one", 8, 0), named("two", 7, 8)];
+        assert_eq!(judge(&rollout, &one, Some(0), 5_000), Verdict::Next);
+        let two = [named("one", 7, 8), named("two", 7, 8), named("three", 8, 0)];
+        let verdict = judge(&rollout, &two, Some(0), 5_000);
+        assert!(matches!(verdict, Verdict::Abort(_)), "{verdict:?}");
+        let late = [named("one", 8, 0), named("two", 7, 0), named("three", 7, 0)];
+        assert_eq!(judge(&rollout, &late, Some(0), 5_000), Verdict::Wait);
+    }
+
     #[test]
     fn a_step_lasts_until_its_workers_have_served_it_long_enough() {
         let rollout = rollout();
-        assert_eq!(verdict(&rollout, &[], None, 5_000), Verdict::Wait);
+        assert_eq!(judge(&rollout, &[], None, 5_000), Verdict::Wait);
         let late = [worker(7, 0)];
-        assert_eq!(verdict(&rollout, &late, None, 5_000), Verdict::Wait);
+        assert_eq!(judge(&rollout, &late, None, 5_000), Verdict::Wait);
         let ready = [worker(8, 0)];
-        assert_eq!(verdict(&rollout, &ready, None, 5_000), Verdict::Bake);
-        assert_eq!(verdict(&rollout, &ready, Some(4_001), 5_000), Verdict::Bake);
-        assert_eq!(verdict(&rollout, &ready, Some(4_000), 5_000), Verdict::Next);
+        assert_eq!(judge(&rollout, &ready, None, 5_000), Verdict::Bake);
+        assert_eq!(judge(&rollout, &ready, Some(4_001), 5_000), Verdict::Bake);
+        assert_eq!(judge(&rollout, &ready, Some(4_000), 5_000), Verdict::Next);
         let paused = Rollout {
             paused: true,
             ..rollout
         };
-        assert_eq!(verdict(&paused, &ready, Some(0), 5_000), Verdict::Bake);
+        assert_eq!(judge(&paused, &ready, Some(0), 5_000), Verdict::Bake);
     }
 
     #[test]
@@ -117,7 +209,7 @@ mod tests {
             ..rollout()
         };
         let refusing = [worker(7, 8)];
-        let verdict = verdict(&paused, &refusing, None, 0);
+        let verdict = judge(&paused, &refusing, None, 0);
         assert!(matches!(verdict, Verdict::Abort(_)), "{verdict:?}");
     }
 }

@@ -3,7 +3,7 @@
 use tidegate_proto::raft::v1::{self as raft, ChangePool, RolloutSteps, change_pool::Change};
 use tidegate_proto::rollouts::v1::rollout_service_server::RolloutService;
 use tidegate_proto::rollouts::v1::{
-    AbortRolloutRequest, AbortRolloutResponse, ListRolloutsRequest, ListRolloutsResponse,
+    AbortRolloutRequest, AbortRolloutResponse, Gates, ListRolloutsRequest, ListRolloutsResponse,
     PauseRolloutRequest, PauseRolloutResponse, PoolRollout, PromoteRolloutRequest,
     PromoteRolloutResponse, ResumeRolloutRequest, ResumeRolloutResponse, Rollout, RolloutStep,
     SetRolloutPolicyRequest, SetRolloutPolicyResponse, StartRolloutRequest, StartRolloutResponse,
@@ -233,9 +233,15 @@ fn in_words(steps: &[RolloutStep]) -> String {
 }
 
 fn steps(steps: Vec<RolloutStep>, by: String, reason: String) -> RolloutSteps {
-    let step = |step: RolloutStep| raft::RolloutStep {
-        percent: step.percent,
-        bake_ms: step.bake_ms,
+    let step = |step: RolloutStep| {
+        let gates = step.gates.unwrap_or_default();
+        raft::RolloutStep {
+            percent: step.percent,
+            bake_ms: step.bake_ms,
+            max_5xx_delta_permille: gates.max_5xx_delta_permille,
+            max_nacks: gates.max_nacks,
+            min_ready_percent: gates.min_ready_percent,
+        }
     };
     RolloutSteps {
         steps: steps.into_iter().map(step).collect(),
@@ -247,6 +253,11 @@ fn wire_steps(steps: &[store::Step]) -> Vec<RolloutStep> {
     let step = |step: &store::Step| RolloutStep {
         percent: step.percent,
         bake_ms: step.bake_ms,
+        gates: Some(Gates {
+            max_5xx_delta_permille: step.gates.max_5xx_delta_permille,
+            max_nacks: step.gates.max_nacks,
+            min_ready_percent: Some(step.gates.min_ready_percent),
+        }),
     };
     steps.iter().map(step).collect()
 }

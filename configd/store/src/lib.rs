@@ -53,7 +53,7 @@ pub use marks::{Marks, Note};
 pub use member::Member;
 pub use options::{ClusterOptions, OpenOptions, Start};
 pub use peers::{Dial, Incoming, PlainDial};
-pub use rollout::{Rollout, Step, Steps};
+pub use rollout::{Gates, Rollout, Step, Steps};
 pub use source::{Held, Policy, Quota, Session, Source, SourceRefusal};
 pub use store::{MemberStatus, Metrics, Role, Store};
 pub use views::Heads;

@@ -16,6 +16,29 @@ pub struct Step {
     pub percent: u32,
     /// How long they must serve it before the next step, in milliseconds.
     pub bake_ms: u64,
+    /// What stops it.
+    pub gates: Gates,
+}
+
+/// What the workers of a step must keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gates {
+    /// By how much their share of errors may be greater than that of the others, in thousandths; `None` to not look at it.
+    pub max_5xx_delta_permille: Option<u32>,
+    /// How many of them may refuse the version.
+    pub max_nacks: u32,
+    /// Share of them that must serve it, in percent; 1 to 100.
+    pub min_ready_percent: u32,
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        Self {
+            max_5xx_delta_permille: None,
+            max_nacks: 0,
+            min_ready_percent: 100,
+        }
+    }
 }
 
 /// The steps of a rollout, and who wants them.
@@ -51,9 +74,10 @@ impl Rollout {
     /// The present step.
     pub fn present(&self) -> Step {
         let step = self.steps.steps.get(self.step as usize);
-        step.copied().unwrap_or(Step {
+        step.copied().unwrap_or_else(|| Step {
             percent: 100,
             bake_ms: 0,
+            gates: Gates::default(),
         })
     }
 
@@ -116,6 +140,18 @@ pub(crate) fn check(steps: &v1::RolloutSteps) -> Result<(), String> {
         if step.bake_ms > BAKE_MS_MAX {
             return Err("a step takes at most a day".to_owned());
         }
+        if step
+            .max_5xx_delta_permille
+            .is_some_and(|delta| delta > 1_000)
+        {
+            return Err("a share of errors is at most 1,000 thousandths".to_owned());
+        }
+        if step
+            .min_ready_percent
+            .is_some_and(|share| !(1..=100).contains(&share))
+        {
+            return Err("of the workers of a step 1 to 100 % must serve it".to_owned());
+        }
         before = step.percent;
     }
     Ok(())
@@ -126,6 +162,11 @@ impl From<v1::RolloutSteps> for Steps {
         let step = |step: v1::RolloutStep| Step {
             percent: step.percent,
             bake_ms: step.bake_ms,
+            gates: Gates {
+                max_5xx_delta_permille: step.max_5xx_delta_permille,
+                max_nacks: step.max_nacks,
+                min_ready_percent: step.min_ready_percent.unwrap_or(100),
+            },
         };
         Self {
             steps: steps.steps.into_iter().map(step).collect(),
@@ -139,10 +180,18 @@ impl From<Steps> for v1::RolloutSteps {
         let step = |step: Step| v1::RolloutStep {
             percent: step.percent,
             bake_ms: step.bake_ms,
+            max_5xx_delta_permille: step.gates.max_5xx_delta_permille,
+            max_nacks: step.gates.max_nacks,
+            min_ready_percent: share_below_all(step.gates.min_ready_percent),
         };
         Self {
             steps: steps.steps.into_iter().map(step).collect(),
             note: Some(steps.note.into()),
         }
     }
+}
+
+/// All of them is what is meant without a number, and what is written so.
+fn share_below_all(percent: u32) -> Option<u32> {
+    (percent != 100).then_some(percent)
 }

@@ -89,7 +89,11 @@ async fn a_step_of_one_worker_is_one_worker_of_the_whole_cluster() {
     }
     serving(&cluster, 1).await;
     let mut rollouts = RolloutServiceClient::new(cluster.channel(0));
-    let step = |percent, bake_ms| RolloutStep { percent, bake_ms };
+    let step = |percent, bake_ms| RolloutStep {
+        percent,
+        bake_ms,
+        gates: None,
+    };
     let request = StartRolloutRequest {
         pool: POOL.to_owned(),
         steps: vec![step(1, 86_400_000), step(100, 0)],

@@ -17,6 +17,7 @@ use tidegate_proto::plans::v1::{ApplyPlanRequest, CreatePlanRequest};
 use tidegate_proto::rollouts::v1::{
     AbortRolloutRequest, RolloutStep, SetRolloutPolicyRequest, StartRolloutRequest,
 };
+use tidegate_proto::snapshots::v1::ListSnapshotsRequest;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -314,6 +315,7 @@ async fn plans_and_rollouts_are_recorded() {
         vec![RolloutStep {
             percent: 50,
             bake_ms: 1,
+            gates: None,
         }]
     };
     let mut rollouts = bench.rollouts();
@@ -379,4 +381,43 @@ async fn an_error_a_record_and_an_answer_name_their_call() {
         ids.contains(&"ci-4711".to_owned()) && ids.contains(&made),
         "{ids:?}"
     );
+}
+
+#[tokio::test]
+async fn a_change_to_the_history_has_a_record_even_if_nobody_waits_for_the_answer() {
+    let (bench, dir) = Bench::temporary().await;
+    bench.compiled(bench.apply(&shop()).await.revision).await;
+    for n in 0..40 {
+        let label = LabelRequest {
+            version: Some(VersionRef {
+                pool: POOL.to_owned(),
+                version: Some(Version::Number(1)),
+            }),
+            label: format!("l{n:02}"),
+        };
+        let mut history = bench.history();
+        // Callers that go at many moments.
+        let _ = tokio::time::timeout(Duration::from_micros(200 * n), history.label(label)).await;
+    }
+    let mut snapshots = bench.snapshots();
+    let listed = snapshots.list_snapshots(ListSnapshotsRequest::default());
+    let labels = listed
+        .await
+        .unwrap()
+        .into_inner()
+        .snapshots
+        .remove(0)
+        .labels;
+    bench.stop().await;
+    let records = records(&folder(dir.path()));
+    let recorded: String = records
+        .iter()
+        .flat_map(|record| record.event.changes.clone())
+        .collect();
+    assert!(!labels.is_empty(), "some were in time");
+    let missing: Vec<_> = labels
+        .iter()
+        .filter(|label| !recorded.contains(*label))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} have no record: {recorded}");
 }

@@ -18,7 +18,7 @@ use tidegate_proto::rollouts::v1::rollout_service_client::RolloutServiceClient;
 use tidegate_proto::snapshots::v1::snapshot_service_client::SnapshotServiceClient;
 use tidegate_proto::snapshots::v1::{
     Ack, GetSnapshotRequest, Hello, Nack, Problem, SnapshotId, SnapshotInfo, SubscribeRequest,
-    SubscribeResponse, Update, subscribe_request, subscribe_response,
+    SubscribeResponse, Traffic, Update, subscribe_request, subscribe_response,
 };
 use tidegate_proto::sources::v1::source_service_client::SourceServiceClient;
 use tidegate_proto::statuses::v1::ListStatusesRequest;
@@ -283,6 +283,19 @@ impl FakeWorker {
         };
         self.requests
             .send(message(subscribe_request::Message::Ack(ack)))
+            .await
+            .unwrap();
+    }
+
+    /// What it has answered with a version.
+    pub(crate) async fn answered(&self, version: u64, requests: u64, errors: u64) {
+        let traffic = Traffic {
+            version,
+            requests,
+            errors,
+        };
+        self.requests
+            .send(message(subscribe_request::Message::Traffic(traffic)))
             .await
             .unwrap();
     }

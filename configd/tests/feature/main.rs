@@ -3,6 +3,7 @@
 
 mod audit;
 mod bench;
+mod explain;
 mod history;
 mod identities;
 mod objects;

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tidegate_configd::audit;
 use tidegate_proto::history::v1::ListPoolsRequest;
 use tidegate_proto::ir::v1::PartKey;
 use tidegate_proto::rollouts::v1::{
-    AbortRolloutRequest, ListRolloutsRequest, PauseRolloutRequest, PoolRollout,
+    AbortRolloutRequest, Gates, ListRolloutsRequest, PauseRolloutRequest, PoolRollout,
     PromoteRolloutRequest, RolloutStep, SetRolloutPolicyRequest, StartRolloutRequest,
 };
+use tidegate_proto::snapshots::v1::subscribe_response::Message;
 use tidegate_proto::snapshots::v1::{ListWorkersRequest, Problem, SnapshotInfo, Update};
 use tonic::Code;
 
@@ -26,7 +28,11 @@ fn version_of(update: &Update) -> u64 {
 }
 
 fn step(percent: u32, bake_ms: u64) -> RolloutStep {
-    RolloutStep { percent, bake_ms }
+    RolloutStep {
+        percent,
+        bake_ms,
+        gates: None,
+    }
 }
 
 /// Two workers that serve the first version: the one that is chosen first, and another.
@@ -329,4 +335,83 @@ async fn steps_that_do_not_grow_and_rollouts_that_are_not_there_are_refused() {
     let request = PromoteRolloutRequest::default();
     let refusal = bench.rollouts().promote_rollout(request).await.unwrap_err();
     assert_eq!(refusal.code(), Code::FailedPrecondition);
+}
+
+/// A step that lets the share of errors be one percent greater.
+fn gated(percent: u32, bake_ms: u64) -> RolloutStep {
+    let gates = Gates {
+        max_5xx_delta_permille: Some(10),
+        ..Gates::default()
+    };
+    RolloutStep {
+        gates: Some(gates),
+        ..step(percent, bake_ms)
+    }
+}
+
+impl FakeWorker {
+    /// Waits until it is asked what it answers.
+    async fn asked_for_traffic(&mut self) {
+        loop {
+            if let Message::ReportTraffic(report) = self.next().await {
+                assert!(report.every_ms > 0);
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_errors_than_before_take_a_version_back_and_that_is_recorded() {
+    let (bench, dir) = Bench::temporary().await;
+    let (mut pair, update) = bench.pair_in_rollout(vec![gated(1, LONG)]).await;
+    pair.first.ack(&update).await;
+    pair.other.asked_for_traffic().await;
+    pair.other.answered(1, 4_000, 0).await;
+    pair.first.answered(2, 99, 99).await;
+    pair.first.asked_for_traffic().await;
+    assert!(bench.rollout().await.rollout.is_some(), "too few to judge");
+    pair.first.answered(2, 1_000, 11).await;
+
+    bench.until_over().await;
+    assert!(bench.is_frozen().await);
+    let update = pair.first.update().await.remove(0);
+    let info = update.info.unwrap();
+    assert_eq!((info.restores, version(&info)), (1, 3));
+    assert!(info.cause.contains("11 of 1000 requests"), "{}", info.cause);
+    bench.stop().await;
+    let mut steps = vec![];
+    audit::read(&dir.path().join(audit::FOLDER), &mut |record| {
+        if record.event.caller == "configd" {
+            steps.push((record.event.changes.concat(), record.event.reason));
+        }
+    })
+    .unwrap();
+    let [(change, why)] = &steps[..] else {
+        panic!("one record: {steps:?}");
+    };
+    assert_eq!(change, "rollout 2: abort");
+    assert!(why.contains("11 of 1000 requests"), "{why}");
+}
+
+#[tokio::test]
+async fn as_many_errors_as_the_gate_allows_go_on_and_each_step_is_recorded() {
+    let (bench, dir) = Bench::temporary().await;
+    let steps = vec![gated(1, 0), gated(100, 0)];
+    let (mut pair, update) = bench.pair_in_rollout(steps).await;
+    pair.first.answered(2, 1_000, 10).await;
+    pair.first.ack(&update).await;
+    let update = pair.other.update().await.remove(0);
+    pair.other.ack(&update).await;
+    bench.until_over().await;
+    assert!(!bench.is_frozen().await);
+    bench.stop().await;
+    let mut steps = vec![];
+    audit::read(&dir.path().join(audit::FOLDER), &mut |record| {
+        if record.event.caller == "configd" {
+            steps.extend(record.event.changes);
+        }
+    })
+    .unwrap();
+    assert_eq!(steps, ["rollout 2: to step 1", "rollout 2: to step 2"]);
 }

@@ -212,6 +212,11 @@ impl L4Listener {
             .map(|claim| &claim.target)
     }
 
+    /// The claims to exactly that host, in the order in which they win.
+    pub(crate) fn claims(&self, host: &Hostname) -> &[Claim] {
+        self.claims.get(host).map_or(&[], |claims| claims)
+    }
+
     /// The claims to a server name, in the order in which they win.
     pub(crate) fn candidates(&self, server_name: &str) -> impl Iterator<Item = &Claim> {
         self.claims.matching(server_name).flatten()

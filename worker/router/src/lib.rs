@@ -7,6 +7,7 @@
 //! the number of rules with the *same* path, not on the number of routes. Layer 4 has a table of its own.
 
 mod cors;
+mod coverage;
 mod explain;
 mod filter;
 mod host;
@@ -20,6 +21,7 @@ mod table;
 mod turns;
 
 pub use cors::{CompiledCors, Listed};
+pub use coverage::{Coverage, Place, Unreachable, coverage};
 pub use explain::{Candidate, Explanation, ListenerVerdict, Verdict, explain};
 pub use filter::{
     CompiledAuth, CompiledAuthProtocol, CompiledEdits, CompiledFilter, CompiledFilters,

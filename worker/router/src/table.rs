@@ -118,6 +118,13 @@ impl Table {
         all.into_iter()
     }
 
+    /// The rules of each host of each HTTP or HTTPS listener, ordered by both.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (&PartName, &HostTable)> {
+        self.hosts
+            .iter()
+            .map(|((listener, _), host)| (listener, &**host))
+    }
+
     /// The most specific HTTP or HTTPS listener of a port for a host (as [`crate::host_of`] returns it).
     pub fn listener(&self, bind_port: u16, host: &str) -> Option<&Arc<ListenerTable>> {
         self.ports.get(&bind_port)?.matching(host).next()

@@ -59,6 +59,24 @@ impl WorkerMetrics {
         totals
     }
 
+    /// Requests that were answered since the process began, and how many of them with 5xx.
+    pub(super) fn answered(&self) -> (u64, u64) {
+        let (mut requests, mut errors) = (0, 0);
+        for thread in lock(&self.shared.threads).iter() {
+            for (key, series) in lock(&thread.shared.series).iter() {
+                let buckets = series.buckets.iter();
+                let count: u64 = buckets.map(|bucket| bucket.load(Ordering::Relaxed)).sum();
+                requests += count;
+                errors += if key.http_response_status_code >= 500 {
+                    count
+                } else {
+                    0
+                };
+            }
+        }
+        (requests, errors)
+    }
+
     fn backends(&self) -> BTreeMap<PartName, Total> {
         let mut totals: BTreeMap<PartName, Total> = BTreeMap::new();
         for thread in lock(&self.shared.threads).iter() {

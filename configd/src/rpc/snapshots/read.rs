@@ -175,7 +175,8 @@ pub(crate) fn part_change(change: model::PartChange) -> PartChange {
     }
 }
 
-fn manifest(
+/// The parts of a version by their digests.
+pub(crate) fn manifest(
     store: &Store,
     meta: &SnapshotMeta,
 ) -> Result<Arc<Vec<tidegate_store::PartRef>>, Status> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_proto::snapshots::v1::{
-    Hello, SubscribeRequest, SubscribeResponse, WatchSnapshotsResponse, Worker, subscribe_request,
+    Hello, ReportTraffic, SubscribeRequest, SubscribeResponse, WatchSnapshotsResponse, Worker,
+    subscribe_request, subscribe_response,
 };
-use tidegate_store::Store;
+use tidegate_store::{Marks, Store};
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
@@ -26,6 +27,9 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A worker that says nothing after it connected is let go.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A worker says this often what it has answered, while a rollout looks at that.
+const REPORT_MS: u32 = 1_000;
 
 /// One worker's stream, before it has said who it is.
 pub(crate) struct Subscription {
@@ -100,6 +104,8 @@ impl Subscription {
         let shared = (self.store.clone(), self.fleet.clone(), openers);
         let names = (pool, hello.worker.as_str().into());
         let (mut session, resync) = Session::start(shared, names, hello.have.as_ref());
+        let mut reports_every_ms = 0;
+        let watched = hello.pool.clone();
         let serving = if resync.is_none() { hello.have } else { None };
         let presence = self.fleet.join(Worker {
             pool: hello.pool,
@@ -123,6 +129,13 @@ impl Subscription {
             marks.mark_unchanged();
             let sent = session.send_newest(&self.outbox).await;
             sent.map_err(|error| Status::internal(crate::error::chain(&error)))?;
+            let wanted_every_ms = reports(&self.store.marks(&watched));
+            if wanted_every_ms != reports_every_ms {
+                reports_every_ms = wanted_every_ms;
+                if self.outbox.send(Ok(report(wanted_every_ms))).await.is_err() {
+                    return Ok(());
+                }
+            }
             tokio::select! {
                 request = self.requests.message() => match request? {
                     Some(request) => answer(&mut session, &presence, request)?,
@@ -146,6 +159,27 @@ impl Subscription {
     async fn refuse(&self, refusal: Status) {
         // A worker that has gone does not need to hear why.
         let _ = self.outbox.send(Err(refusal)).await;
+    }
+}
+
+/// How often a worker is to say what it answers.
+fn reports(marks: &Marks) -> u32 {
+    let steps = marks
+        .rollout
+        .iter()
+        .flat_map(|rollout| &rollout.steps.steps);
+    let mut gates = steps.map(|step| step.gates.max_5xx_delta_permille);
+    if gates.any(|gate| gate.is_some()) {
+        REPORT_MS
+    } else {
+        0
+    }
+}
+
+fn report(every_ms: u32) -> SubscribeResponse {
+    let report = ReportTraffic { every_ms };
+    SubscribeResponse {
+        message: Some(subscribe_response::Message::ReportTraffic(report)),
     }
 }
 
@@ -174,9 +208,10 @@ fn answer(
             }
             presence.nack(nack);
         }
+        Some(subscribe_request::Message::Traffic(traffic)) => presence.answered(traffic),
         Some(subscribe_request::Message::Hello(_)) | None => {
             return Err(Status::invalid_argument(
-                "after hello come ack and nack only",
+                "after hello come ack, nack and traffic only",
             ));
         }
     }

@@ -206,7 +206,7 @@ impl SnapshotService for Configd {
                     Some(Say::Hello(hello)) => configd.hellos.lock().unwrap().push(hello),
                     Some(Say::Ack(ack)) => drop(configd.answered.send(Answer::Ack(ack))),
                     Some(Say::Nack(nack)) => drop(configd.answered.send(Answer::Nack(nack))),
-                    None => {}
+                    Some(Say::Traffic(_)) | None => {}
                 }
             }
         });

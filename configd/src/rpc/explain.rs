@@ -1,0 +1,130 @@
+//! ExplainService: what the workers would do, and which rules nothing reaches.
+
+use std::sync::Arc;
+
+use tidegate_ir::{EncodedPart, PartKind, Snapshot};
+use tidegate_proto::explain::v1::explain_service_server::ExplainService;
+use tidegate_proto::explain::v1::{
+    ExplainRouteRequest, ExplainRouteResponse, GetCoverageRequest, GetCoverageResponse,
+};
+use tidegate_proto::snapshots::v1::Worker;
+use tidegate_runtime::tasks::Tasks;
+use tidegate_store::{SnapshotMeta, Store};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use super::snapshots::read::manifest;
+use super::version;
+use crate::explain::{self, Unexplained};
+use crate::fleet::Fleet;
+use crate::{error, wire};
+
+/// Questions that are answered at a time: each builds the table of a whole snapshot.
+const AT_ONCE: usize = 2;
+
+/// Answers ExplainService.
+#[derive(Debug)]
+pub(crate) struct Explainer {
+    store: Store,
+    fleet: Fleet,
+    tasks: Tasks,
+    room: Arc<Semaphore>,
+}
+
+impl Explainer {
+    pub(crate) fn new(store: Store, fleet: Fleet, tasks: Tasks) -> Self {
+        Self {
+            store,
+            fleet,
+            tasks,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Has a snapshot looked at beside the threads that answer everybody else.
+    async fn look<T: Send + 'static>(
+        &self,
+        meta: &Arc<SnapshotMeta>,
+        look: impl FnOnce(&Snapshot) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let stopped = |_| Status::internal("the question found no answer; configd's log says why");
+        let room = self.room.clone().acquire_owned().await;
+        let room = room.map_err(|_| Status::unavailable("this configd stops"))?;
+        let (store, meta) = (self.store.clone(), meta.clone());
+        let looking = self.tasks.spawn_blocking("explain", move || {
+            let _room = room;
+            snapshot(&store, &meta).map(|snapshot| look(&snapshot))
+        });
+        looking.await.map_err(stopped)?
+    }
+}
+
+#[tonic::async_trait]
+impl ExplainService for Explainer {
+    async fn explain_route(
+        &self,
+        request: Request<ExplainRouteRequest>,
+    ) -> Result<Response<ExplainRouteResponse>, Status> {
+        let question = request.into_inner();
+        let meta = version::numbered(&self.store, &question.pool, question.version)?;
+        let bound = sockets(&self.fleet.list(&meta.pool));
+        let explained = self.look(&meta, move |snapshot| {
+            explain::route(snapshot, &question, &bound)
+        });
+        let explained = explained.await?.map_err(|why| unexplained(&why))?;
+        Ok(Response::new(ExplainRouteResponse {
+            snapshot: Some(wire::snapshot_info(&meta)),
+            ..explained
+        }))
+    }
+
+    async fn get_coverage(
+        &self,
+        request: Request<GetCoverageRequest>,
+    ) -> Result<Response<GetCoverageResponse>, Status> {
+        let request = request.into_inner();
+        let meta = version::numbered(&self.store, &request.pool, request.version)?;
+        let coverage = self.look(&meta, explain::coverage).await?;
+        Ok(Response::new(GetCoverageResponse {
+            snapshot: Some(wire::snapshot_info(&meta)),
+            ..coverage
+        }))
+    }
+}
+
+/// A version without its private keys, which decide nothing.
+fn snapshot(store: &Store, meta: &SnapshotMeta) -> Result<Snapshot, Status> {
+    let mut parts = Vec::new();
+    for part in manifest(store, meta)?.iter() {
+        let kind = PartKind::from_number(part.kind);
+        let Some(kind) = kind.filter(|kind| *kind != PartKind::PrivateKey) else {
+            continue;
+        };
+        let bytes = store.blob(&part.digest);
+        let bytes = bytes.map_err(|error| error::store(&error))?;
+        let decoded = EncodedPart::decode(kind, bytes);
+        parts.push(decoded.map_err(|error| Status::internal(error::chain(&error)))?);
+    }
+    Ok(Snapshot::new(meta.pool.clone(), meta.version, parts))
+}
+
+/// The name of each listener and the port of its socket, as the workers say.
+fn sockets(workers: &[Worker]) -> Vec<(String, u16)> {
+    let listeners = workers.iter().flat_map(|worker| &worker.listeners);
+    let sockets = listeners.filter_map(|bound| {
+        let (_, port) = bound.address.rsplit_once(':')?;
+        Some((bound.listener.clone(), port.parse().ok()?))
+    });
+    sockets.collect()
+}
+
+fn unexplained(why: &Unexplained) -> Status {
+    match why {
+        Unexplained::Field { field, problem } => {
+            error::invalid(&[error::Violation::new(field, problem)])
+        }
+        Unexplained::NoListener | Unexplained::OtherPorts { .. } => {
+            error::missing("listener", "", why.to_string())
+        }
+    }
+}
