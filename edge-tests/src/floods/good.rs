@@ -13,6 +13,9 @@ use crate::wire::{Wire, pause};
 /// Time between two requests of a client.
 const BEAT: Duration = Duration::from_millis(10);
 
+/// `:status` 200 in the table that every connection begins with, which answers begin with (RFC 7541, appendix A).
+const STATUS_200: u8 = 0x80 | 8;
+
 /// What good clients got.
 #[derive(Debug, Default)]
 pub struct Served {
@@ -159,13 +162,16 @@ impl Client for Multiplexed {
         let flags = END_HEADERS | END_STREAM;
         wire.write(&frame(HEADERS, flags, self.stream, &request))
             .ok()?;
+        let mut is_good = false;
         loop {
             while let Some(frame) = frames::take(&mut input) {
+                let is_head = frame.kind == HEADERS && frame.stream == self.stream;
+                is_good |= is_head && frame.payload.first() == Some(&STATUS_200);
                 let is_end = matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0;
                 if frame.stream == self.stream && (is_end || frame.kind == frames::RST_STREAM) {
                     self.stream += 2;
                     self.wire = Some((wire, input));
-                    return is_end.then_some(());
+                    return (is_end && is_good).then_some(());
                 }
                 if frame.kind == frames::GOAWAY {
                     return None;

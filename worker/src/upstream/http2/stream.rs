@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::{ResponseFuture, SendRequest};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, Version, header};
 use http_body::Body as _;
 use tidegate_codec::Fault;
 
@@ -31,6 +31,12 @@ pub(in crate::upstream) struct Stream {
     sender: SendRequest<Bytes>,
     usage: Rc<Usage>,
 }
+
+/// Headers whose values never come again.
+const UNIQUE: [HeaderName; 2] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("traceparent"),
+];
 
 /// An exchange without an answer; with the body where nothing of the request was sent.
 type Failed = (UpstreamError, Option<RequestBody>);
@@ -132,6 +138,12 @@ fn request(head: &Head, scheme: &'static str, body: &RequestBody) -> Request<()>
     let host = headers.remove(header::HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     note_length(&head.method, body, &mut headers);
+    for name in UNIQUE {
+        if let Some(value) = headers.get_mut(name) {
+            // Else each would push others out of the table of what both sides have seen (RFC 7541, section 6.2.3).
+            value.set_sensitive(true);
+        }
+    }
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = uri(scheme, authority, head.path_and_query.clone());
