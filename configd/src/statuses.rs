@@ -144,6 +144,26 @@ impl Statuses {
     }
 }
 
+/// How many routes attach says nothing about whether workers serve the Gateway, so a route that comes or goes does not
+/// make it wait for them.
+fn is_same_but_counts(one: &Value, other: &Value) -> bool {
+    without_counts(one) == without_counts(other)
+}
+
+fn without_counts(status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Some(fields) = status.as_object_mut() {
+        fields.remove("attachedListenerSets");
+    }
+    let listeners = status.get_mut("listeners").and_then(Value::as_array_mut);
+    for listener in listeners.into_iter().flatten() {
+        if let Some(fields) = listener.as_object_mut() {
+            fields.remove("attachedRoutes");
+        }
+    }
+    status
+}
+
 /// Since when it is what it is: an unchanged status keeps its version, unless a rollback has taken it back.
 fn since(
     status: &ObjectStatus,
@@ -159,7 +179,8 @@ fn since(
         return Some(Since::Unfreeze(freeze.message.clone()));
     }
     let unchanged = board.get(&status.key).filter(|entry| {
-        entry.status.generation == status.generation && entry.status.status == status.status
+        entry.status.generation == status.generation
+            && is_same_but_counts(&entry.status.status, &status.status)
     });
     match unchanged.and_then(|entry| entry.since.clone()) {
         Some(since @ Since::Version(..)) => Some(since),
@@ -247,6 +268,10 @@ mod tests {
     use super::*;
 
     fn gateway() -> Compilation {
+        gateway_with_routes(0)
+    }
+
+    fn gateway_with_routes(routes: u32) -> Compilation {
         let condition = json!({"type": "Programmed", "status": "True", "reason": "Programmed"});
         let text = |text: &str| Arc::<str>::from(text);
         let key = ObjectKey {
@@ -256,7 +281,7 @@ mod tests {
             namespace: text("infra"),
             name: text("web"),
         };
-        let listener = json!({"name": "http", "conditions": [condition]});
+        let listener = json!({"name": "http", "attachedRoutes": routes, "conditions": [condition]});
         let status = json!({"conditions": [condition], "listeners": [listener]});
         let status = ObjectStatus {
             key,
@@ -345,7 +370,7 @@ mod tests {
             id: Some(id),
             ..Ack::default()
         });
-        statuses.publish((6, 0), gateway(), &heads(8), |_| None);
+        statuses.publish((6, 0), gateway_with_routes(1), &heads(8), |_| None);
         assert_eq!(
             programmed(&statuses, &fleet),
             (json!("True"), json!("True"))

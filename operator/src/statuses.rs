@@ -2,6 +2,7 @@
 
 mod addresses;
 mod bundle;
+mod features;
 mod follow;
 mod merge;
 mod transition;

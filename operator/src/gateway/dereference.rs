@@ -16,6 +16,8 @@ use crate::statuses::Board;
 pub(super) enum Found {
     /// It is not there, or of another controller.
     NotOurs,
+    /// It is ours, has no pool yet, and configd does not accept it: workers would wait for a snapshot that does not come.
+    NotAccepted,
     /// It is ours, with this pool.
     Pool(Box<Pool>),
     /// It is ours, and this keeps it from having a pool. What runs goes on.
@@ -44,10 +46,26 @@ pub(super) fn dereference(
         Ok(None) => return Found::NotOurs,
         Err(broken) => return Found::Broken(broken),
     };
+    let accepted = board
+        .get(key)
+        .is_some_and(|status| status.is_true("Accepted"));
+    if !accepted && !has_pool(mirror, key, &named.class) {
+        return Found::NotAccepted;
+    }
     match pool(mirror, board, settings, key, &gateway, &named) {
         Ok(pool) => Found::Pool(Box::new(pool)),
         Err(broken) => Found::Broken(broken),
     }
+}
+
+/// Whether something of a pool is there. What was accepted once keeps its workers.
+fn has_pool(mirror: &Mirror, gateway: &ObjectKey, class: &str) -> bool {
+    let name = names::of_pool(&gateway.name, class);
+    ["Service", "Secret"].into_iter().any(|kind| {
+        let child = ObjectKey::new("", kind, &gateway.namespace, &name);
+        let child = mirror.objects.get(&child);
+        child.is_some_and(|own| names::gateway_of(gateway, &own.whole).as_ref() == Some(gateway))
+    })
 }
 
 fn named(

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Applies a merge patch.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();
         return;

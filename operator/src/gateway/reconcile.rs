@@ -121,7 +121,7 @@ impl Reconciler {
                     keys.for_each(|key| pools.agenda.add(key, Instant::now()));
                 }
                 keys = statuses.next() => {
-                    let keys = keys.into_iter().filter(|key| key.is(GATEWAY_GROUP, "ListenerSet"));
+                    let keys = keys.into_iter().filter(has_listeners);
                     let keys = keys.flat_map(|key| self.concerned(&key));
                     keys.for_each(|key| pools.agenda.add(key, Instant::now()));
                 }
@@ -199,6 +199,7 @@ impl Reconciler {
         let pool = match found {
             Found::Pool(pool) => pool,
             Found::Broken(cause) => return Outcome::Failed(cause),
+            Found::NotAccepted => return Outcome::Done(before),
             Found::NotOurs => return self.leave(key, before).await,
         };
         match self.apply(key, &pool, before).await {
@@ -311,6 +312,11 @@ impl Reconciler {
             (_, None) => {}
         }
     }
+}
+
+/// Whether configd's word on an object decides what runs for a Gateway.
+fn has_listeners(key: &ObjectKey) -> bool {
+    key.is(GATEWAY_GROUP, "Gateway") || key.is(GATEWAY_GROUP, "ListenerSet")
 }
 
 /// The cause, and the way out where it is known.

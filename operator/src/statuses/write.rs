@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{Board, Bundle, Wanted, addresses, merge, transition};
+use super::{Board, Bundle, Wanted, addresses, features, merge, transition};
 use crate::agenda::Agenda;
 use crate::cluster::{Mirror, Observed, Resources};
 use crate::error::chain;
@@ -181,6 +181,7 @@ impl Writer {
             addresses::complete(&mut status, &current["spec"]["addresses"], service);
         } else if key.is(GATEWAY_GROUP, "GatewayClass") {
             self.bundle.correct(&mut status);
+            features::add(&mut status);
         }
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         merge::merge(&current["status"], &status, controller, &now.to_string())
