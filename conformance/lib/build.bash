@@ -108,3 +108,12 @@ built_helm() {
   mapfile -t sources < <(sources_of helm)
   product helm build_helm "${sources[@]}"
 }
+
+build_load() {
+  (cd "$modules/load" && go build -ldflags '-s -w' -o "$1/load" .)
+}
+built_load() {
+  local sources
+  mapfile -t sources < <(sources_of load)
+  product load build_load "${sources[@]}"
+}
