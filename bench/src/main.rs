@@ -4,6 +4,7 @@ mod backend;
 mod certificates;
 mod compile;
 mod cpu;
+mod fleet;
 mod http;
 mod load;
 mod memory;
@@ -37,6 +38,8 @@ enum What {
     Compile(compile::Options),
     /// Time from Apply to served, with 1, 1,000 and 10,000 routes in place
     Propagation(propagation::Options),
+    /// Workers that connect all at once: time until each has the newest snapshot, and memory of configd
+    Fleet(fleet::Options),
     /// Objects committed in a second and the p99 of a commit, beside etcd, with one node and with three
     Store(store::Options),
 }
@@ -50,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         What::Compile(options) => compile::run(&options),
         What::Cpu(options) => runtime.block_on(cpu::run(&tidegate, &options)),
         What::Memory(options) => runtime.block_on(memory::run(&tidegate, &options)),
+        What::Fleet(options) => runtime.block_on(fleet::run(&tidegate, &options)),
         What::Store(options) => runtime.block_on(store::run(&tidegate, &options)),
         What::Propagation(options) => runtime.block_on(propagation::run(&tidegate, &options)),
     }

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use anyhow::ensure;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
-use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, operation};
+use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, Operation, WaitFor, operation};
 use tonic::transport::Channel;
 
 use crate::certificates::Certificate;
@@ -181,8 +182,26 @@ pub(crate) fn route(host: &str) -> Value {
     })
 }
 
-/// Applies objects in batches.
+/// Applies objects in batches, which are stored when this returns.
 pub(crate) async fn apply(channel: &Channel, objects: &[Value]) -> anyhow::Result<()> {
+    apply_and_wait(channel, objects, WaitFor::Unspecified).await
+}
+
+/// The same; snapshots and statuses contain them when this returns.
+pub(crate) async fn apply_and_compile(channel: &Channel, objects: &[Value]) -> anyhow::Result<()> {
+    apply_and_wait(channel, objects, WaitFor::Compiled).await
+}
+
+/// The same; every worker serves them, and their statuses say so, when this returns.
+pub(crate) async fn apply_and_converge(channel: &Channel, objects: &[Value]) -> anyhow::Result<()> {
+    apply_and_wait(channel, objects, WaitFor::Converged).await
+}
+
+async fn apply_and_wait(
+    channel: &Channel,
+    objects: &[Value],
+    wait_for: WaitFor,
+) -> anyhow::Result<()> {
     let mut client = ObjectServiceClient::new(channel.clone());
     for batch in objects.chunks(BATCH) {
         let operations = batch.iter().map(put).collect();
@@ -190,9 +209,12 @@ pub(crate) async fn apply(channel: &Channel, objects: &[Value]) -> anyhow::Resul
             source: "bench".to_owned(),
             operations,
             reason: "measurement".to_owned(),
+            wait_for: wait_for.into(),
+            wait_timeout_ms: 60_000,
             ..ApplyRequest::default()
         };
-        client.apply(request).await?;
+        let answer = client.apply(request).await?.into_inner();
+        ensure!(answer.pending.is_empty(), "{}", answer.pending);
     }
     Ok(())
 }

@@ -73,10 +73,24 @@ impl Process {
 
     /// Resident memory in KiB.
     pub(crate) fn rss_kib(&self) -> anyhow::Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+    /// The most that was resident since [`Self::forget_peak`], in KiB.
+    pub(crate) fn peak_rss_kib(&self) -> anyhow::Result<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    /// Counts the most that is resident anew.
+    pub(crate) fn forget_peak(&self) -> anyhow::Result<()> {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?;
+        Ok(())
+    }
+
+    fn status_kib(&self, name: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
-        number.context("no VmRSS")
+        number.with_context(|| format!("no {name}"))
     }
 }
 

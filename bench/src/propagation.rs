@@ -1,10 +1,12 @@
-//! Time from Apply to served: one more route on top of 1, 1,000 and 10,000.
+//! Time from Apply to served: one more route on top of many while others change, and many routes at once.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
 
 use crate::peers::tidegate::{Tidegate, free_address};
 use crate::{backend, http, objects};
@@ -23,8 +25,14 @@ const REST: Duration = Duration::from_secs(15);
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Routes that are in place
-    #[arg(long, value_delimiter = ',', default_value = "1,1000,10000")]
+    #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000")]
     routes: Vec<usize>,
+    /// Other routes that change in a second meanwhile
+    #[arg(long, default_value_t = 10)]
+    churn: usize,
+    /// Routes that are added in one batch at the end; 0 for none
+    #[arg(long, default_value_t = 1000)]
+    at_once: usize,
     /// Routes that are added, one after the other
     #[arg(long, default_value_t = 50)]
     rounds: usize,
@@ -36,7 +44,7 @@ pub(crate) struct Options {
 /// Prints a row for each number of routes.
 pub(crate) async fn run(tidegate: &Path, options: &Options) -> anyhow::Result<()> {
     let backend = backend::http1()?;
-    println!("routes  loaded_s  p50_ms  p99_ms  max_ms  worker_rss_mb  configd_rss_mb");
+    println!("routes  loaded_s  p50_ms  p99_ms  max_ms  at_once_ms  worker_rss_mb  configd_rss_mb");
     for routes in &options.routes {
         let row = measure(tidegate, backend, *routes, options).await?;
         println!("{row}");
@@ -62,6 +70,9 @@ async fn measure(
     http::until_ok(address, &last, LOAD_LIMIT).await?;
     let loaded = started.elapsed();
 
+    let mut changing = JoinSet::new();
+    let others = (routes, options.hosts);
+    changing.spawn(churn(tidegate.channel.clone(), others, options.churn));
     let mut times = Vec::with_capacity(options.rounds);
     for round in 0..options.rounds {
         let host = format!("new-{round}.bench.test");
@@ -71,6 +82,8 @@ async fn measure(
         times.push(started.elapsed());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    changing.shutdown().await;
+    let at_once = many(&tidegate, options).await?;
     // Memory is read when the worker has come to rest.
     tokio::time::sleep(REST).await;
     times.sort();
@@ -79,12 +92,39 @@ async fn measure(
         times[index].as_secs_f64() * 1e3
     };
     Ok(format!(
-        "{routes:6}  {:8.2}  {:6.2}  {:6.2}  {:6.2}  {:13.1}  {:14.1}",
+        "{routes:6}  {:8.2}  {:6.2}  {:6.2}  {:6.2}  {:10.0}  {:13.1}  {:14.1}",
         loaded.as_secs_f64(),
         at(0.5),
         at(0.99),
         at(1.0),
+        at_once.as_secs_f64() * 1e3,
         tidegate.worker.rss_kib()? as f64 / 1024.0,
         tidegate.configd.rss_kib()? as f64 / 1024.0,
     ))
+}
+
+/// Changes one route after the other until it is ended.
+async fn churn(channel: Channel, (routes, hosts): (usize, usize), in_a_second: usize) {
+    if in_a_second == 0 {
+        return;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / in_a_second as u32);
+    let all: Vec<_> = objects::spread(routes, hosts).collect();
+    for turn in 1.. {
+        ticks.tick().await;
+        let mut route = all[turn % all.len()].clone();
+        route["spec"]["rules"][0]["backendRefs"][0]["weight"] = (turn % 1000 + 1).into();
+        // Whether each of them came through does not matter here.
+        let _ = objects::apply(&channel, &[route]).await;
+    }
+}
+
+/// Time until routes that come in one batch are served, and their statuses say so.
+async fn many(tidegate: &Tidegate, options: &Options) -> anyhow::Result<Duration> {
+    let more =
+        (0..options.at_once).map(|index| objects::route(&format!("more-{index}.bench.test")));
+    let more: Vec<_> = more.collect();
+    let started = Instant::now();
+    objects::apply_and_converge(&tidegate.channel, &more).await?;
+    Ok(started.elapsed())
 }

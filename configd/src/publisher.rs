@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_compiler::{Compilation, Compiler, ObjectKey, Settings};
-use tidegate_store::{Command, ObjectFilter, Outcome, Store, StoreError};
+use tidegate_store::{Command, ObjectFilter, Outcome, Store, StoreError, StoredObject};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
@@ -23,8 +23,10 @@ use crate::wire;
 
 pub(crate) use term::Term;
 
-/// While changes keep coming, a pool gets a new version at most this often.
-const PAUSE: Duration = Duration::from_millis(20);
+/// While changes keep coming, rounds are as far apart as one takes, so that half of the time is theirs at most; but no
+/// further and no nearer than this.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+const PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// Wait before a failed publication is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -44,6 +46,15 @@ pub(crate) struct Publisher {
     marks: u64,
     /// The pools that were frozen, or in a rollout, in the last round.
     frozen: BTreeSet<String>,
+}
+
+/// What is new to the compiler.
+#[derive(Default)]
+struct Changes {
+    /// Whether these are all objects that there are.
+    is_anew: bool,
+    put: Vec<Arc<StoredObject>>,
+    removed: Vec<ObjectKey>,
 }
 
 /// Why a revision could not be published.
@@ -112,8 +123,9 @@ impl Publisher {
         loop {
             revisions.mark_unchanged();
             marks.mark_unchanged();
+            let started = Instant::now();
             let pause = match self.publish().await {
-                Ok(()) => PAUSE,
+                Ok(()) => started.elapsed().clamp(PAUSE_MIN, PAUSE_MAX),
                 Err(error) => {
                     error!(error = crate::error::chain(&error), "Publishing failed.");
                     self.forget();
@@ -147,8 +159,8 @@ impl Publisher {
         let started = Instant::now();
         let marks = *self.store.watch_marks().borrow();
         let revision = self.store.revision();
-        let changed = self.feed_compiler(revision)?;
-        let compilation = self.compile(revision).await?;
+        let (changes, changed) = self.changes(revision);
+        let compilation = self.compile(revision, changes).await?;
         self.metrics.compiled(started.elapsed());
         let heads = self.commit(revision, &compilation, &changed).await?;
         let changed_at = |key: &ObjectKey| {
@@ -174,36 +186,52 @@ impl Publisher {
         self.known = None;
     }
 
-    /// Hands the objects that changed to the compiler, and returns their names.
-    fn feed_compiler(&mut self, revision: u64) -> Result<Vec<String>, PublishError> {
-        let compiler = self.compiler.as_mut().expect("no compilation is running");
-        let changes = self.known.and_then(|known| self.store.changes_since(known));
-        let Some(keys) = changes else {
-            *compiler = Compiler::new(self.settings.clone());
-            for object in self.store.objects(&ObjectFilter::default()).1 {
-                put(compiler, &object, &self.sealing)?;
-            }
-            return Ok(vec![format!("all objects at revision {revision}")]);
+    /// What the compiler does not know yet, and the names of that.
+    fn changes(&self, revision: u64) -> (Changes, Vec<String>) {
+        let keys = self.known.and_then(|known| self.store.changes_since(known));
+        let Some(keys) = keys else {
+            let all = Changes {
+                is_anew: true,
+                put: self.store.objects(&ObjectFilter::default()).1,
+                removed: vec![],
+            };
+            return (all, vec![format!("all objects at revision {revision}")]);
         };
-        for key in &keys {
-            match self.store.get(key) {
-                Some(object) => put(compiler, &object, &self.sealing)?,
-                None => compiler.remove(&wire::compiler_key(key)),
+        let names = keys.iter().map(name::of).collect();
+        let mut changes = Changes::default();
+        for key in keys {
+            match self.store.get(&key) {
+                Some(object) => changes.put.push(object),
+                None => changes.removed.push(wire::compiler_key(&key)),
             }
         }
-        Ok(keys.iter().map(name::of).collect())
+        (changes, names)
     }
 
-    /// Compiles on a blocking thread: at 10,000 routes it takes milliseconds.
-    async fn compile(&mut self, revision: u64) -> Result<Compilation, PublishError> {
+    /// Hands changes to the compiler and compiles, on a blocking thread: both take milliseconds where they are many.
+    async fn compile(
+        &mut self,
+        revision: u64,
+        changes: Changes,
+    ) -> Result<Compilation, PublishError> {
         let mut compiler = self.compiler.take().expect("no compilation is running");
+        if changes.is_anew {
+            compiler = Compiler::new(self.settings.clone());
+        }
+        let sealing = self.sealing.clone();
         let compiled = tokio::task::spawn_blocking(move || {
+            for object in &changes.put {
+                put(&mut compiler, object, &sealing)?;
+            }
+            for key in &changes.removed {
+                compiler.remove(key);
+            }
             let compilation = compiler.compile();
-            (compiler, compilation)
+            Ok::<_, PublishError>((compiler, compilation))
         });
         let (compiler, compilation) = compiled
             .await
-            .map_err(|_| PublishError::Compiler { revision })?;
+            .map_err(|_| PublishError::Compiler { revision })??;
         self.compiler = Some(compiler);
         Ok(compilation)
     }
@@ -269,7 +297,7 @@ impl Publisher {
 /// Where a Secret cannot be opened: without it listeners would lose their certificates, so nothing is published.
 fn put(
     compiler: &mut Compiler,
-    object: &tidegate_store::StoredObject,
+    object: &StoredObject,
     sealing: &Sealing,
 ) -> Result<(), PublishError> {
     let content = sealing.opened(object).map_err(PublishError::Open)?;

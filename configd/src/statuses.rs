@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus};
+use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus, StatusText};
 use tidegate_store::{Marks, Rollout, SnapshotMeta};
 use tokio::sync::watch;
 
@@ -129,11 +129,19 @@ impl Statuses {
         changed_at: impl Fn(&ObjectKey) -> Option<u64>,
     ) {
         self.board.send_modify(|board| {
-            let entry = |status: ObjectStatus| {
-                let since = since(&status, board, heads, &changed_at);
+            let mut before = board.statuses.iter().peekable();
+            // Both are in order.
+            let entry = |status: &ObjectStatus| {
+                while before
+                    .next_if(|entry| entry.status.key < status.key)
+                    .is_some()
+                {}
+                let known = before.next_if(|entry| entry.status.key == status.key);
+                let since = since(status, known, heads, &changed_at);
+                let status = status.clone();
                 Entry { status, since }
             };
-            let statuses = compilation.statuses.values().cloned().map(entry).collect();
+            let statuses = compilation.statuses.values().map(entry).collect();
             *board = Board {
                 revision,
                 marks,
@@ -146,12 +154,12 @@ impl Statuses {
 
 /// How many routes attach says nothing about whether workers serve the Gateway, so a route that comes or goes does not
 /// make it wait for them.
-fn is_same_but_counts(one: &Value, other: &Value) -> bool {
-    without_counts(one) == without_counts(other)
+fn is_same_but_counts(one: &StatusText, other: &StatusText) -> bool {
+    one == other || without_counts(one) == without_counts(other)
 }
 
-fn without_counts(status: &Value) -> Value {
-    let mut status = status.clone();
+fn without_counts(status: &StatusText) -> Value {
+    let mut status = status.value();
     if let Some(fields) = status.as_object_mut() {
         fields.remove("attachedListenerSets");
     }
@@ -167,7 +175,7 @@ fn without_counts(status: &Value) -> Value {
 /// Since when it is what it is: an unchanged status keeps its version, unless a rollback has taken it back.
 fn since(
     status: &ObjectStatus,
-    board: &Board,
+    known: Option<&Entry>,
     heads: &BTreeMap<String, PoolHead>,
     changed_at: impl Fn(&ObjectKey) -> Option<u64>,
 ) -> Option<Since> {
@@ -178,7 +186,7 @@ fn since(
     {
         return Some(Since::Unfreeze(freeze.message.clone()));
     }
-    let unchanged = board.get(&status.key).filter(|entry| {
+    let unchanged = known.filter(|entry| {
         entry.status.generation == status.generation
             && is_same_but_counts(&entry.status.status, &status.status)
     });
@@ -216,7 +224,7 @@ impl Entry {
 
     /// The status with the workers' part.
     fn served(&self, fleet: &Fleet) -> Value {
-        let mut status = (*self.status.status).clone();
+        let mut status = self.status.status.value();
         let Some(message) = self.waits_for(fleet) else {
             return status;
         };
@@ -288,7 +296,7 @@ mod tests {
             uid: "u".into(),
             generation: 1,
             pool: Some(text("p")),
-            status: Arc::new(status),
+            status: status.into(),
             shown: vec![],
         };
         Compilation {

@@ -65,22 +65,16 @@ pub(crate) fn part_change(change: &PartChange) -> Result<ir::PartRef, ir::PartKe
 }
 
 pub(crate) fn stored_key(key: &objects::ObjectKey) -> ObjectKey {
-    ObjectKey {
+    key.into()
+}
+
+pub(crate) fn compiler_key(key: &ObjectKey) -> compiler::ObjectKey {
+    compiler::ObjectKey {
         source: key.source.clone(),
         group: key.group.clone(),
         kind: key.kind.clone(),
         namespace: key.namespace.clone(),
         name: key.name.clone(),
-    }
-}
-
-pub(crate) fn compiler_key(key: &ObjectKey) -> compiler::ObjectKey {
-    compiler::ObjectKey {
-        source: key.source.as_str().into(),
-        group: key.group.as_str().into(),
-        kind: key.kind.as_str().into(),
-        namespace: key.namespace.as_str().into(),
-        name: key.name.as_str().into(),
     }
 }
 

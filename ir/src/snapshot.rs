@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::manifest::manifest_digest;
-use crate::{Digest, EncodedPart, Manifest, Part, PartKey, PartName};
+use crate::{Digest, EncodedPart, Manifest, Part, PartKey, PartKind, PartName};
 
 /// The parts that a pool's workers serve; never changed once made.
 #[derive(Debug, Clone)]
@@ -47,6 +47,27 @@ impl Snapshot {
         }
     }
 
+    /// The next version: without the parts that are `removed`, and with those that are `put`.
+    #[must_use]
+    pub fn next<'r>(
+        &self,
+        version: u64,
+        removed: impl IntoIterator<Item = &'r PartKey>,
+        put: impl IntoIterator<Item = EncodedPart>,
+    ) -> Self {
+        let mut parts = self.parts.clone();
+        for key in removed {
+            parts.remove(key);
+        }
+        parts.extend(put.into_iter().map(|part| (part.key().clone(), part)));
+        Self {
+            pool: self.pool.clone(),
+            epoch: self.epoch,
+            version,
+            parts,
+        }
+    }
+
     /// The same snapshot as part of a chain other than the first.
     #[must_use]
     pub fn of_epoch(self, epoch: i64) -> Self {
@@ -61,6 +82,13 @@ impl Snapshot {
     /// The parts, ordered by kind and name.
     pub fn parts(&self) -> impl Iterator<Item = &EncodedPart> {
         self.parts.values()
+    }
+
+    /// The parts of one kind, ordered by name, without going through the others.
+    pub fn parts_of(&self, kind: PartKind) -> impl Iterator<Item = &EncodedPart> {
+        let parts = self.parts.range(PartKey::new(kind, "")..);
+        let parts = parts.take_while(move |(key, _)| key.kind == kind);
+        parts.map(|(_, part)| part)
     }
 
     /// Number of parts.
@@ -90,6 +118,17 @@ impl Snapshot {
     /// # Errors
     /// Lists at most 100 of them.
     pub fn check_closed(&self) -> Result<(), Vec<Dangling>> {
+        self.check_references_of(self.parts())
+    }
+
+    /// The same for some of its parts; enough where the others were checked before, and nothing has gone since.
+    ///
+    /// # Errors
+    /// Lists at most 100 of them.
+    pub fn check_references_of<'p>(
+        &self,
+        parts: impl Iterator<Item = &'p EncodedPart>,
+    ) -> Result<(), Vec<Dangling>> {
         let references = |part: &EncodedPart| {
             let from = part.key().clone();
             part.part()
@@ -100,12 +139,11 @@ impl Snapshot {
                     to,
                 })
         };
-        let dangling: Vec<_> = self
-            .parts()
+        let dangling: Vec<_> = parts
             .flat_map(references)
             .filter(|reference| !self.parts.contains_key(&reference.to))
             // A worker that lacks keys, such as a reader of configuration, is still closed.
-            .filter(|reference| reference.to.kind != crate::PartKind::PrivateKey)
+            .filter(|reference| reference.to.kind != PartKind::PrivateKey)
             .take(100)
             .collect();
         if dangling.is_empty() {
@@ -123,7 +161,7 @@ macro_rules! typed {
             $(
                 $(#[$doc])*
                 pub fn $one(&self, name: &PartName) -> Option<&crate::$kind> {
-                    let key = PartKey::new(crate::PartKind::$kind, name.clone());
+                    let key = PartKey::new(PartKind::$kind, name.clone());
                     match &**self.get(&key)?.part() {
                         Part::$kind(value) => Some(value),
                         _ => None,
@@ -132,7 +170,7 @@ macro_rules! typed {
 
                 /// All parts of that kind, ordered by name.
                 pub fn $all(&self) -> impl Iterator<Item = &crate::$kind> {
-                    self.parts().filter_map(|part| -> Option<&crate::$kind> { match &**part.part() {
+                    self.parts_of(PartKind::$kind).filter_map(|part| -> Option<&crate::$kind> { match &**part.part() {
                         Part::$kind(value) => Some(value),
                         _ => None,
                     } })
@@ -185,6 +223,14 @@ mod tests {
         );
         let closed = Snapshot::new("p", 1, [backend, EncodedPart::encode(endpoints)]);
         assert_eq!(closed.check_closed(), Ok(()));
+        let set = PartKey::new(PartKind::EndpointSet, "e");
+        let reopened = closed.next(2, [&set], []);
+        assert_eq!((reopened.len(), reopened.version), (1, 2));
+        assert!(reopened.check_closed().is_err());
+        assert!(reopened.check_references_of(closed.parts()).is_err());
+        assert_eq!(reopened.check_references_of([].iter()), Ok(()));
+        let kinds = closed.parts_of(PartKind::EndpointSet);
+        assert_eq!(kinds.map(EncodedPart::key).collect::<Vec<_>>(), [&set]);
         assert_eq!(
             closed.backend(&"e".into()).map(|backend| backend.port),
             Some(80)

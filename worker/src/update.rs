@@ -5,7 +5,7 @@ mod pieces;
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use tidegate_ir::{Digest, EncodedPart, PartKey, PartKind, SecretBytes, Snapshot};
+use tidegate_ir::{Dangling, Digest, EncodedPart, PartKey, PartKind, SecretBytes, Snapshot};
 use tidegate_proto::ir::v1 as ir;
 use tidegate_proto::snapshots::v1::{Opener, SnapshotId, SnapshotInfo, Update};
 use tidegate_router::Problem;
@@ -63,26 +63,30 @@ pub(crate) fn snapshot(
             has: has.version,
         });
     }
-    let mut parts: BTreeMap<PartKey, EncodedPart> = BTreeMap::new();
-    if update.base_version != 0 {
-        let base = current.into_iter().flat_map(Snapshot::parts);
-        parts.extend(base.map(|part| (part.key().clone(), part.clone())));
-    }
+    let none = Snapshot::new(id.pool.as_str(), 0, []);
+    let before = current.filter(|_| base != 0).unwrap_or(&none);
     let mut problems = Vec::new();
+    let mut removed = Vec::with_capacity(update.removed.len());
     for key in &update.removed {
         match key_of(key.kind, &key.name) {
-            Ok(key) => drop(parts.remove(&key)),
+            Ok(key) => removed.push(key),
             Err(problem) => problems.push(problem),
         }
     }
-    put(&mut parts, update, current, &mut problems);
+    let put = put(update, current, &mut problems);
     if !problems.is_empty() {
         problems.truncate(100);
         return Err(Refusal::Problems(problems));
     }
-    let snapshot = Snapshot::new(id.pool.as_str(), id.version, parts.into_values());
+    let snapshot = before.next(id.version, &removed, put.iter().cloned());
     let snapshot = snapshot.of_epoch(id.epoch);
-    check(&snapshot, &id)?;
+    check_digest(&snapshot, &id)?;
+    // What the worker serves already was checked when it came.
+    let checked = match removed.is_empty() {
+        true => snapshot.check_references_of(put.iter()),
+        false => snapshot.check_closed(),
+    };
+    checked.map_err(refused)?;
     Ok(snapshot)
 }
 
@@ -150,12 +154,12 @@ impl PartProblem {
     }
 }
 
+/// The parts that an update brings, with the bytes that it has or that are known.
 fn put(
-    parts: &mut BTreeMap<PartKey, EncodedPart>,
     update: Update,
     current: Option<&Snapshot>,
     problems: &mut Vec<PartProblem>,
-) {
+) -> Vec<EncodedPart> {
     let openers = update.openers.into_iter();
     let openers: HashMap<Bytes, Bytes> =
         openers.map(|opener| (opener.digest, opener.key)).collect();
@@ -170,6 +174,7 @@ fn put(
             )));
         }
     }
+    let mut parts = Vec::with_capacity(update.put.len());
     for part in &update.put {
         let decoded = key_of(part.kind, &part.name).and_then(|key| {
             let known = current.and_then(|current| current.get(&key));
@@ -187,10 +192,11 @@ fn put(
             }
         });
         match decoded {
-            Ok(part) => drop(parts.insert(part.key().clone(), part)),
+            Ok(part) => parts.push(part),
             Err(problem) => problems.push(problem),
         }
     }
+    parts
 }
 
 fn decode(
@@ -225,22 +231,24 @@ fn open(sealed: &Bytes, opener: Option<&Bytes>) -> Result<Bytes, OpenError> {
     seal::Opener::new(opener)?.open(sealed).map(Bytes::from)
 }
 
-fn check(snapshot: &Snapshot, id: &SnapshotId) -> Result<(), Refusal> {
+fn check_digest(snapshot: &Snapshot, id: &SnapshotId) -> Result<(), Refusal> {
     let digest = snapshot.digest();
     if digest.as_bytes()[..] != id.digest[..] {
         let message = format!("the manifest's digest is {digest}, not {}", hex(&id.digest));
         return Err(Refusal::Problems(vec![PartProblem::of_whole(message)]));
     }
-    snapshot.check_closed().map_err(|dangling| {
-        let problem = |dangling: tidegate_ir::Dangling| PartProblem {
-            message: format!(
-                "it refers to {}, which the snapshot does not have",
-                dangling.to
-            ),
-            part: Some(dangling.from),
-        };
-        Refusal::Problems(dangling.into_iter().map(problem).collect())
-    })
+    Ok(())
+}
+
+fn refused(dangling: Vec<Dangling>) -> Refusal {
+    let problem = |dangling: Dangling| PartProblem {
+        message: format!(
+            "it refers to {}, which the snapshot does not have",
+            dangling.to
+        ),
+        part: Some(dangling.from),
+    };
+    Refusal::Problems(dangling.into_iter().map(problem).collect())
 }
 
 fn key_of(kind: i32, name: &str) -> Result<PartKey, PartProblem> {

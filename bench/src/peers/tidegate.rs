@@ -10,7 +10,35 @@ use tonic::transport::{Channel, Endpoint};
 use crate::process::Process;
 
 /// The pool that the worker serves.
-const POOL: &str = "bench";
+pub(crate) const POOL: &str = "bench";
+
+/// A running configd without a worker of its own.
+#[derive(Debug)]
+pub(crate) struct Configd {
+    /// The process.
+    pub(crate) process: Process,
+    /// Of its services.
+    pub(crate) address: SocketAddr,
+    /// To its services.
+    pub(crate) channel: Channel,
+}
+
+impl Configd {
+    /// Starts it on any core; its files and log go below `dir`.
+    pub(crate) async fn start_anywhere(binary: &Path, dir: &Path) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let log = dir.join("configd.log");
+        let arguments = configd_arguments(dir, address)?;
+        let process = Process::start_anywhere(binary, &arguments, &log)?;
+        let channel = connect(address).await;
+        let channel = channel.with_context(|| std::fs::read_to_string(log).unwrap_or_default())?;
+        Ok(Self {
+            process,
+            address,
+            channel,
+        })
+    }
+}
 
 /// A running configd and worker.
 #[derive(Debug)]
@@ -27,24 +55,10 @@ impl Tidegate {
     /// Starts both; their files and logs go below `dir`.
     pub(crate) async fn start(binary: &Path, dir: &Path) -> anyhow::Result<Self> {
         let configd_address = free_address()?;
-        let arguments = |role: &str, more: &[(&str, String)]| -> Vec<String> {
-            let data = dir.join(role).display().to_string();
-            let mut arguments = vec![role.to_owned(), "--data-dir".to_owned(), data];
-            for (flag, value) in more {
-                arguments.extend([format!("--{flag}"), value.clone()]);
-            }
-            arguments
-        };
-        let configd = arguments(
-            "configd",
-            &[
-                ("listen", configd_address.to_string()),
-                ("admin", free_address()?.to_string()),
-                ("pool", POOL.to_owned()),
-            ],
-        );
+        let configd = configd_arguments(dir, configd_address)?;
         let configd = Process::start(1, binary, &configd, &dir.join("configd.log"))?;
         let mut worker = arguments(
+            dir,
             "worker",
             &[
                 ("configd", format!("http://{configd_address}")),
@@ -67,6 +81,24 @@ impl Tidegate {
             channel,
         })
     }
+}
+
+fn configd_arguments(dir: &Path, listen: SocketAddr) -> anyhow::Result<Vec<String>> {
+    let flags = [
+        ("listen", listen.to_string()),
+        ("admin", free_address()?.to_string()),
+        ("pool", POOL.to_owned()),
+    ];
+    Ok(arguments(dir, "configd", &flags))
+}
+
+fn arguments(dir: &Path, role: &str, more: &[(&str, String)]) -> Vec<String> {
+    let data = dir.join(role).display().to_string();
+    let mut arguments = vec![role.to_owned(), "--data-dir".to_owned(), data];
+    for (flag, value) in more {
+        arguments.extend([format!("--{flag}"), value.clone()]);
+    }
+    arguments
 }
 
 /// An address that was free a moment ago.

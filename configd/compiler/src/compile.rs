@@ -274,7 +274,7 @@ impl Compiler {
             let previous = self.routes.remove(&place);
             if let Some(previous) = &previous {
                 self.totals.subtract(previous);
-                let pools = previous.parts.keys().cloned();
+                let pools = previous.pools().cloned();
                 names.extend(pools.map(|pool| (place.0, place.1.object.clone(), pool)));
             }
             let route = route_at(&self.objects, &place);
@@ -282,7 +282,7 @@ impl Compiler {
                 route.map(|route| route::compile(surroundings, &route, previous.as_ref()));
             if let Some(outcome) = &outcome {
                 self.totals.add(outcome);
-                let pools = outcome.parts.keys().cloned();
+                let pools = outcome.pools().cloned();
                 names.extend(pools.map(|pool| (place.0, place.1.object.clone(), pool)));
             }
             replace(&mut self.output, previous.as_ref(), outcome.as_ref());
@@ -311,7 +311,7 @@ impl Compiler {
         let mut claims: Vec<_> = places
             .filter_map(|place| {
                 let outcome = self.routes.get(&place)?;
-                let part = outcome.parts.get(pool)?;
+                let part = outcome.part_in(pool)?;
                 Some((outcome.created_at_unix_s, &outcome.key, place, part))
             })
             .collect();

@@ -316,7 +316,7 @@ impl GatewayPlan {
             uid: self.object.uid.clone(),
             generation,
             pool: Some(pool.clone()),
-            status: Arc::new(status),
+            status: status.into(),
             shown: self.own_listeners().flat_map(ListenerPlan::shown).collect(),
         }
     }

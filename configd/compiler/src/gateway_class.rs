@@ -1,7 +1,5 @@
 //! GatewayClasses: whether they are ours, and their status.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use crate::api::gateway::GatewayClassSpec;
@@ -42,10 +40,11 @@ pub(crate) fn status(
         uid: class.uid.clone(),
         generation: class.generation,
         pool: None,
-        status: Arc::new(json!({
+        status: json!({
             "conditions": conditions(&[accepted, version], class.generation),
             "supportedFeatures": features.collect::<Vec<_>>(),
-        })),
+        })
+        .into(),
         shown: vec![],
     })
 }

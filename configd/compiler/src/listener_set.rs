@@ -137,10 +137,11 @@ impl ListenerSetPlan {
             uid: self.object.uid.clone(),
             generation,
             pool: Some(pool.clone()),
-            status: Arc::new(json!({
+            status: json!({
                 "conditions": conditions(&[accepted, programmed], generation),
                 "listeners": entries,
-            })),
+            })
+            .into(),
             shown: listeners
                 .iter()
                 .flat_map(|listener| listener.shown())

@@ -1,5 +1,6 @@
 //! The objects that the compiler reads, parsed once and found by name.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use crate::service::ServicePorts;
 use crate::trust::Authorities;
 
 /// Identifies an object; the order of keys is the order of all outputs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     /// The cluster or file set that it comes from.
     pub source: Arc<str>,
@@ -41,6 +42,30 @@ pub struct ObjectKey {
     pub namespace: Arc<str>,
     /// Name.
     pub name: Arc<str>,
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.source, &other.source)
+            .then_with(|| compare(&self.group, &other.group))
+            .then_with(|| compare(&self.kind, &other.kind))
+            .then_with(|| compare(&self.namespace, &other.namespace))
+            .then_with(|| compare(&self.name, &other.name))
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Most words are shared, and then their bytes need not be looked at.
+fn compare(one: &Arc<str>, other: &Arc<str>) -> Ordering {
+    match Arc::ptr_eq(one, other) {
+        true => Ordering::Equal,
+        false => one.cmp(other),
+    }
 }
 
 impl std::fmt::Display for ObjectKey {

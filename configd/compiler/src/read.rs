@@ -1,5 +1,9 @@
 //! From JSON to typed objects; what does not fit is refused with the path of the field.
 
+mod straight;
+
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -27,6 +31,7 @@ use crate::rules;
 use crate::secret::TlsSecret;
 use crate::service::ServicePorts;
 use crate::trust::Authorities;
+use straight::Straight;
 
 /// A field that breaks the schema or a rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,11 +79,48 @@ pub(crate) fn read(
     if !crate::is_known(group, kind) {
         return Ok(None);
     }
+    if let Some((straight, identity)) = Straight::new(content)
+        && check_identity(group, kind, &identity).is_ok()
+        && let Ok(known) = known(group, kind, straight)
+    {
+        return Ok(Some(known));
+    }
     let mut json: Value = serde_json::from_slice(content)
         .map_err(|error| vec![InvalidField::new("", format!("it is not JSON: {error}"))])?;
-    check_identity(group, kind, &json).map_err(|invalid| vec![invalid])?;
+    check_identity(group, kind, &Identity::of(&json)).map_err(|invalid| vec![invalid])?;
     strip_nulls(&mut json);
-    let known = match (group, kind) {
+    known(group, kind, Tree(json)).map(Some)
+}
+
+/// JSON that is read into a type once.
+trait Input {
+    fn typed<T: DeserializeOwned>(self) -> Result<T, Vec<InvalidField>>;
+}
+
+/// JSON as a tree of values, without nulls.
+struct Tree(Value);
+
+/// What an object says about itself; empty where it does not.
+struct Identity<'a> {
+    name: Cow<'a, str>,
+    kind: Cow<'a, str>,
+    api_version: Cow<'a, str>,
+}
+
+impl<'a> Identity<'a> {
+    fn of(json: &'a Value) -> Self {
+        let text = |value: &'a Value| value.as_str().unwrap_or_default().into();
+        Self {
+            name: text(&json["metadata"]["name"]),
+            kind: text(&json["kind"]),
+            api_version: text(&json["apiVersion"]),
+        }
+    }
+}
+
+/// Reads an object of a kind that is known.
+fn known(group: &str, kind: &str, json: impl Input) -> Result<Known, Vec<InvalidField>> {
+    Ok(match (group, kind) {
         (GATEWAY_GROUP, "GatewayClass") => {
             let object: Strict<GatewayClassSpec> = typed(json)?;
             checked(&object, rules::gateway_class)?;
@@ -160,8 +202,7 @@ pub(crate) fn read(
         (_, "Pod") => Known::Pod(typed::<Pod>(json)?),
         (_, "EndpointSlice") => Known::EndpointSlice(typed::<EndpointSlice>(json)?),
         _ => Known::Secret(TlsSecret::new(&typed::<Secret>(json)?)),
-    };
-    Ok(Some(known))
+    })
 }
 
 /// Kubernetes drops nulls before it looks at an object; an empty `hostnames:` in YAML is one.
@@ -176,9 +217,12 @@ fn strip_nulls(json: &mut Value) {
     }
 }
 
-fn check_identity(group: &str, kind: &str, json: &Value) -> Result<(), InvalidField> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let name = text(&json["metadata"]["name"]);
+fn check_identity(group: &str, kind: &str, identity: &Identity<'_>) -> Result<(), InvalidField> {
+    let Identity {
+        name,
+        kind: written,
+        api_version: version,
+    } = identity;
     if name.is_empty() {
         return Err(InvalidField::new(
             "metadata.name",
@@ -189,12 +233,10 @@ fn check_identity(group: &str, kind: &str, json: &Value) -> Result<(), InvalidFi
         let message = "a name has at most 253 characters";
         return Err(InvalidField::new("metadata.name", message));
     }
-    let written = text(&json["kind"]);
     if !written.is_empty() && written != kind {
         let message = format!("it says {written}, but the object is a {kind}");
         return Err(InvalidField::new("kind", message));
     }
-    let version = text(&json["apiVersion"]);
     if version.is_empty() {
         return Ok(());
     }
@@ -206,30 +248,41 @@ fn check_identity(group: &str, kind: &str, json: &Value) -> Result<(), InvalidFi
         (MULTICLUSTER_GROUP | CERTIFICATES_GROUP, _) => &["v1beta1", "v1alpha1"],
         _ => &["v1"],
     };
-    let full = |version: &&str| match group {
-        "" => (*version).to_owned(),
-        group => format!("{group}/{version}"),
+    let number = match group {
+        "" => Some(&**version),
+        group => version
+            .strip_prefix(group)
+            .and_then(|rest| rest.strip_prefix('/')),
     };
-    let served: Vec<String> = served.iter().map(full).collect();
-    if served.contains(&version) {
-        Ok(())
-    } else {
-        let message = format!("{version} is not served for {kind}; use {}", served[0]);
-        Err(InvalidField::new("apiVersion", message))
+    if number.is_some_and(|number| served.contains(&number)) {
+        return Ok(());
     }
+    let newest = served[0];
+    let newest = match group {
+        "" => newest.to_owned(),
+        group => format!("{group}/{newest}"),
+    };
+    let message = format!("{version} is not served for {kind}; use {newest}");
+    Err(InvalidField::new("apiVersion", message))
 }
 
-fn typed<T: DeserializeOwned>(json: Value) -> Result<T, Vec<InvalidField>> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
-        let path = match error.path().to_string() {
-            path if path == "." => String::new(),
-            path => path,
-        };
-        vec![InvalidField::new(
-            path,
-            plain(&error.into_inner().to_string()),
-        )]
-    })
+fn typed<T: DeserializeOwned>(json: impl Input) -> Result<T, Vec<InvalidField>> {
+    json.typed()
+}
+
+impl Input for Tree {
+    fn typed<T: DeserializeOwned>(self) -> Result<T, Vec<InvalidField>> {
+        serde_path_to_error::deserialize(self.0).map_err(|error| {
+            let path = match error.path().to_string() {
+                path if path == "." => String::new(),
+                path => path,
+            };
+            vec![InvalidField::new(
+                path,
+                plain(&error.into_inner().to_string()),
+            )]
+        })
+    }
 }
 
 /// The words of serde without the types of our code.

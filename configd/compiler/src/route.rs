@@ -12,7 +12,7 @@ pub(crate) mod outranked;
 mod rules;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -45,24 +45,36 @@ pub(crate) enum Dependency {
     Namespace(Place),
 }
 
-/// All that a route adds to a compilation.
+/// All that a route adds to a compilation. There are many of them with few things each, so these are no trees.
 #[derive(Debug)]
 pub(crate) struct RouteOutcome {
     pub(crate) key: ObjectKey,
     pub(crate) created_at_unix_s: i64,
-    pub(crate) dependencies: BTreeSet<Dependency>,
+    /// Each once, in order, as in the lists below.
+    pub(crate) dependencies: Box<[Dependency]>,
     /// `None` if no parent is ours.
     pub(crate) status: Option<ObjectStatus>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// The listeners that count it as attached: Gateway and part name.
-    pub(crate) attached: BTreeSet<(Place, PartName)>,
+    pub(crate) attached: Box<[(Place, PartName)]>,
     /// For each pool that serves it.
-    pub(crate) parts: BTreeMap<Arc<str>, EncodedPart>,
+    pub(crate) parts: Box<[(Arc<str>, EncodedPart)]>,
     /// The ports of backends that the parts refer to.
-    pub(crate) backends: BTreeSet<BackendPort>,
+    pub(crate) backends: Box<[BackendPort]>,
 }
 
 impl RouteOutcome {
+    /// The pools that serve it.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.parts.iter().map(|(pool, _)| pool)
+    }
+
+    /// Its part in a pool that serves it.
+    pub(crate) fn part_in(&self, pool: &str) -> Option<&EncodedPart> {
+        let mut parts = self.parts.iter();
+        parts.find(|(own, _)| **own == *pool).map(|(_, part)| part)
+    }
+
     /// The Gateways that take it.
     pub(crate) fn gateways(&self) -> BTreeSet<&Place> {
         self.attached.iter().map(|(gateway, _)| gateway).collect()

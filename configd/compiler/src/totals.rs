@@ -31,7 +31,7 @@ impl Totals {
             let listeners = self.attached.entry(gateway.clone()).or_default();
             *listeners.entry(section_name.clone()).or_default() += 1;
         }
-        for pool in outcome.parts.keys() {
+        for pool in outcome.pools() {
             for backend in &outcome.backends {
                 self.use_backend(pool, backend);
             }
@@ -88,7 +88,7 @@ impl Totals {
         for (gateway, section_name) in &outcome.attached {
             take_one_inside(&mut self.attached, gateway, section_name);
         }
-        for pool in outcome.parts.keys() {
+        for pool in outcome.pools() {
             for backend in &outcome.backends {
                 self.leave_backend(pool, backend);
             }

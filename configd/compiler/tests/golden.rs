@@ -107,7 +107,7 @@ fn render(compilation: &Compilation) -> Value {
         (pool.clone(), parts.collect::<BTreeMap<_, _>>())
     });
     let statuses = compilation.statuses.values().map(|status| {
-        let mut value = (*status.status).clone();
+        let mut value = status.status.value();
         compact(&mut value);
         (named(&status.key), value)
     });

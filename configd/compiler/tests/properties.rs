@@ -150,7 +150,8 @@ proptest! {
         for (key, status) in &**statuses {
             prop_assert_eq!(key, &status.key);
             prop_assert_eq!(status.generation, objects[&status.key].generation);
-            let complete = generate::conditions(&status.status);
+            let value = status.status.value();
+            let complete = generate::conditions(&value);
             prop_assert!(!complete.is_empty());
             for condition in complete {
                 prop_assert_eq!(condition["observedGeneration"].as_i64(), Some(status.generation));

@@ -45,6 +45,8 @@ pub(super) struct Files {
     path: PathBuf,
     /// Bytes that are whole records.
     len: u64,
+    /// Whether there may be more than those, because an append failed.
+    is_torn: bool,
 }
 
 impl Files {
@@ -57,6 +59,7 @@ impl Files {
             file: None,
             path: PathBuf::new(),
             len: 0,
+            is_torn: false,
         };
         let mut paths = paths(folder)?;
         let Some(newest) = paths.pop() else {
@@ -89,11 +92,15 @@ impl Files {
             .iter()
             .flat_map(|line| [line.as_str(), "\n"])
             .collect();
+        if self.is_torn {
+            file.set_len(self.len).map_err(io_error(&self.path))?;
+        }
+        self.is_torn = true;
         let written = file
-            .set_len(self.len)
-            .and_then(|()| file.write_all(text.as_bytes()))
+            .write_all(text.as_bytes())
             .and_then(|()| file.sync_data());
         written.map_err(io_error(&self.path))?;
+        self.is_torn = false;
         self.len += text.len() as u64;
         Ok(())
     }
@@ -109,7 +116,8 @@ impl Files {
         let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
         folder.map_err(io_error(&self.folder))?;
         self.path = path;
-        self.len = 0;
+        // A start that failed half-way may have left something in it.
+        (self.len, self.is_torn) = (0, true);
         let mut all = paths(&self.folder)?;
         let surplus = all.len().saturating_sub(FILES_MAX);
         for old in all.drain(..surplus) {

@@ -121,7 +121,7 @@ fn statuses(before: &Compilation, after: &Compilation) -> Vec<StatusChange> {
     let mut changes: BTreeMap<&ObjectKey, StatusChange> = BTreeMap::new();
     let text = |of: &Compilation, key: &ObjectKey| {
         let status = of.statuses.get(key);
-        status.map(|status| status.status.to_string())
+        status.map(|status| status.status.as_str().to_owned())
     };
     for key in before.statuses.keys().chain(after.statuses.keys()) {
         let (old, new) = (before.statuses.get(key), after.statuses.get(key));

@@ -297,18 +297,14 @@ fn page_start(token: &str) -> Result<Option<tidegate_store::ObjectKey>, Status> 
     if token.is_empty() {
         return Ok(None);
     }
-    let fields: Vec<String> = token.split('|').map(str::to_owned).collect();
+    let fields: Vec<&str> = token.split('|').collect();
     let [source, group, kind, namespace, name] = fields.try_into().map_err(|_| {
         error::invalid(&[Violation::new(
             "page_token",
             "the token is not one that this service gave out",
         )])
     })?;
-    Ok(Some(tidegate_store::ObjectKey {
-        source,
-        group,
-        kind,
-        namespace,
-        name,
-    }))
+    Ok(Some(tidegate_store::ObjectKey::new(
+        source, group, kind, namespace, name,
+    )))
 }

@@ -94,7 +94,7 @@ fn renewal(stored: &StoredObject, content: Bytes) -> Command {
         }),
     };
     Command::PutObjects(PutObjects {
-        source: stored.key.source.clone(),
+        source: stored.key.source.to_string(),
         operations: vec![operation],
         request_id: String::new(),
         reason: "sealed by the first key".to_owned(),

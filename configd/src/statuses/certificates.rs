@@ -90,7 +90,7 @@ mod tests {
             uid: "u".into(),
             generation: 3,
             pool: None,
-            status: Arc::new(json!({"listeners": [listener("http"), listener("https")]})),
+            status: json!({"listeners": [listener("http"), listener("https")]}).into(),
             shown: vec![shown],
         }
     }
@@ -98,7 +98,7 @@ mod tests {
     /// Reasons of the listeners at a time.
     fn reasons(now_unix_s: i64) -> Vec<Value> {
         let of = status();
-        let mut status = (*of.status).clone();
+        let mut status = of.status.value();
         note(&mut status, &of, now_unix_s);
         let listeners = status["listeners"].as_array().expect("there are two");
         let reason = |listener: &Value| listener["conditions"][0]["reason"].clone();

@@ -1,7 +1,10 @@
 //! The bytes of parts: one pack file for each log entry that brought some, outside sled.
+//!
+//! A pack is durable before an image names its parts. Until then the log has its entry, which brings it again when a loss
+//! of power has taken it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
@@ -49,6 +52,8 @@ pub(crate) fn layout(
 pub(crate) struct Blobs {
     dir: PathBuf,
     cache: Mutex<Cache>,
+    /// Packs that were written and may not be durable yet.
+    unsynced: Mutex<BTreeSet<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -70,25 +75,52 @@ impl Blobs {
         Ok(Self {
             dir,
             cache: Mutex::default(),
+            unsynced: Mutex::default(),
         })
     }
 
-    /// Writes a pack and returns when it is on the disk. Blocks. A pack that is already there with these bytes stays:
+    /// Writes a pack; [`Blobs::sync_written`] makes it durable. Blocks. A pack that is already there with these bytes stays:
     /// the same entry always brings the same ones. One with other bytes was damaged, and is written again.
     pub(crate) fn write(&self, pack: u64, parts: &[(Digest, Bytes)]) -> Result<(), StoreError> {
         let path = self.path(pack);
         let places: Vec<_> = layout(pack, parts).collect();
+        // In any case: it may be there from before a start, without ever having been synced.
+        self.unsynced().insert(pack);
         if let Ok(true) = self.holds(pack, &places) {
             return Ok(());
         }
         let unfinished = path.with_extension("tmp");
         write_pack(&unfinished, parts).map_err(StoreError::io("write", &unfinished))?;
         fs::rename(&unfinished, &path).map_err(StoreError::io("rename", &unfinished))?;
-        sync_dir(&self.dir)?;
         for (digest, content) in parts {
             self.remember(*digest, content);
         }
         Ok(())
+    }
+
+    /// Returns when every pack that was written is on the disk. Blocks.
+    pub(crate) fn sync_written(&self) -> Result<(), StoreError> {
+        let written = std::mem::take(&mut *self.unsynced());
+        if written.is_empty() {
+            return Ok(());
+        }
+        let synced = written.iter().try_for_each(|pack| self.sync_pack(*pack));
+        let synced = synced.and_then(|()| sync_dir(&self.dir));
+        if synced.is_err() {
+            self.unsynced().extend(written);
+        }
+        synced
+    }
+
+    fn sync_pack(&self, pack: u64) -> Result<(), StoreError> {
+        let path = self.path(pack);
+        match File::open(&path) {
+            // Nothing names it any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            file => file
+                .and_then(|file| file.sync_all())
+                .map_err(StoreError::io("sync", &path)),
+        }
     }
 
     /// Reads a part and holds it against its name. Blocks where the part is not cached.
@@ -188,6 +220,10 @@ impl Blobs {
         }
     }
 
+    fn unsynced(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -224,9 +260,7 @@ fn write_pack(path: &Path, parts: &[(Digest, Bytes)]) -> io::Result<()> {
         file.write_all(&(content.len() as u64).to_be_bytes())?;
         file.write_all(content)?;
     }
-    file.into_inner()
-        .map_err(io::IntoInnerError::into_error)?
-        .sync_all()
+    file.flush()
 }
 
 fn missing(path: PathBuf) -> StoreError {
@@ -254,6 +288,25 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn packs_wait_to_be_synced_also_where_they_were_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Bytes::from_static(b"a part");
+        let parts = [(Digest::of(&content), content)];
+        for _ in 0..2 {
+            // The second time it finds the file of the first, as after a crash.
+            let blobs = Blobs::open(dir.path().to_owned()).unwrap();
+            blobs.write(7, &parts).unwrap();
+            assert_eq!(blobs.unsynced().len(), 1);
+            blobs.sync_written().unwrap();
+            assert!(blobs.unsynced().is_empty());
+        }
+        let blobs = Blobs::open(dir.path().to_owned()).unwrap();
+        blobs.write(7, &parts).unwrap();
+        blobs.remove(7);
+        blobs.sync_written().unwrap();
+    }
 
     #[test]
     fn a_flipped_bit_in_a_pack_is_not_served() {

@@ -60,14 +60,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
-        let (source, kind) = ("files".to_owned(), "Service".to_owned());
-        ObjectKey {
-            source,
-            group: String::new(),
-            kind,
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        }
+        ObjectKey::new("files", "", "Service", "shop", name)
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! Names of objects, and objects as they are stored.
 
-use std::sync::Arc;
+mod words;
+
+use std::{cmp::Ordering, sync::Arc};
 
 use bytes::Bytes;
 use tidegate_proto::objects::v1;
 
-/// Names an object; ordered by source, group, kind, namespace and name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Names an object; ordered by source, group, kind, namespace and name. Clones share its words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     /// The cluster or file set; 1 to 63 bytes.
-    pub source: String,
+    pub source: Arc<str>,
     /// API group, empty for the core group; at most 253 bytes.
-    pub group: String,
+    pub group: Arc<str>,
     /// Kind; 1 to 63 bytes.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// Namespace, empty for cluster-scoped kinds; at most 63 bytes.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Name; 1 to 253 bytes.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 /// An object and the revision that last changed it. The content is opaque.
@@ -51,6 +53,39 @@ pub enum ObjectChange {
     },
 }
 
+impl ObjectKey {
+    /// A key of these words.
+    pub fn new(source: &str, group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            source: words::shared(source),
+            group: words::shared(group),
+            kind: words::shared(kind),
+            namespace: words::shared(namespace),
+            name: name.into(),
+        }
+    }
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let compare = |one: &Arc<str>, other: &Arc<str>| match Arc::ptr_eq(one, other) {
+            true => Ordering::Equal,
+            false => one.cmp(other),
+        };
+        compare(&self.source, &other.source)
+            .then_with(|| compare(&self.group, &other.group))
+            .then_with(|| compare(&self.kind, &other.kind))
+            .then_with(|| compare(&self.namespace, &other.namespace))
+            .then_with(|| compare(&self.name, &other.name))
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl ObjectChange {
     /// The revision that made the change.
     pub fn revision(&self) -> u64 {
@@ -81,9 +116,10 @@ pub struct ObjectFilter {
 impl ObjectFilter {
     /// Whether `key` is asked for.
     pub(crate) fn matches(&self, key: &ObjectKey) -> bool {
-        (self.source.is_empty() || self.source == key.source)
-            && (self.kind.is_empty() || (self.kind == key.kind && self.group == key.group))
-            && (self.namespace.is_empty() || self.namespace == key.namespace)
+        let is = |asked: &str, word: &Arc<str>| *asked == **word;
+        (self.source.is_empty() || is(&self.source, &key.source))
+            && (self.kind.is_empty() || (is(&self.kind, &key.kind) && is(&self.group, &key.group)))
+            && (self.namespace.is_empty() || is(&self.namespace, &key.namespace))
     }
 }
 
@@ -111,7 +147,7 @@ impl StoredObject {
     pub fn to_proto(&self) -> v1::StoredObject {
         v1::StoredObject {
             object: Some(v1::Object {
-                key: Some(self.key.clone().into()),
+                key: Some((&self.key).into()),
                 uid: self.uid.clone(),
                 generation: self.generation,
                 created_at_unix_s: self.created_at_unix_s,
@@ -122,27 +158,39 @@ impl StoredObject {
     }
 }
 
+impl From<&v1::ObjectKey> for ObjectKey {
+    fn from(key: &v1::ObjectKey) -> Self {
+        Self::new(
+            &key.source,
+            &key.group,
+            &key.kind,
+            &key.namespace,
+            &key.name,
+        )
+    }
+}
+
 impl From<v1::ObjectKey> for ObjectKey {
     fn from(key: v1::ObjectKey) -> Self {
+        Self::from(&key)
+    }
+}
+
+impl From<&ObjectKey> for v1::ObjectKey {
+    fn from(key: &ObjectKey) -> Self {
         Self {
-            source: key.source,
-            group: key.group,
-            kind: key.kind,
-            namespace: key.namespace,
-            name: key.name,
+            source: key.source.to_string(),
+            group: key.group.to_string(),
+            kind: key.kind.to_string(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
         }
     }
 }
 
 impl From<ObjectKey> for v1::ObjectKey {
     fn from(key: ObjectKey) -> Self {
-        Self {
-            source: key.source,
-            group: key.group,
-            kind: key.kind,
-            namespace: key.namespace,
-            name: key.name,
-        }
+        Self::from(&key)
     }
 }
 
@@ -153,5 +201,47 @@ impl std::fmt::Display for ObjectKey {
             write!(f, "{}/", self.namespace)?;
         }
         f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_by_their_words_whether_these_are_shared_or_not() {
+        let words = ["", "a", "ab", "b"];
+        let mut keys = Vec::new();
+        for source in words {
+            for namespace in words {
+                for name in words {
+                    keys.push(ObjectKey::new(source, "", "Service", namespace, name));
+                    keys.push(ObjectKey {
+                        source: source.into(),
+                        group: "g".into(),
+                        kind: "Service".into(),
+                        namespace: namespace.into(),
+                        name: name.into(),
+                    });
+                }
+            }
+        }
+        let tuple = |key: &ObjectKey| {
+            let ObjectKey {
+                source,
+                group,
+                kind,
+                namespace,
+                name,
+            } = key.clone();
+            (source, group, kind, namespace, name)
+        };
+        for one in &keys {
+            for other in &keys {
+                assert_eq!(one.cmp(other), tuple(one).cmp(&tuple(other)));
+            }
+        }
+        let two = [(); 2].map(|()| ObjectKey::new("s", "", "Service", "shop", "a"));
+        assert!(Arc::ptr_eq(&two[0].namespace, &two[1].namespace));
     }
 }

@@ -101,8 +101,12 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
         let image = self.views.read().clone();
         self.views.image_was_made();
         let meta = meta_of(&image);
-        let images = self.images.clone();
-        let file = blocking(move || images.write(&image)).await?;
+        let (images, views) = (self.images.clone(), self.views.clone());
+        let file = blocking(move || {
+            views.blobs.sync_written()?;
+            images.write(&image)
+        })
+        .await?;
         self.set_newest(meta.clone(), file.clone());
         Ok(SnapshotOf::<TypeConfig, ImageFile> {
             meta,

@@ -63,11 +63,7 @@ impl Node {
         self.check_space().map_err(Declined::Failed)?;
         let write = self.raft.client_write(Payload(command));
         let written = tokio::time::timeout(WRITE_DEADLINE, write).await;
-        if self.views.bytes_since_image() > IMAGE_BYTES {
-            self.views.image_was_made();
-            // Best effort: the next entries ask again.
-            let _ = self.raft.trigger().snapshot().await;
-        }
+        self.make_image_if_due().await;
         let uncertain = |reason: String| Declined::Failed(StoreError::Uncertain { reason });
         match written {
             Ok(Ok(response)) => Ok(response.data),
@@ -82,6 +78,15 @@ impl Node {
                 "no quorum confirmed the write within {} s",
                 WRITE_DEADLINE.as_secs()
             ))),
+        }
+    }
+
+    /// Makes an image where the entries since the last one are many bytes; openraft only counts them.
+    pub(crate) async fn make_image_if_due(&self) {
+        if self.views.bytes_since_image() > IMAGE_BYTES {
+            self.views.image_was_made();
+            // Best effort: the next entries ask again.
+            let _ = self.raft.trigger().snapshot().await;
         }
     }
 

@@ -47,9 +47,9 @@ pub enum Start {
 }
 
 impl OpenOptions {
-    /// The usual settings: 64 MiB kept free, an image every 5,000 entries, ready within 60 s, alone.
+    /// The usual settings: 64 MiB kept free, an image every 20,000 entries, ready within 60 s, alone.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        let (free_bytes_min, image_every) = (64 << 20, 5_000);
+        let (free_bytes_min, image_every) = (64 << 20, 20_000);
         Self {
             dir: dir.into(),
             free_bytes_min,

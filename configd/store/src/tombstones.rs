@@ -52,13 +52,7 @@ mod tests {
     use super::*;
 
     fn key(number: usize) -> ObjectKey {
-        ObjectKey {
-            source: "files".to_owned(),
-            group: String::new(),
-            kind: "Service".to_owned(),
-            namespace: "shop".to_owned(),
-            name: format!("service-{number}"),
-        }
+        ObjectKey::new("files", "", "Service", "shop", &format!("service-{number}"))
     }
 
     #[test]

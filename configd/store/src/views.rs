@@ -108,7 +108,7 @@ impl Views {
         Ok((state.revision, changes))
     }
 
-    /// Carries out a command of the log. Its parts are on the disk before anybody can see that they exist.
+    /// Carries out a command of the log. Its parts are in their file before anybody can see that they exist.
     /// Blocks where the command brings parts.
     pub(crate) fn apply(
         &self,

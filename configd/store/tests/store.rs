@@ -47,7 +47,9 @@ async fn open(dir: &Path) -> Store {
 
 fn content_of(store: &Store, name: &str) -> Option<String> {
     let (_, objects) = store.objects(&ObjectFilter::default());
-    let object = objects.into_iter().find(|object| object.key.name == name)?;
+    let object = objects
+        .into_iter()
+        .find(|object| *object.key.name == *name)?;
     Some(String::from_utf8(object.content.to_vec()).unwrap())
 }
 
@@ -156,10 +158,7 @@ async fn readers_are_woken_and_told_what_changed() {
     revision.changed().await.unwrap();
     let changed = store.changes_since(before).unwrap();
     assert_eq!(
-        changed
-            .iter()
-            .map(|key| key.name.as_str())
-            .collect::<Vec<_>>(),
+        changed.iter().map(|key| &*key.name).collect::<Vec<_>>(),
         ["cart"]
     );
     assert_eq!(store.changes_since(*revision.borrow()), Some(vec![]));

@@ -1,11 +1,11 @@
 //! The routing table of one snapshot.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tidegate_ir::{
-    Digest, Hostname, Listener, Part, PartKey, PartKind, PartName, Precedence, Snapshot,
+    Digest, HostClaim, Hostname, Listener, Part, PartKey, PartKind, PartName, Precedence, Snapshot,
 };
 
 use crate::filter::CompiledFilters;
@@ -23,7 +23,7 @@ pub struct Table {
     ports: HashMap<u16, HostMap<Arc<ListenerTable>>>,
     /// The HTTP and HTTPS ones, ordered by name.
     listeners: Vec<Arc<ListenerTable>>,
-    routes: BTreeMap<PartName, (Digest, Arc<CompiledRoute>)>,
+    routes: BTreeMap<PartName, BuiltRoute>,
     hosts: BTreeMap<(PartName, Hostname), Arc<HostTable>>,
     l4: L4Table,
     problems: Vec<Problem>,
@@ -66,6 +66,31 @@ pub(crate) struct Entry {
     pub(crate) claimed: Hostname,
 }
 
+/// A route with what it was built from.
+#[derive(Debug)]
+struct BuiltRoute {
+    digest: Digest,
+    part: Arc<Part>,
+    compiled: Arc<CompiledRoute>,
+}
+
+impl BuiltRoute {
+    /// The hosts that it claims, with their listeners.
+    fn claims(&self) -> impl Iterator<Item = (&PartName, &HostClaim)> {
+        let attachments = match &*self.part {
+            Part::Route(route) => &*route.attachments,
+            _ => &[],
+        };
+        attachments.iter().flat_map(|attachment| {
+            let hosts = attachment.hosts.iter();
+            hosts.map(|host| (&attachment.listener, host))
+        })
+    }
+}
+
+/// Hosts by listener.
+type Hosts<'t> = HashMap<&'t PartName, HashSet<&'t Hostname>>;
+
 /// A route's claim to a host while tables are built.
 struct Claim<'t> {
     digest: Digest,
@@ -87,7 +112,7 @@ impl Table {
             problems: Vec::new(),
         };
         table.compile_routes(snapshot, previous);
-        table.build_hosts(snapshot, previous);
+        table.build_hosts(previous);
         table.build_listeners(snapshot);
         let previous = previous.map(|table| &table.l4);
         table.l4 = L4Table::build(snapshot, previous, &mut table.problems);
@@ -131,21 +156,32 @@ impl Table {
     }
 
     fn compile_routes(&mut self, snapshot: &Snapshot, previous: Option<&Self>) {
-        for part in snapshot.parts() {
+        let mut known = previous.map(|table| table.routes.iter().peekable());
+        let mut routes = Vec::new();
+        // Both are in order.
+        for part in snapshot.parts_of(PartKind::Route) {
             let Part::Route(route) = &**part.part() else {
                 continue;
             };
-            let name = part.key().name.clone();
-            let unchanged = previous
-                .and_then(|table| table.routes.get(&name))
-                .filter(|(digest, _)| *digest == part.digest());
+            let name = &part.key().name;
+            let known = known.as_mut().and_then(|known| {
+                while known.next_if(|(before, _)| *before < name).is_some() {}
+                known.next_if(|(before, _)| *before == name)
+            });
+            let unchanged = known.filter(|(_, known)| known.digest == part.digest());
             let compiled = match unchanged {
-                Some((_, compiled)) => Ok(compiled.clone()),
+                Some((_, known)) => Ok(known.compiled.clone()),
                 None => CompiledRoute::new(route).map(Arc::new),
             };
             match compiled {
                 Ok(compiled) => {
-                    self.routes.insert(name, (part.digest(), compiled));
+                    let (digest, part) = (part.digest(), part.part().clone());
+                    let built = BuiltRoute {
+                        digest,
+                        part,
+                        compiled,
+                    };
+                    routes.push((name.clone(), built));
                 }
                 Err(message) => self.problems.push(Problem {
                     part: part.key().clone(),
@@ -153,31 +189,38 @@ impl Table {
                 }),
             }
         }
+        self.routes = routes.into_iter().collect();
     }
 
-    fn build_hosts(&mut self, snapshot: &Snapshot, previous: Option<&Self>) {
+    /// Builds the tables of the hosts that are claimed otherwise than before; the others are those from before.
+    fn build_hosts(&mut self, previous: Option<&Self>) {
+        let touched = previous.map(|previous| touched(&previous.routes, &self.routes));
+        let is_touched = |listener: &PartName, host: &Hostname| {
+            let hosts = touched.as_ref().map(|touched| touched.get(listener));
+            hosts.is_none_or(|hosts| hosts.is_some_and(|hosts| hosts.contains(host)))
+        };
         let mut claims: BTreeMap<(PartName, Hostname), Vec<Claim<'_>>> = BTreeMap::new();
-        for route in snapshot.routes() {
-            let Some((digest, compiled)) = self.routes.get(&route.part_name()) else {
-                continue;
-            };
-            for attachment in &route.attachments {
-                for host in &attachment.hosts {
-                    let key = (attachment.listener.clone(), host.host.clone());
+        for route in self.routes.values() {
+            for (listener, host) in route.claims() {
+                if is_touched(listener, &host.host) {
+                    let key = (listener.clone(), host.host.clone());
                     claims.entry(key).or_default().push(Claim {
-                        digest: *digest,
+                        digest: route.digest,
                         claimed: &host.claimed,
-                        route: compiled.clone(),
+                        route: route.compiled.clone(),
                     });
                 }
             }
         }
+        let mut hosts = previous.map_or_else(BTreeMap::new, |previous| previous.hosts.clone());
+        hosts.retain(|(listener, host), _| !is_touched(listener, host));
         for (key, claims) in claims {
             let before = previous.and_then(|table| table.hosts.get(&key));
             let host = before.filter(|host| host.is_built_from(&claims)).cloned();
             let host = host.unwrap_or_else(|| Arc::new(HostTable::new(key.1.clone(), &claims)));
-            self.hosts.insert(key, host);
+            hosts.insert(key, host);
         }
+        self.hosts = hosts;
     }
 
     fn build_listeners(&mut self, snapshot: &Snapshot) {
@@ -287,6 +330,34 @@ impl Entry {
     pub(crate) fn matching(&self) -> &CompiledMatch {
         &self.rule.matches[self.match_index]
     }
+}
+
+/// The hosts that routes claim which are not the same in both.
+fn touched<'t>(
+    before: &'t BTreeMap<PartName, BuiltRoute>,
+    now: &'t BTreeMap<PartName, BuiltRoute>,
+) -> Hosts<'t> {
+    let mut touched = Hosts::new();
+    let mut touch = |route: &'t BuiltRoute| {
+        for (listener, host) in route.claims() {
+            touched.entry(listener).or_default().insert(&host.host);
+        }
+    };
+    let mut older = before.iter().peekable();
+    // Both are in order.
+    for (name, route) in now {
+        while let Some((_, gone)) = older.next_if(|(before, _)| *before < name) {
+            touch(gone);
+        }
+        let known = older.next_if(|(before, _)| *before == name);
+        let known = known.map(|(_, known)| known);
+        if known.is_none_or(|known| known.digest != route.digest) {
+            touch(route);
+            known.into_iter().for_each(&mut touch);
+        }
+    }
+    older.for_each(|(_, gone)| touch(gone));
+    touched
 }
 
 fn signature(claims: &[Claim<'_>]) -> Box<[(Digest, Hostname)]> {

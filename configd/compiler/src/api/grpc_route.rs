@@ -6,18 +6,19 @@ use super::http_filter::{HttpHeaderFilter, HttpRequestMirrorFilter};
 use super::http_route::{HttpValueMatch, exact, one};
 use super::meta::{
     BackendObjectReference, LocalObjectReference, ParentReference, SessionPersistence, service,
+    tight,
 };
 
 /// `GRPCRoute.spec`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GrpcRouteSpec {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) parent_refs: Vec<ParentReference>,
     pub(crate) use_default_gateways: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) hostnames: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) rules: Vec<GrpcRouteRule>,
 }
 
@@ -26,8 +27,10 @@ pub(crate) struct GrpcRouteSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct GrpcRouteRule {
     pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "tight")]
     pub(crate) matches: Vec<GrpcRouteMatch>,
     pub(crate) filters: Vec<GrpcRouteFilter>,
+    #[serde(deserialize_with = "tight")]
     pub(crate) backend_refs: Vec<GrpcBackendRef>,
     pub(crate) session_persistence: Option<SessionPersistence>,
 }

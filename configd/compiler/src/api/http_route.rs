@@ -3,18 +3,18 @@
 use serde::Deserialize;
 
 use super::http_filter::HttpRouteFilter;
-use super::meta::{BackendObjectReference, ParentReference, SessionPersistence, service};
+use super::meta::{BackendObjectReference, ParentReference, SessionPersistence, service, tight};
 
 /// `HTTPRoute.spec`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct HttpRouteSpec {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) parent_refs: Vec<ParentReference>,
     pub(crate) use_default_gateways: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) hostnames: Vec<String>,
-    #[serde(default = "one_rule")]
+    #[serde(default = "one_rule", deserialize_with = "tight")]
     pub(crate) rules: Vec<HttpRouteRule>,
 }
 
@@ -27,8 +27,10 @@ fn one_rule() -> Vec<HttpRouteRule> {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct HttpRouteRule {
     pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "tight")]
     pub(crate) matches: Vec<HttpRouteMatch>,
     pub(crate) filters: Vec<HttpRouteFilter>,
+    #[serde(deserialize_with = "tight")]
     pub(crate) backend_refs: Vec<HttpBackendRef>,
     pub(crate) timeouts: Option<HttpRouteTimeouts>,
     pub(crate) retry: Option<HttpRouteRetry>,

@@ -3,18 +3,18 @@
 use serde::Deserialize;
 
 use super::http_route::one;
-use super::meta::{BackendObjectReference, ParentReference, service};
+use super::meta::{BackendObjectReference, ParentReference, service, tight};
 
 /// `TLSRoute.spec`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TlsRouteSpec {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) parent_refs: Vec<ParentReference>,
     pub(crate) use_default_gateways: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) hostnames: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) rules: Vec<L4RouteRule>,
 }
 
@@ -22,10 +22,10 @@ pub(crate) struct TlsRouteSpec {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PortRouteSpec {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) parent_refs: Vec<ParentReference>,
     pub(crate) use_default_gateways: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     pub(crate) rules: Vec<L4RouteRule>,
 }
 
@@ -34,6 +34,7 @@ pub(crate) struct PortRouteSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct L4RouteRule {
     pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "tight")]
     pub(crate) backend_refs: Vec<L4BackendRef>,
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// A whole object; `status` is never an input.
 #[derive(Debug, Deserialize)]
@@ -18,6 +18,15 @@ pub(crate) struct Strict<S> {
     pub(crate) spec: S,
     #[serde(rename = "status", default)]
     pub(crate) _status: IgnoredAny,
+}
+
+/// A list without the room for more that it would have when it is read from text: there are many with one item.
+pub(crate) fn tight<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let mut list = Vec::deserialize(deserializer)?;
+    list.shrink_to_fit();
+    Ok(list)
 }
 
 /// The part of the metadata that compiles; all other fields are none of our business.

@@ -1,7 +1,6 @@
 //! Statuses with ancestors: of the policies on backends, and of XBackends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -181,7 +180,7 @@ pub(super) fn status(
         uid: uid.to_owned(),
         generation,
         pool: None,
-        status: Arc::new(json!({ "ancestors": ancestors })),
+        status: json!({ "ancestors": ancestors }).into(),
         shown: vec![],
     })
 }

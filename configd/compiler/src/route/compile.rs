@@ -51,7 +51,7 @@ pub(crate) fn compile(
         uid: route.uid.to_owned(),
         generation: route.generation,
         pool: None,
-        status: Arc::new(json!({ "parents": parents })),
+        status: json!({ "parents": parents }).into(),
         shown: vec![],
     });
     let parts = attachments.into_iter().map(|(pool, attachments)| {
@@ -60,7 +60,7 @@ pub(crate) fn compile(
         let part = rules
             .content
             .part(object, route.created_at_unix_s, attachments);
-        let known = previous.and_then(|previous| previous.parts.get(&pool));
+        let known = previous.and_then(|previous| previous.part_in(&pool));
         let encoded = match known {
             Some(known) if **known.part() == part => known.clone(),
             _ => EncodedPart::encode(part),
@@ -72,17 +72,16 @@ pub(crate) fn compile(
     let used = rules.content.backends();
     let mut backends = references.backends;
     backends.retain(|backend| used.contains(&backend.part_name()));
+    let mut depends_on = dependencies;
+    depends_on.extend(references.dependencies);
     RouteOutcome {
         key: route.key.clone(),
         created_at_unix_s: route.created_at_unix_s,
         status,
         diagnostics,
-        attached,
+        attached: attached.into_iter().collect(),
         parts: parts.collect(),
-        backends,
-        dependencies: dependencies
-            .into_iter()
-            .chain(references.dependencies)
-            .collect(),
+        backends: backends.into_iter().collect(),
+        dependencies: depends_on.into_iter().collect(),
     }
 }

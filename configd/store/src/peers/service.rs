@@ -193,6 +193,7 @@ impl PeerService for Desk {
         }
         let request = wire::append(request).map_err(Status::invalid_argument)?;
         let response = node.raft.append_entries(request).await.map_err(broken)?;
+        node.make_image_if_due().await;
         Ok(Response::new(wire::appended_wire(&response)))
     }
 

@@ -18,8 +18,15 @@ const REQUESTS_MAX: usize = 1_024;
 /// Sources, at most.
 const SOURCES_MAX: usize = 1_000;
 
-/// What objects of one source become; `None` where they go. All of them differ from before.
-pub(super) type Plan = BTreeMap<ObjectKey, Option<Arc<StoredObject>>>;
+/// What becomes of objects of one source. All of them differ from before.
+pub(super) type Plan = BTreeMap<ObjectKey, Difference>;
+
+/// What an object is and becomes; `None` where there is none.
+#[derive(Debug, Clone)]
+pub(super) struct Difference {
+    pub(super) before: Option<Arc<StoredObject>>,
+    pub(super) after: Option<Arc<StoredObject>>,
+}
 
 impl State {
     /// What a batch would come to, if it were carried out now.
@@ -89,16 +96,15 @@ impl State {
         }
         self.revision = index;
         let mut of = self.sources.remove(source).unwrap_or_default();
-        for (key, next) in plan {
-            let bytes = next.as_ref().map(|object| object.content.len());
-            let before = match next {
-                Some(object) => self.objects.insert(key.clone(), object),
+        for (key, Difference { before, after }) in plan {
+            of.count(len_of(before.as_ref()), len_of(after.as_ref()));
+            match after {
+                Some(object) => drop(self.objects.insert(key.clone(), object)),
                 None => {
                     self.tombstones.push(index, key.clone());
-                    self.objects.remove(&key)
+                    self.objects.remove(&key);
                 }
-            };
-            of.count(before.map(|object| object.content.len()), bytes);
+            }
             of.release(&key);
             changed.push(key);
         }
@@ -113,11 +119,11 @@ impl State {
     pub(super) fn room(&self, source: &str, plan: &Plan) -> Result<(), Outcome> {
         let Some(of) = self.sources.get(source) else {
             return match self.sources.len() < SOURCES_MAX {
-                true => self.room_of(&crate::Source::default(), plan),
+                true => Self::room_of(&crate::Source::default(), plan),
                 false => Err(too_many_sources()),
             };
         };
-        self.room_of(of, plan)
+        Self::room_of(of, plan)
     }
 
     /// Whether another source may come.
@@ -136,14 +142,14 @@ impl State {
         clippy::result_large_err,
         reason = "the error is the answer, and it is moved once"
     )]
-    fn room_of(&self, source: &crate::Source, plan: &Plan) -> Result<(), Outcome> {
+    fn room_of(source: &crate::Source, plan: &Plan) -> Result<(), Outcome> {
         let before = (source.objects, source.bytes);
         let mut after = before;
-        for (key, next) in plan {
-            if let Some(old) = self.objects.get(key) {
+        for change in plan.values() {
+            if let Some(old) = &change.before {
                 after = (after.0 - 1, after.1 - old.content.len() as u64);
             }
-            if let Some(new) = next {
+            if let Some(new) = &change.after {
                 after = (after.0 + 1, after.1 + new.content.len() as u64);
             }
         }
@@ -174,26 +180,24 @@ impl State {
         let mut plan = Plan::new();
         for (at, operation) in operations.iter().enumerate() {
             let (key, put) = match operation.operation.as_ref() {
-                Some(operation::Operation::Put(object)) => (object.key.clone(), Some(object)),
-                Some(operation::Operation::Delete(key)) => (Some(key.clone()), None),
+                Some(operation::Operation::Put(object)) => (object.key.as_ref(), Some(object)),
+                Some(operation::Operation::Delete(key)) => (Some(key), None),
                 None => continue,
             };
             let Some(key) = key.map(ObjectKey::from) else {
                 continue;
             };
-            let current = plan
-                .get(&key)
-                .cloned()
-                .unwrap_or_else(|| self.objects.get(&key).cloned());
-            if !holds(operation, current.as_deref()) {
-                let found = current.map(|object| object.revision);
+            let change = plan
+                .entry(key.clone())
+                .or_insert_with(|| Difference::none_of(self.objects.get(&key)));
+            if !holds(operation, change.after.as_deref()) {
+                let found = change.after.as_ref().map(|object| object.revision);
                 let index = u32::try_from(at).expect("a batch has at most 20,000 changes");
                 return Err(Outcome::PreconditionFailed { index, key, found });
             }
-            let next = put.map(|object| Arc::new(StoredObject::new(key.clone(), object, index)));
-            plan.insert(key, next);
+            change.after = put.map(|object| Arc::new(StoredObject::new(key, object, index)));
         }
-        plan.retain(|key, next| match (self.objects.get(key), next) {
+        plan.retain(|_, change| match (&change.before, &change.after) {
             (None, None) => false,
             (Some(old), Some(new)) => !old.same_as(new),
             _ => true,
@@ -210,6 +214,25 @@ impl State {
             self.answers.remove(&oldest);
         }
     }
+}
+
+impl Difference {
+    /// A stored object goes.
+    pub(super) fn deletion(object: Arc<StoredObject>) -> (ObjectKey, Self) {
+        let (before, after) = (Some(object.clone()), None);
+        (object.key.clone(), Self { before, after })
+    }
+
+    /// No change yet.
+    fn none_of(stored: Option<&Arc<StoredObject>>) -> Self {
+        let before = stored.cloned();
+        let after = before.clone();
+        Self { before, after }
+    }
+}
+
+fn len_of(object: Option<&Arc<StoredObject>>) -> Option<usize> {
+    object.map(|object| object.content.len())
 }
 
 /// How many changes there are, as the outcome says it.

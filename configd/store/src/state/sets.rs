@@ -6,7 +6,7 @@ use tidegate_proto::raft::v1;
 
 use super::{
     State,
-    objects::{Plan, count},
+    objects::{Difference, Plan, count},
 };
 use crate::{
     command::Outcome,
@@ -116,7 +116,8 @@ impl State {
                     revision: index,
                     ..(**object).clone()
                 };
-                plan.insert(key.clone(), Some(Arc::new(object)));
+                let (before, after) = (stored.cloned(), Some(Arc::new(object)));
+                plan.insert(key.clone(), Difference { before, after });
             }
         }
         let put = count(plan.len());
@@ -124,8 +125,7 @@ impl State {
             |key: &ObjectKey| stage.objects.contains_key(key) || stage.kept.contains_key(key);
         let gone = self.objects_of(&commit.source);
         let gone = gone.filter(|object| !named(&object.key));
-        let gone = gone.map(|object| (object.key.clone(), object.revision));
-        let gone: Vec<_> = gone.collect();
+        let gone: Vec<Arc<StoredObject>> = gone.cloned().collect();
         let source = self.sources.get(&*commit.source);
         let of = source.map_or(0, |source| source.objects);
         let policy = source.map(|source| source.policy).unwrap_or_default();
@@ -140,12 +140,14 @@ impl State {
                 id: index,
                 at_unix_ms: commit.at_unix_ms,
                 of,
-                keys: gone.into_iter().collect(),
+                keys: gone
+                    .iter()
+                    .map(|object| (object.key.clone(), object.revision))
+                    .collect(),
             });
         } else {
             swap.deleted = count(gone.len());
-            swap.plan
-                .extend(gone.into_iter().map(|(key, _)| (key, None)));
+            swap.plan.extend(gone.into_iter().map(Difference::deletion));
         }
         self.room(&commit.source, &swap.plan)?;
         Ok(swap)

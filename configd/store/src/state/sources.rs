@@ -6,7 +6,7 @@ use tidegate_proto::raft::v1::{self, change_source::Change, session_write::Write
 
 use super::{
     State,
-    objects::{Plan, count},
+    objects::{Difference, Plan, count},
 };
 use crate::{
     command::Outcome,
@@ -27,15 +27,9 @@ impl State {
         &'s self,
         source: &'s str,
     ) -> impl Iterator<Item = &'s Arc<StoredObject>> {
-        let first = ObjectKey {
-            source: source.to_owned(),
-            group: String::new(),
-            kind: String::new(),
-            namespace: String::new(),
-            name: String::new(),
-        };
+        let first = ObjectKey::new(source, "", "", "", "");
         let from = self.objects.range(first..);
-        let own = from.take_while(move |(key, _)| key.source == source);
+        let own = from.take_while(move |(key, _)| *key.source == *source);
         own.map(|(_, object)| object)
     }
 
@@ -177,8 +171,10 @@ impl State {
         let plan: Plan = held
             .keys
             .iter()
-            .filter(|(key, revision)| self.is_as_of(key, **revision))
-            .map(|(key, _)| (key.clone(), None))
+            .filter_map(|(key, revision)| {
+                let stored = self.objects.get(key)?;
+                (stored.revision == *revision).then(|| Difference::deletion(stored.clone()))
+            })
             .collect();
         Ok(self.delete(index, source, plan, changed))
     }
@@ -201,7 +197,7 @@ impl State {
         source.resync_due = true;
         source.withdrawn_at_unix_ms = Some(change.at_unix_ms);
         let own = self.objects_of(name);
-        let plan: Plan = own.map(|object| (object.key.clone(), None)).collect();
+        let plan: Plan = own.cloned().map(Difference::deletion).collect();
         Ok(self.delete(index, name, plan, changed))
     }
 

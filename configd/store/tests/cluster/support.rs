@@ -314,6 +314,6 @@ pub(crate) fn names(store: &Store) -> Vec<String> {
     let (_, objects) = store.objects(&ObjectFilter::default());
     objects
         .iter()
-        .map(|object| object.key.name.clone())
+        .map(|object| object.key.name.to_string())
         .collect()
 }
