@@ -96,7 +96,7 @@ enum Command {
     /// See who changed what, and who was refused
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Make certificates for development, and look at them
+    /// Make certificates, and look at them
     #[command(subcommand)]
     Certs(certs::CertsCommand),
     /// Make and list the keys that seal private keys on configd's disk
@@ -141,7 +141,6 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Lint(args) => return lint::run(&args),
         Command::ExplainCode(args) => explain_code::run(&args)?,
-        Command::Certs(command) => certs::run(command)?,
         Command::Audit(command) => audit::run(command)?,
         Command::SealKey(command) => seal_key::run(command)?,
         Command::Completion(args) => completion::run::<Cli>(&args),
@@ -160,6 +159,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Coverage(args) => coverage::run(args).await?,
         Command::Get(args) => get::run(args).await?,
         Command::Describe(args) => describe::run(args).await?,
+        Command::Certs(command) => certs::run(command).await?,
         Command::Cluster(command) => cluster::run(command).await?,
         Command::Snapshots(command) => snapshots::run(command).await?,
         Command::Rollout(command) => rollout::run(command).await?,
@@ -172,7 +172,6 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Lint(_)
         | Command::ExplainCode(_)
         | Command::Audit(_)
-        | Command::Certs(_)
         | Command::SealKey(_)
         | Command::Completion(_)
         | Command::Version => {}

@@ -9,23 +9,27 @@ readonly pack="$conformance/../deploy/images/pack"
 product() { # name, build function, files that decide what becomes of it
   local name=$1 build=$2 digest folder
   shift 2
-  # One build at a time; the lock ends with the $(…) that this runs in.
-  mkdir -p "$built"
-  exec 8>"$cache/build-lock"
-  flock 8
   digest=$({ declare -f "$build"; cat "$@"; } | sha256sum | cut -c1-16)
   folder="$built/$name-$digest"
   if [[ ! -d $folder ]]; then
-    say "building $name"
-    rm -rf "$folder.part"
-    mkdir -p "$folder.part"
-    "$build" "$folder.part" >&2
-    mv "$folder.part" "$folder"
+    mkdir -p "$built"
+    # One build at a time, and each once; the lock ends with the $(…) that this runs in.
+    exec 8>"$cache/build-lock"
+    flock 8
+    [[ -d $folder ]] || build_into "$name" "$build" "$folder"
   fi
   # The age says when it was last wanted; what nobody wanted for a month goes.
   touch "$folder"
   find "$built" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
   echo "$folder"
+}
+
+build_into() { # name, build function, folder
+  say "building $1"
+  rm -rf "$3.part"
+  mkdir -p "$3.part"
+  "$2" "$3.part" >&2
+  mv "$3.part" "$3"
 }
 
 sources_of() { find "$modules/$1" -type f ! -name '*_test.go' | LC_ALL=C sort; }

@@ -10,6 +10,7 @@
 
 mod agenda;
 mod app;
+mod certificates;
 mod cluster;
 mod configd;
 mod covers;
@@ -25,5 +26,6 @@ mod process;
 mod statuses;
 mod table;
 
+pub use certificates::CertificateSecretsArgs;
 pub use kinds::{KINDS, Kind};
 pub use process::OperatorArgs;

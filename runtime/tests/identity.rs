@@ -99,6 +99,26 @@ async fn each_side_learns_who_the_other_is() {
 }
 
 #[tokio::test]
+async fn an_authority_that_others_made_signs_under_its_own_name() {
+    // By openssl, with another subject than ours, as cert-manager makes them.
+    let (certificate, key) = (
+        include_str!("authority/ca.crt"),
+        include_str!("authority/ca.key"),
+    );
+    let pki = Pki {
+        folder: tempfile::tempdir().unwrap(),
+        authority: Authority::from_pem(certificate, key).unwrap(),
+    };
+    let (client, server) = (
+        pki.credentials("worker/default"),
+        pki.credentials("configd/n1"),
+    );
+    let (server_seen, client_seen) = meet(&client, &server, Role::Configd).await;
+    assert_eq!(server_seen.unwrap(), server.subject());
+    assert_eq!(client_seen.unwrap(), client.subject());
+}
+
+#[tokio::test]
 async fn a_foreign_authority_is_refused_and_both_sides_say_so() {
     let (ours, foreign) = (Pki::new("tidegate.test"), Pki::new("tidegate.test"));
     let (client, server) = (

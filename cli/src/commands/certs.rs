@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use tidegate_operator::CertificateSecretsArgs;
 use tidegate_runtime::identity::authority::{Authority, Validity};
 use tidegate_runtime::identity::{Access, Principal, Role, Subject, TrustDomain};
 
@@ -31,6 +32,7 @@ pub(crate) enum CertsCommand {
     Issue(IssueArgs),
     /// Say whose a certificate is, and how long it counts
     Show(ShowArgs),
+    Secrets(CertificateSecretsArgs),
 }
 
 /// Which authority.
@@ -88,11 +90,12 @@ pub(crate) struct ShowArgs {
 }
 
 /// Does it.
-pub(crate) fn run(command: CertsCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(command: CertsCommand) -> anyhow::Result<()> {
     match command {
         CertsCommand::Init(args) => init(args),
         CertsCommand::Issue(args) => issue(args),
         CertsCommand::Show(args) => show(&args),
+        CertsCommand::Secrets(args) => args.run().await,
     }
 }
 

@@ -100,7 +100,8 @@ impl Authority {
         Ok((authority, issued))
     }
 
-    /// The authority that [`Authority::create`] made.
+    /// The authority that [`Authority::create`] made, or another one whose certificate names its trust domain alone
+    /// (`spiffe://DOMAIN`).
     ///
     /// # Errors
     /// The texts must be those of such an authority.
@@ -115,12 +116,10 @@ impl Authority {
         let trust_domain = uri.strip_prefix("spiffe://");
         let trust_domain: TrustDomain =
             trust_domain.ok_or(AuthorityError::NoTrustDomain)?.parse()?;
-        // Of the parameters only the name and how keys are named count for what it signs.
-        let params = authority_params(&trust_domain, Validity::from_now(Duration::ZERO))?;
         Ok(Self {
             trust_domain,
             certificate_pem: certificate_pem.to_owned(),
-            issuer: Issuer::new(params, key),
+            issuer: Issuer::from_ca_cert_der(&der, key)?,
         })
     }
 
