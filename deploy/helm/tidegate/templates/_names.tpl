@@ -58,10 +58,13 @@ startupProbe:
   failureThreshold: 150
 livenessProbe:
   httpGet: {path: /livez, port: admin}
+  # A starved node answers late; to end processes there makes it worse.
+  timeoutSeconds: 10
   periodSeconds: 10
   failureThreshold: 6
 readinessProbe:
   httpGet: {path: /readyz, port: admin}
+  timeoutSeconds: 5
   periodSeconds: 2
   failureThreshold: 3
 {{- end -}}
