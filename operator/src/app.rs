@@ -200,3 +200,6 @@ async fn count_leadership(leadership: Leadership, metrics: OperatorMetrics) {
         metrics.leads.set(0);
     }
 }
+
+#[cfg(test)]
+mod tests;

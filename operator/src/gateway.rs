@@ -12,4 +12,6 @@ mod patch;
 mod reconcile;
 
 pub(crate) use identity::Issuer;
+#[cfg(test)]
+pub(crate) use patch::merge as merge_patch;
 pub(crate) use reconcile::{PoolSettings, Reconciler};

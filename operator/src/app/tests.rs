@@ -1,0 +1,280 @@
+//! The operator through its ends: a fake API server on one side, a fake configd on the other.
+
+mod api_server;
+mod configd;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate_runtime::drain::Drain;
+use tidegate_runtime::metrics::Metrics;
+use tidegate_runtime::ready::Readiness;
+
+use self::api_server::ApiServer;
+use self::configd::FakeConfigd;
+use super::*;
+
+const CONTROLLER: &str = "tidegate.dev/gateway-controller";
+const GATEWAYS: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/infra/gateways";
+const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes";
+const CLASSES: &str = "/apis/gateway.networking.k8s.io/v1/gatewayclasses";
+const SERVICES: &str = "/api/v1/namespaces/infra/services";
+
+/// An operator between the two.
+struct World {
+    api: ApiServer,
+    configd: FakeConfigd,
+    drain: Drain,
+}
+
+impl World {
+    async fn start(api: ApiServer) -> Self {
+        let configd = FakeConfigd::start().await;
+        let drain = Drain::new(Duration::from_secs(5));
+        let options = OperatorOptions {
+            client: api.client(),
+            configds: Configds::from(vec![configd.channel.clone()]),
+            source: "eu-1".to_owned(),
+            source_lease: Duration::from_secs(60),
+            name: "operator-0".to_owned(),
+            lease: Some(("tidegate-system".to_owned(), "tidegate-operator".to_owned())),
+            pools: PoolSettings {
+                controller: CONTROLLER.into(),
+                image: "tidegate.dev/tidegate:test".to_owned(),
+                configd: "http://configd:15010".to_owned(),
+                issuer: None,
+            },
+        };
+        let metrics = Metrics::new("tidegate", "operator", "test");
+        start(options, &metrics, &Readiness::new(), &drain)
+            .await
+            .expect("the API server answers");
+        Self {
+            api,
+            configd,
+            drain,
+        }
+    }
+
+    async fn stop(self) {
+        self.drain.start("the test is over");
+        self.drain.finish().await;
+    }
+}
+
+fn class() -> Value {
+    json!({
+        "metadata": {"name": "tidegate", "uid": "c", "generation": 1},
+        "spec": {"controllerName": CONTROLLER},
+    })
+}
+
+fn gateway() -> Value {
+    json!({
+        "metadata": {"name": "web", "namespace": "infra", "uid": "g", "generation": 1},
+        "spec": {
+            "gatewayClassName": "tidegate",
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        },
+    })
+}
+
+fn route(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": 1},
+        "spec": {"parentRefs": [{"name": "web", "namespace": "infra"}]},
+    })
+}
+
+fn condition(type_: &str) -> Value {
+    json!({"type": type_, "status": "True", "reason": type_, "message": "", "observedGeneration": 1})
+}
+
+#[tokio::test]
+async fn a_session_begins_with_the_full_set_and_follows_each_change() {
+    let api = ApiServer::new();
+    api.put(CLASSES, class());
+    api.put(GATEWAYS, gateway());
+    let secret =
+        |name: &str| json!({"metadata": {"name": name, "namespace": "infra", "uid": name}});
+    api.put("/api/v1/namespaces/infra/secrets", secret("nobodys"));
+    let world = World::start(api).await;
+    let first = world.configd.until(|state| !state.objects.is_empty()).await;
+    let names: Vec<_> = first.objects.keys().map(String::as_str).collect();
+    assert!(names.contains(&"Gateway infra/web"), "{names:?}");
+    assert!(!names.contains(&"Secret infra/nobodys"), "{names:?}");
+    assert_eq!(first.incarnation, "uid-of-kube-system");
+
+    world.api.put(ROUTES, route("cart"));
+    let has = |state: &configd::State, name: &str| state.objects.contains_key(name);
+    world
+        .configd
+        .until(|state| has(state, "HTTPRoute shop/cart"))
+        .await;
+
+    let mut listening = gateway();
+    let tls = json!({"certificateRefs": [{"name": "nobodys"}]});
+    listening["spec"]["listeners"][0]["tls"] = tls;
+    world.api.put(GATEWAYS, listening);
+    world
+        .configd
+        .until(|state| has(state, "Secret infra/nobodys"))
+        .await;
+
+    world.api.delete(ROUTES, "cart");
+    let last = world
+        .configd
+        .until(|state| !has(state, "HTTPRoute shop/cart"))
+        .await;
+    assert_eq!(last.sessions, 1, "one session has carried all of it");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_that_configd_refuses_keeps_nothing_else_back() {
+    let api = ApiServer::new();
+    api.put(ROUTES, route("refused-at-first"));
+    api.put(ROUTES, route("cart"));
+    let world = World::start(api).await;
+    let has = |state: &configd::State, name: &str| state.objects.contains_key(name);
+    world
+        .configd
+        .until(|state| has(state, "HTTPRoute shop/cart"))
+        .await;
+    world.api.put(ROUTES, route("refused-later"));
+    world.api.put(ROUTES, route("other"));
+    let state = world
+        .configd
+        .until(|state| has(state, "HTTPRoute shop/other"))
+        .await;
+    assert!(!has(&state, "HTTPRoute shop/refused-at-first"));
+    assert!(!has(&state, "HTTPRoute shop/refused-later"));
+    let event = |object: &Value| object["reason"] == "Refused";
+    world
+        .api
+        .until("/apis/events.k8s.io/v1/namespaces/shop/events", event)
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_configd_is_fed_again_in_a_new_session() {
+    let api = ApiServer::new();
+    api.put(ROUTES, route("cart"));
+    let world = World::start(api).await;
+    world.configd.until(|state| !state.objects.is_empty()).await;
+    world.configd.forget();
+    world.api.put(ROUTES, route("other"));
+    let state = world.configd.until(|state| state.objects.len() >= 2).await;
+    assert!(state.sessions >= 2);
+    assert!(state.objects.contains_key("HTTPRoute shop/cart"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_status_is_written_beside_those_of_others() {
+    let api = ApiServer::new();
+    let mut cart = route("cart");
+    let foreign = json!({
+        "controllerName": "example.com/other", "parentRef": {"name": "web"}, "conditions": [],
+    });
+    cart["status"] = json!({"parents": [foreign]});
+    api.put(ROUTES, cart);
+    let world = World::start(api).await;
+    world.configd.until(|state| !state.objects.is_empty()).await;
+    let parent = json!({"name": "web", "namespace": "infra"});
+    let own = json!({
+        "controllerName": CONTROLLER, "parentRef": parent, "conditions": [condition("Accepted")],
+    });
+    let status = json!({"parents": [own]});
+    world
+        .configd
+        .say("HTTPRoute", "shop", "cart", "cart", &status);
+    let written = world
+        .api
+        .until(ROUTES, |route| route["status"]["parents"][1].is_object())
+        .await;
+    assert_eq!(written["status"]["parents"][0], foreign);
+    let since = &written["status"]["parents"][1]["conditions"][0]["lastTransitionTime"];
+    assert!(since.is_string(), "{written}");
+    let writes = world.api.writes();
+    // The same again is no reason to write.
+    world
+        .configd
+        .say("HTTPRoute", "shop", "cart", "cart", &status);
+    world
+        .configd
+        .say("HTTPRoute", "shop", "none", "none", &json!({}));
+    world.api.put(ROUTES, route("other"));
+    let has_other = |state: &configd::State| state.objects.contains_key("HTTPRoute shop/other");
+    world.configd.until(has_other).await;
+    assert_eq!(world.api.writes(), writes);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_gets_workers_and_the_address_of_its_service() {
+    let api = ApiServer::new();
+    api.put(CLASSES, class());
+    api.put(GATEWAYS, gateway());
+    let world = World::start(api).await;
+    let accepted = json!({"conditions": [condition("Accepted")]});
+    world.configd.say("Gateway", "infra", "web", "g", &accepted);
+    let deployments = "/apis/apps/v1/namespaces/infra/deployments";
+    let deployment = world.api.until(deployments, |_| true).await;
+    assert_eq!(deployment["metadata"]["name"], "web-tidegate");
+    let class = world
+        .api
+        .until(CLASSES, |class| class["metadata"]["finalizers"].is_array())
+        .await;
+    let finalizer = &class["metadata"]["finalizers"][0];
+    assert_eq!(
+        finalizer,
+        "gateway-exists-finalizer.gateway.networking.k8s.io"
+    );
+    let status = json!({"conditions": [condition("Accepted"), condition("Programmed")]});
+    world.configd.say("Gateway", "infra", "web", "g", &status);
+    let reason = |gateway: &Value| gateway["status"]["conditions"][1]["reason"].clone();
+    world
+        .api
+        .until(GATEWAYS, |gateway| reason(gateway) == "AddressNotAssigned")
+        .await;
+
+    let mut service = world.api.until(SERVICES, |_| true).await;
+    service["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
+    world.api.put(SERVICES, service);
+    let gateway = world
+        .api
+        .until(GATEWAYS, |gateway| reason(gateway) == "Programmed")
+        .await;
+    let address = json!([{"type": "IPAddress", "value": "192.0.2.7"}]);
+    assert_eq!(gateway["status"]["addresses"], address);
+
+    world.api.delete(SERVICES, "web-tidegate");
+    world.api.until(SERVICES, |_| true).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_left_alone() {
+    let api = ApiServer::new();
+    api.put(CLASSES, class());
+    api.put(GATEWAYS, gateway());
+    let foreign = json!({"metadata": {"name": "web-tidegate", "namespace": "infra", "uid": "f"}});
+    let accounts = "/api/v1/namespaces/infra/serviceaccounts";
+    api.put(accounts, foreign);
+    let world = World::start(api).await;
+    let accepted = json!({"conditions": [condition("Accepted")]});
+    world.configd.say("Gateway", "infra", "web", "g", &accepted);
+    let events = "/apis/events.k8s.io/v1/namespaces/infra/events";
+    let event = world
+        .api
+        .until(events, |event| event["reason"] == "PoolNotApplied")
+        .await;
+    let note = event["note"].as_str().unwrap_or_default();
+    assert!(note.contains("ServiceAccount web-tidegate"), "{note}");
+    let account = world.api.until(accounts, |_| true).await;
+    assert_eq!(account["metadata"]["uid"], "f");
+    assert!(account["metadata"]["ownerReferences"].is_null());
+    world.stop().await;
+}
