@@ -116,10 +116,12 @@ fn container(pool: &Pool) -> Value {
         .iter()
         .map(|(port, transport)| json!({"containerPort": port, "protocol": transport.name()}));
     let admin = json!({"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"});
-    let probe = |path: &str, period: u32, failures: u32| {
+    let probe = |path: &str, period: u32, timeout: u32, failures: u32| {
         json!({
             "httpGet": {"path": path, "port": ADMIN_PORT, "scheme": "HTTP"},
             "periodSeconds": period,
+            // A node that is starved for a moment must not lose its workers.
+            "timeoutSeconds": timeout,
             "failureThreshold": failures,
         })
     };
@@ -136,8 +138,8 @@ fn container(pool: &Pool) -> Value {
             "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
         }],
         "ports": std::iter::once(admin).chain(ports).collect::<Vec<_>>(),
-        "readinessProbe": probe("/readyz", 2, 1),
-        "livenessProbe": probe("/livez", 10, 3),
+        "readinessProbe": probe("/readyz", 2, 5, 1),
+        "livenessProbe": probe("/livez", 10, 10, 3),
         "resources": pool.parameters.resources,
         "securityContext": {
             "allowPrivilegeEscalation": false,
