@@ -145,3 +145,19 @@ async fn a_lock_that_an_ended_store_has_not_let_go_yet_is_waited_for() {
     has_all(dir.path(), 3).await;
     letting_go.join().unwrap();
 }
+
+#[tokio::test]
+async fn a_log_whose_witness_is_gone_or_empty_keeps_the_store_closed() {
+    for is_gone in [true, false] {
+        let dir = written(3).await;
+        let witness = dir.path().join("log/witness");
+        if is_gone {
+            fs::remove_file(&witness).unwrap();
+        } else {
+            fs::write(&witness, "").unwrap();
+        }
+        let (path, text) = refusal(dir.path()).await;
+        assert_eq!(path, witness);
+        assert!(text.contains("empty or gone"), "{text}");
+    }
+}

@@ -14,7 +14,7 @@ use crate::{
     StoreError,
     blobs::Blobs,
     directory::{Claim, Directory},
-    disk::SledEngine,
+    disk::{LogEngine as _, SledEngine},
     founding::{Founded, Founders},
     image::{Image, Images},
     log::Log,
@@ -257,9 +257,12 @@ impl Files {
         let path = dir.join("log");
         let index = image.applied.map(|id| id.index);
         let received = index.filter(|index| images.was_received(*index));
-        let log = Log::open(SledEngine::open(&path)?, &path, received)?;
+        let mut engine = SledEngine::open(&path)?;
+        let is_attested = engine.witness().is_some();
+        let log = Log::open(engine, &path, received)?;
         if received.is_none() {
             check_log(&directory, &log, index, &path)?;
+            check_witness(&directory, is_attested, &path)?;
         }
         check_images(&log, index, &dir.join("images"))?;
         crate::directory::sync_dir(&dir)?;
@@ -296,6 +299,15 @@ fn check_log(
         }
         _ => Ok(()),
     }
+}
+
+/// Without the witness a log that has lost its end looks whole.
+fn check_witness(directory: &Directory, is_attested: bool, log: &Path) -> Result<(), StoreError> {
+    if is_attested || !directory.had_log() {
+        return Ok(());
+    }
+    let what = "it is empty or gone, but this node has written a log, and only it knows how far";
+    Err(StoreError::damaged(log.join("witness"), what))
 }
 
 /// Entries are only purged once an image contains them.
@@ -340,7 +352,8 @@ fn watch_leader(raft: &Raft) -> watch::Receiver<bool> {
     leader
 }
 
-/// Notes on the disk that the node has a log, as soon as it has: an empty one is then a lost one.
+/// Notes on the disk that the node has a log, as soon as it has: an empty one is then a lost one. The first entry comes before
+/// the first vote, and with it nothing is attested yet.
 fn note_log_once_it_is(node: &Arc<Node>) {
     let (weak, wait) = (Arc::downgrade(node), node.raft.wait(None));
     #[allow(
@@ -348,7 +361,7 @@ fn note_log_once_it_is(node: &Arc<Node>) {
         reason = "the store may not use the runtime crate, and the task ends with raft"
     )]
     tokio::spawn(async move {
-        let logged = wait.log_index_at_least(Some(0), "the node has a log").await;
+        let logged = wait.log_index_at_least(Some(1), "the node has a log").await;
         if logged.is_err() {
             return;
         }
