@@ -99,6 +99,13 @@ impl Log {
         last.max(view.purged.map(|id| id.index))
     }
 
+    /// The same with the term that it is of.
+    pub(crate) fn last_id(&self) -> Option<LogId> {
+        let view = self.view();
+        let last = view.entries.last_key_value();
+        last.map(|(_, entry)| entry.log_id()).or(view.purged)
+    }
+
     /// Index of the last entry that is gone because an image contains it.
     pub(crate) fn purged_index(&self) -> Option<u64> {
         self.view().purged.map(|id| id.index)
@@ -152,14 +159,10 @@ impl RaftLogStorage<TypeConfig> for Log {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let view = self.view();
-        let last = view
-            .entries
-            .last_key_value()
-            .map(|(_, entry)| entry.log_id());
+        let last_log_id = self.last_id();
         Ok(LogState {
-            last_purged_log_id: view.purged,
-            last_log_id: last.or(view.purged),
+            last_purged_log_id: self.view().purged,
+            last_log_id,
         })
     }
 

@@ -148,6 +148,7 @@ impl Opening {
         let identity = directory.identity.clone();
         let id = identity.node_id;
         let network = Network::new(identity, dial, views.blobs.dir());
+        let log_at_open = log.last_id();
         let raft = Raft::new(
             id,
             self.config.clone(),
@@ -160,6 +161,7 @@ impl Opening {
             free_bytes_min: self.free_bytes_min,
             raft: raft.await.map_err(stopped)?,
             log,
+            log_at_open,
             views,
             network,
             disks: std::sync::Mutex::default(),
