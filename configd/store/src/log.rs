@@ -150,8 +150,14 @@ impl RaftLogReader<TypeConfig> for Log {
             .collect())
     }
 
+    /// The vote that was given, but no lead that was won by it: openraft would lead on in the same term, and the end of the
+    /// log, which the others may have had before this disk, would be written a second time with other entries.
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        Ok(self.view().vote)
+        let vote = self.view().vote;
+        Ok(vote.map(|vote| Vote {
+            committed: false,
+            ..vote
+        }))
     }
 }
 
