@@ -111,6 +111,14 @@ impl Log {
         self.view().purged.map(|id| id.index)
     }
 
+    /// Keeps the vote that was given, and no lead that was won by it: openraft would lead on in the same term after a restart,
+    /// and the end of the log, which the others may have had before this disk, would be written again with other entries.
+    pub(crate) fn give_up_lead(&self) {
+        if let Some(vote) = &mut self.view().vote {
+            vote.committed = false;
+        }
+    }
+
     /// Stops the writer after everything before is on the disk.
     pub(crate) async fn close(&self) {
         let (done, closed) = oneshot::channel();
@@ -150,14 +158,8 @@ impl RaftLogReader<TypeConfig> for Log {
             .collect())
     }
 
-    /// The vote that was given, but no lead that was won by it: openraft would lead on in the same term, and the end of the
-    /// log, which the others may have had before this disk, would be written a second time with other entries.
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        let vote = self.view().vote;
-        Ok(vote.map(|vote| Vote {
-            committed: false,
-            ..vote
-        }))
+        Ok(self.view().vote)
     }
 }
 

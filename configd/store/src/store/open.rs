@@ -149,6 +149,7 @@ impl Opening {
         let id = identity.node_id;
         let network = Network::new(identity, dial, views.blobs.dir());
         let log_at_open = log.last_id();
+        log.give_up_lead();
         let raft = Raft::new(
             id,
             self.config.clone(),
