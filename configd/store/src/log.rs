@@ -99,20 +99,14 @@ impl Log {
         last.max(view.purged.map(|id| id.index))
     }
 
-    /// The same with the term that it is of.
-    pub(crate) fn last_id(&self) -> Option<LogId> {
-        let view = self.view();
-        let last = view.entries.last_key_value();
-        last.map(|(_, entry)| entry.log_id()).or(view.purged)
-    }
-
     /// Index of the last entry that is gone because an image contains it.
     pub(crate) fn purged_index(&self) -> Option<u64> {
         self.view().purged.map(|id| id.index)
     }
 
-    /// Keeps the vote that was given, and no lead that was won by it: openraft would lead on in the same term after a restart,
-    /// and the end of the log, which the others may have had before this disk, would be written again with other entries.
+    /// Keeps the vote that was given, and no lead that was won by it. After a restart openraft would lead on in the same term:
+    /// the end of the log, which the others may have had before this disk, would be written again with other entries, and
+    /// reads would be answered without what was committed last.
     pub(crate) fn give_up_lead(&self) {
         if let Some(vote) = &mut self.view().vote {
             vote.committed = false;
@@ -167,10 +161,14 @@ impl RaftLogStorage<TypeConfig> for Log {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let last_log_id = self.last_id();
+        let view = self.view();
+        let last = view
+            .entries
+            .last_key_value()
+            .map(|(_, entry)| entry.log_id());
         Ok(LogState {
-            last_purged_log_id: self.view().purged,
-            last_log_id,
+            last_purged_log_id: view.purged,
+            last_log_id: last.or(view.purged),
         })
     }
 

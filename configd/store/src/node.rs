@@ -40,8 +40,6 @@ pub(crate) struct Node {
     pub(crate) free_bytes_min: u64,
     pub(crate) raft: Raft,
     pub(crate) log: Log,
-    /// The last entry of the log as the node opened it.
-    pub(crate) log_at_open: Option<LogId>,
     pub(crate) views: std::sync::Arc<Views>,
     pub(crate) network: Network,
     /// What the members have said about their disks, to a node that leads.
@@ -92,23 +90,12 @@ impl Node {
         }
     }
 
-    /// A leader that starts again before another is elected leads on in its term, and openraft takes what it knows to be
-    /// committed for all that is. The end of its log, which it may have acknowledged, is part of that.
-    fn after_restart(&self, read: LogId) -> LogId {
-        match self.log_at_open {
-            Some(last) if last.committed_leader_id() == read.committed_leader_id() => {
-                read.max(last)
-            }
-            _ => read,
-        }
-    }
-
     /// Confirms with a quorum that this node leads, and says how far a reader must have applied the log.
     pub(crate) async fn read_index(&self) -> Result<LogId, Declined> {
         self.check_removed()?;
         let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match tokio::time::timeout(READ_DEADLINE, asked).await {
-            Ok(Ok(linearizer)) => Ok(self.after_restart(*linearizer.read_log_id().log_id())),
+            Ok(Ok(linearizer)) => Ok(*linearizer.read_log_id().log_id()),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
                 Err(Declined::NotLeader(leader_of(to)))
             }

@@ -54,6 +54,19 @@ fn content_of(store: &Store, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
+async fn a_lead_does_not_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    store.propose(put("cart", "one")).await.unwrap();
+    let before = store.metrics().term;
+    store.shutdown().await;
+    drop(store);
+    // In the same term, an entry could stand in the place of another one that followers have.
+    let store = open(dir.path()).await;
+    assert!(store.metrics().term > before);
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;

@@ -148,7 +148,6 @@ impl Opening {
         let identity = directory.identity.clone();
         let id = identity.node_id;
         let network = Network::new(identity, dial, views.blobs.dir());
-        let log_at_open = log.last_id();
         log.give_up_lead();
         let raft = Raft::new(
             id,
@@ -162,7 +161,6 @@ impl Opening {
             free_bytes_min: self.free_bytes_min,
             raft: raft.await.map_err(stopped)?,
             log,
-            log_at_open,
             views,
             network,
             disks: std::sync::Mutex::default(),
