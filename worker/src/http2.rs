@@ -6,6 +6,7 @@ mod connection;
 mod counts;
 mod flow;
 mod pinger;
+mod sending;
 mod stream;
 mod watched;
 mod window;
@@ -13,4 +14,5 @@ mod wire;
 
 pub(crate) use body::Body;
 pub(crate) use connection::serve;
+pub(crate) use sending::{End, Sending, Watch};
 pub(crate) use wire::Wire;

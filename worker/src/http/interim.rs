@@ -8,6 +8,9 @@ use http::{Response, StatusCode, header};
 
 use crate::http::filter;
 
+/// Interim answers before an answer. By HTTP/1 their heads together may be as large as that of one answer, too.
+pub(crate) const ANSWERS_MAX: usize = 64;
+
 /// Those that the client's side has not taken yet; clones share them. Whoever reads answers bounds them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interim(Rc<RefCell<VecDeque<Response<()>>>>);

@@ -1,10 +1,10 @@
 //! One request on a stream, and its answer.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use http_body::Body as _;
 
 use super::body::Body;
 use super::flow::Flow;
+use super::sending::{End, Sending, Watch};
 use crate::http::body::{BodyError, ResponseBody};
 use crate::http::client_body::ClientBody;
 use crate::http::interim::Interim;
@@ -37,16 +38,6 @@ pub(super) struct Shared {
     /// Those that the connection began with; requests have the present ones.
     pub(super) terms: Arc<Terms>,
     pub(super) flow: Rc<Flow>,
-}
-
-/// Why an answer did not come to its end.
-enum Broken {
-    /// The client or its connection is gone.
-    Gone,
-    /// The client takes nothing for too long.
-    Stalled,
-    /// The answer itself broke off; this is what the client is told.
-    Source(Reason),
 }
 
 /// Serves a request.
@@ -140,134 +131,53 @@ impl Shared {
     }
 
     /// Writes the body as it comes, as far as the client gives credit.
-    async fn send(
-        &self,
-        mut stream: SendStream<Bytes>,
-        body: ResponseBody,
-        stall_timeout: Duration,
-    ) {
-        let mut body = pin!(body);
-        let mut writer = Writer {
+    async fn send(&self, stream: SendStream<Bytes>, body: ResponseBody, stall_timeout: Duration) {
+        let watch = ClientWatch {
             shared: self,
             stall_timeout,
-            piece_bytes_max: if self.connection.tls {
-                RECORD_PIECE_BYTES
-            } else {
-                usize::MAX
-            },
-            waiting: None,
             stalled: None,
             timer: Timer::default(),
         };
-        let sent = poll_fn(|cx| writer.poll_send(&mut stream, body.as_mut(), cx)).await;
-        match sent {
-            Ok(()) | Err(Broken::Gone) => {}
-            Err(Broken::Source(reason)) => stream.send_reset(reason),
-            Err(Broken::Stalled) => {
-                body.get_mut().stalled();
-                stream.send_reset(Reason::CANCEL);
+        let mut sending = Sending::new(stream, body, watch);
+        match poll_fn(|cx| sending.poll_send(cx)).await {
+            End::Whole | End::Refused => {}
+            End::Broken(error) => {
+                let client = self.connection.client;
+                tracing::debug!(%client, %error, "an answer broke off");
+                sending.stream.send_reset(reason_of(&error));
+            }
+            End::Stalled => {
+                sending.body.stalled();
+                sending.stream.send_reset(Reason::CANCEL);
             }
         }
     }
 }
 
-/// The end of an answer that is being written.
-struct Writer<'s> {
+/// Looks after a client that an answer is sent to.
+struct ClientWatch<'s> {
     shared: &'s Shared,
     stall_timeout: Duration,
-    piece_bytes_max: usize,
-    /// What the client has given no credit for yet, and whether it is the last.
-    waiting: Option<(Bytes, bool)>,
     stalled: Option<Instant>,
     timer: Timer,
 }
 
-impl Writer<'_> {
-    fn poll_send(
-        &mut self,
-        stream: &mut SendStream<Bytes>,
-        mut body: Pin<&mut ResponseBody>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Broken>> {
-        loop {
-            if self.waiting.is_some() {
-                if ready!(self.poll_write(stream, cx))? {
-                    return Poll::Ready(Ok(()));
-                }
-                continue;
-            }
-            match body.as_mut().poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        let is_last = body.is_end_stream();
-                        if !data.is_empty() || is_last {
-                            stream.reserve_capacity(data.len());
-                            self.waiting = Some((data, is_last));
-                        }
-                    }
-                    Err(frame) => {
-                        let trailers = frame.into_trailers().unwrap_or_default();
-                        let sent = stream.send_trailers(trailers);
-                        return Poll::Ready(sent.map_err(|_| Broken::Gone));
-                    }
-                },
-                Poll::Ready(Some(Err(error))) => {
-                    let client = self.shared.connection.client;
-                    tracing::debug!(%client, %error, "an answer broke off");
-                    return Poll::Ready(Err(Broken::Source(reason_of(&error))));
-                }
-                Poll::Ready(None) => {
-                    let sent = stream.send_data(Bytes::new(), true);
-                    return Poll::Ready(sent.map_err(|_| Broken::Gone));
-                }
-                Poll::Pending => {
-                    return stream.poll_reset(cx).map(|_| Err(Broken::Gone));
-                }
-            }
+impl Watch for ClientWatch<'_> {
+    fn piece_bytes_max(&self) -> usize {
+        match self.shared.connection.tls {
+            true => RECORD_PIECE_BYTES,
+            false => usize::MAX,
         }
     }
 
-    /// Writes something of what waits; returns whether that was the end.
-    fn poll_write(
-        &mut self,
-        stream: &mut SendStream<Bytes>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, Broken>> {
-        let Some((data, is_last)) = &mut self.waiting else {
-            return Poll::Ready(Ok(false));
-        };
-        while !data.is_empty() {
-            if stream.capacity() == 0 {
-                match stream.poll_capacity(cx) {
-                    Poll::Ready(Some(Ok(_))) => continue,
-                    Poll::Ready(_) => return Poll::Ready(Err(Broken::Gone)),
-                    Poll::Pending => {
-                        let since = *self.stalled.get_or_insert_with(Instant::now);
-                        ready!(self.timer.poll_until(since + self.stall_timeout, cx));
-                        return Poll::Ready(Err(Broken::Stalled));
-                    }
-                }
-            }
-            self.stalled = None;
-            let most = self.piece_bytes_max.min(stream.capacity());
-            let piece = data.split_to(most.min(data.len()));
-            self.shared.flow.sent(piece.len());
-            let ends = *is_last && data.is_empty();
-            stream.send_data(piece, ends).map_err(|_| Broken::Gone)?;
-            if ends {
-                return Poll::Ready(Ok(true));
-            }
-            if !data.is_empty() {
-                stream.reserve_capacity(data.len());
-            }
-        }
-        let is_last = *is_last;
-        self.waiting = None;
-        if is_last {
-            let sent = stream.send_data(Bytes::new(), true);
-            return Poll::Ready(sent.map(|()| true).map_err(|_| Broken::Gone));
-        }
-        Poll::Ready(Ok(false))
+    fn sent(&mut self, len: usize) {
+        self.stalled = None;
+        self.shared.flow.sent(len);
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        self.timer.poll_until(since + self.stall_timeout, cx)
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use tidegate_codec::Fault;
 
 use crate::error::ProxyError;
+use crate::http::body::RequestBody;
 use crate::http::client_body::RequestBodyError;
 
 /// What went wrong between a request and the end of its answer.
@@ -21,6 +22,9 @@ pub(crate) enum UpstreamError {
     #[error("the HTTP/2 connection or stream failed")]
     Http2(#[source] h2::Error),
 }
+
+/// An exchange without an answer; with the body where nothing of the request was sent.
+pub(super) type Failed = (UpstreamError, Option<RequestBody>);
 
 impl UpstreamError {
     /// Whether the client's request is to blame, and not the endpoint.

@@ -2,7 +2,6 @@
 
 mod answer;
 mod stream;
-mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -8,11 +8,8 @@ use tidegate_codec::http1::{HeadScan, ResponseHead, parse_response};
 
 use super::Connection;
 use crate::http::forward::Head;
-use crate::http::interim::Interim;
+use crate::http::interim::{self, Interim};
 use crate::upstream::failure::UpstreamError;
-
-/// Interim answers before the answer; their heads together may be as large as that of one answer.
-const INTERIM_ANSWERS_MAX: usize = 64;
 
 /// How far the answer to a request has been looked at.
 #[derive(Debug)]
@@ -86,7 +83,7 @@ impl Connection {
             awaited.scan = HeadScan::of_answer();
             awaited.interim_answers += 1;
             awaited.interim_bytes += len;
-            if awaited.interim_answers > INTERIM_ANSWERS_MAX
+            if awaited.interim_answers > interim::ANSWERS_MAX
                 || awaited.interim_bytes > self.bounds.header_bytes_max
             {
                 return Err(Fault::InterimAnswers);

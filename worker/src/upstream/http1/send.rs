@@ -17,10 +17,7 @@ use crate::http::body::RequestBody;
 use crate::http::forward::Head;
 use crate::http::interim::Interim;
 use crate::http1::Content;
-use crate::upstream::failure::UpstreamError;
-
-/// An exchange without an answer; with the body where nothing of the request was sent.
-pub(crate) type Failed = (UpstreamError, Option<RequestBody>);
+use crate::upstream::failure::{Failed, UpstreamError};
 
 /// Sends a request and waits for the head of its answer. Both go on at the same time: an answer may come before the
 /// request is complete, and then the rest of the request is sent while the answer is read.

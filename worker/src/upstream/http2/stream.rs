@@ -3,12 +3,12 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, Version, header};
 use http_body::Body as _;
@@ -16,14 +16,12 @@ use tidegate_codec::Fault;
 
 use super::Usage;
 use super::answer::Answer;
-use super::upload::{End, Upload};
 use crate::http::body::RequestBody;
+use crate::http::client_body::RequestBodyError;
 use crate::http::forward::Head;
-use crate::http::interim::Interim;
-use crate::upstream::failure::UpstreamError;
-
-/// Interim answers before the answer.
-const INTERIM_ANSWERS_MAX: usize = 64;
+use crate::http::interim::{self, Interim};
+use crate::http2::{End, Sending, Watch};
+use crate::upstream::failure::{Failed, UpstreamError};
 
 /// A place for one exchange on a shared connection.
 #[derive(Debug)]
@@ -38,8 +36,12 @@ const UNIQUE: [HeaderName; 2] = [
     HeaderName::from_static("traceparent"),
 ];
 
-/// An exchange without an answer; with the body where nothing of the request was sent.
-type Failed = (UpstreamError, Option<RequestBody>);
+/// A request on its way. Nobody waits for an endpoint but its client, so that there is no time that is too long.
+type Upload = Sending<RequestBody, Unwatched>;
+
+struct Unwatched;
+
+impl Watch for Unwatched {}
 
 impl Stream {
     pub(super) fn new(sender: SendRequest<Bytes>, usage: Rc<Usage>) -> Self {
@@ -67,7 +69,7 @@ impl Stream {
         };
         let mut awaited = Awaited {
             answer,
-            upload: (!ends).then(|| Upload::new(stream, body)),
+            upload: (!ends).then(|| Sending::new(stream, body, Unwatched)),
             interim_answers: 0,
             interim,
         };
@@ -102,16 +104,16 @@ struct Awaited<'i> {
 impl Awaited<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, UpstreamError>> {
         if let Some(upload) = &mut self.upload
-            && let Poll::Ready(end) = upload.poll_send(cx)
+            && let Poll::Ready(end) = poll_upload(upload, cx)
         {
-            if let End::Broken(error) = end {
+            if let Err(error) = end {
                 return Poll::Ready(Err(UpstreamError::Request(error)));
             }
             self.upload = None;
         }
         while let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) {
             self.interim_answers += 1;
-            if self.interim_answers > INTERIM_ANSWERS_MAX {
+            if self.interim_answers > interim::ANSWERS_MAX {
                 return Poll::Ready(Err(UpstreamError::Invalid(Fault::InterimAnswers)));
             }
             if let Some(queue) = self.interim {
@@ -127,10 +129,23 @@ impl Awaited<'_> {
 /// the stream.
 fn send_rest(mut upload: Upload) {
     tokio::task::spawn_local(async move {
-        if let End::Broken(error) = poll_fn(|cx| upload.poll_send(cx)).await {
+        if let Err(error) = poll_fn(|cx| poll_upload(&mut upload, cx)).await {
             tracing::debug!(%error, "a request broke off after its answer had begun");
         }
     });
+}
+
+/// Sends what there is of a request. Where the endpoint takes no more of it, its answer tells why; a body that broke off
+/// ends the stream.
+fn poll_upload(upload: &mut Upload, cx: &mut Context<'_>) -> Poll<Result<(), RequestBodyError>> {
+    let end = ready!(upload.poll_send(cx));
+    Poll::Ready(match end {
+        End::Broken(error) => {
+            upload.stream.send_reset(Reason::CANCEL);
+            Err(error)
+        }
+        End::Whole | End::Refused | End::Stalled => Ok(()),
+    })
 }
 
 fn request(head: &Head, scheme: &'static str, body: &RequestBody) -> Request<()> {
