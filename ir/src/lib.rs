@@ -23,6 +23,7 @@ mod session;
 mod snapshot;
 mod tls;
 mod wire;
+mod words;
 
 pub use backend::{
     Backend, BackendKind, BackendProtocol, Destination, Endpoint, EndpointSet, ProxyVersion,
@@ -53,3 +54,4 @@ pub use tls::{
     BackendTls, Certificate, PrivateKey, SecretBytes, SubjectAltName, Trust, TrustBundle,
 };
 pub use wire::InvalidPart;
+pub use words::compare_words;

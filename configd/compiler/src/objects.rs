@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_ir::ObjectName;
+use tidegate_ir::{ObjectName, compare_words};
 
 use crate::api::backend_policy::BackendPolicySpec;
 use crate::api::backend_tls_policy::BackendTlsPolicySpec;
@@ -44,27 +44,27 @@ pub struct ObjectKey {
     pub name: Arc<str>,
 }
 
+impl ObjectKey {
+    fn words(&self) -> [&Arc<str>; 5] {
+        [
+            &self.source,
+            &self.group,
+            &self.kind,
+            &self.namespace,
+            &self.name,
+        ]
+    }
+}
+
 impl Ord for ObjectKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        compare(&self.source, &other.source)
-            .then_with(|| compare(&self.group, &other.group))
-            .then_with(|| compare(&self.kind, &other.kind))
-            .then_with(|| compare(&self.namespace, &other.namespace))
-            .then_with(|| compare(&self.name, &other.name))
+        compare_words(self.words(), other.words())
     }
 }
 
 impl PartialOrd for ObjectKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-/// Most words are shared, and then their bytes need not be looked at.
-fn compare(one: &Arc<str>, other: &Arc<str>) -> Ordering {
-    match Arc::ptr_eq(one, other) {
-        true => Ordering::Equal,
-        false => one.cmp(other),
     }
 }
 

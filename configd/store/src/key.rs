@@ -5,6 +5,7 @@ mod words;
 use std::{cmp::Ordering, sync::Arc};
 
 use bytes::Bytes;
+use tidegate_ir::compare_words;
 use tidegate_proto::objects::v1;
 
 /// Names an object; ordered by source, group, kind, namespace and name. Clones share its words.
@@ -64,19 +65,21 @@ impl ObjectKey {
             name: name.into(),
         }
     }
+
+    fn words(&self) -> [&Arc<str>; 5] {
+        [
+            &self.source,
+            &self.group,
+            &self.kind,
+            &self.namespace,
+            &self.name,
+        ]
+    }
 }
 
 impl Ord for ObjectKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        let compare = |one: &Arc<str>, other: &Arc<str>| match Arc::ptr_eq(one, other) {
-            true => Ordering::Equal,
-            false => one.cmp(other),
-        };
-        compare(&self.source, &other.source)
-            .then_with(|| compare(&self.group, &other.group))
-            .then_with(|| compare(&self.kind, &other.kind))
-            .then_with(|| compare(&self.namespace, &other.namespace))
-            .then_with(|| compare(&self.name, &other.name))
+        compare_words(self.words(), other.words())
     }
 }
 
