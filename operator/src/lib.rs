@@ -20,6 +20,7 @@ mod feed;
 mod gateway;
 mod key;
 mod kinds;
+mod leaf;
 mod lease;
 mod metrics;
 mod process;

@@ -1,14 +1,14 @@
 //! What a Secret with a certificate holds, and whether that is still good. No I/O.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use tidegate_runtime::identity::authority::{Authority, AuthorityError, Validity};
-use tidegate_runtime::identity::{Identity, Principal, Subject, TrustDomain};
+use tidegate_runtime::identity::{Identity, Principal, TrustDomain};
+
+use crate::leaf::{lasts_until, subject_of};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// An authority is replaced by people, who replace all that it signed, so it lasts.
@@ -108,8 +108,7 @@ pub(super) fn judge(
     let Some(contents) = contents else {
         return Verdict::Replace("there was none");
     };
-    let der = CertificateDer::from_pem_slice(contents.certificate.as_bytes());
-    let Some(subject) = der.ok().and_then(|der| Subject::of_der(&der).ok()) else {
+    let Some(subject) = subject_of(&contents.certificate) else {
         return Verdict::Replace("what was there is no certificate of a process");
     };
     let wanted = Identity {
@@ -122,10 +121,7 @@ pub(super) fn judge(
     if contents.authorities.as_deref() != Some(authority.certificate_pem()) {
         return Verdict::Replace("there is another authority now");
     }
-    let needed_until = (now + RENEW_BEFORE).duration_since(UNIX_EPOCH);
-    let needed_until = needed_until.unwrap_or_default().as_secs();
-    let ends = u64::try_from(subject.not_after_unix_s).unwrap_or_default();
-    if ends < needed_until {
+    if !lasts_until(&subject, now + RENEW_BEFORE) {
         return Verdict::Replace("the one that was there ends soon");
     }
     Verdict::Keep

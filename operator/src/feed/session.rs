@@ -109,7 +109,11 @@ impl<'f> Session<'f> {
                     self.note_set(&answer);
                     return Ok(());
                 }
-                Err(error) => self.drop_refused(&mut wanted, error)?,
+                Err(error) => {
+                    for ((key, observed), reason) in take_refused(&mut wanted, "objects", error)? {
+                        self.refuse(key, &observed, &reason);
+                    }
+                }
             }
         }
         Err(SessionError::Late("Resync"))
@@ -141,28 +145,6 @@ impl<'f> Session<'f> {
         }
         let mut objects = self.feed.configds.current().objects;
         within(RESYNC_TIMEOUT, "Resync", objects.resync(iter(requests))).await
-    }
-
-    /// One bad object breaks only itself: what configd does not take is left out.
-    fn drop_refused(
-        &mut self,
-        wanted: &mut Vec<(ObjectKey, Arc<Observed>)>,
-        error: SessionError,
-    ) -> Result<(), SessionError> {
-        let places = match &error {
-            SessionError::Call { status, .. } => refused_places(status, "objects"),
-            _ => BTreeMap::new(),
-        };
-        if places.is_empty() {
-            return Err(error);
-        }
-        for (place, reason) in places.iter().rev() {
-            if *place < wanted.len() {
-                let (key, observed) = wanted.remove(*place);
-                self.refuse(key, &observed, reason);
-            }
-        }
-        Ok(())
     }
 
     fn note_set(&self, answer: &ResyncResponse) {
@@ -221,7 +203,14 @@ impl<'f> Session<'f> {
             while !batch.is_empty() {
                 match self.apply(&batch).await {
                     Ok(()) => break,
-                    Err(error) => self.drop_refused_changes(&mut batch, error)?,
+                    Err(error) => {
+                        let refused = take_refused(&mut batch, "operations", error)?;
+                        for ((key, wanted), reason) in refused {
+                            if let Some(observed) = wanted {
+                                self.refuse(key, &observed, &reason);
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -323,29 +312,6 @@ impl<'f> Session<'f> {
         }
     }
 
-    fn drop_refused_changes(
-        &mut self,
-        batch: &mut Vec<batch::Wanted>,
-        error: SessionError,
-    ) -> Result<(), SessionError> {
-        let places = match &error {
-            SessionError::Call { status, .. } => refused_places(status, "operations"),
-            _ => BTreeMap::new(),
-        };
-        if places.is_empty() {
-            return Err(error);
-        }
-        for (place, reason) in places.iter().rev() {
-            if *place < batch.len() {
-                let (key, wanted) = batch.remove(*place);
-                if let Some(observed) = wanted {
-                    self.refuse(key, &observed, reason);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Leaves a version of an object out; what configd has of it stays in force.
     fn refuse(&mut self, key: ObjectKey, observed: &Observed, reason: &str) {
         warn!(object = %key, reason, "configd does not take an object.");
@@ -353,6 +319,29 @@ impl<'f> Session<'f> {
         self.feed.events.refused(&key, observed, reason);
         self.refused.insert(key, observed.content.clone());
     }
+}
+
+/// One bad object breaks only itself: takes those out that configd refuses, by their places in a list of the request. The
+/// error where it names none.
+fn take_refused<T>(
+    sent: &mut Vec<T>,
+    list: &str,
+    error: SessionError,
+) -> Result<Vec<(T, String)>, SessionError> {
+    let places = match &error {
+        SessionError::Call { status, .. } => refused_places(status, list),
+        _ => BTreeMap::new(),
+    };
+    if places.is_empty() {
+        return Err(error);
+    }
+    let mut refused = Vec::with_capacity(places.len());
+    for (place, reason) in places.into_iter().rev() {
+        if place < sent.len() {
+            refused.push((sent.remove(place), reason));
+        }
+    }
+    Ok(refused)
 }
 
 /// Whether configd would see no difference.

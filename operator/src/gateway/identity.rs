@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tidegate_runtime::identity::authority::{Authority, AuthorityError, Validity};
-use tidegate_runtime::identity::{Identity, Principal, Subject};
+use tidegate_runtime::identity::{Identity, Principal};
+
+use crate::leaf::{lasts_until, subject_of};
 
 /// How long a certificate counts. Workers read a new one without a restart.
 const VALIDITY: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -127,17 +127,14 @@ impl Issuer {
     }
 
     fn is_good(&self, known: &WorkerIdentity, principal: &Principal) -> bool {
-        let der = CertificateDer::from_pem_slice(known.certificate.as_bytes());
-        let Some(subject) = der.ok().and_then(|der| Subject::of_der(&der).ok()) else {
+        let Some(subject) = subject_of(&known.certificate) else {
             return false;
         };
         let wanted = Identity {
             trust_domain: self.authority.trust_domain().clone(),
             principal: principal.clone(),
         };
-        let now = SystemTime::now() + RENEW_BEFORE;
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let lasts = u64::try_from(subject.not_after_unix_s).is_ok_and(|end| end > now);
+        let lasts = lasts_until(&subject, SystemTime::now() + RENEW_BEFORE);
         subject.identity == wanted && lasts && known.authorities == self.authorities
     }
 }
