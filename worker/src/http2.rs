@@ -1,5 +1,5 @@
 //! HTTP/2 towards clients, on the frames of the `h2` crate: one task per connection accepts streams, and one
-//! per stream lets the stack answer and writes.
+//! per stream lets the stack answer and writes. [`Wire`] and [`Sending`] serve connections to backends, too.
 
 mod body;
 mod connection;

@@ -14,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use tidegate_ir::Digest;
 
-use crate::{StoreError, directory::sync_dir};
+use crate::{
+    StoreError,
+    directory::{remove_unfinished, sync_dir},
+};
 
 /// A pack file starts with these bytes.
 const MAGIC: &[u8; 8] = b"tgpack1\n";
@@ -69,7 +72,7 @@ impl Blobs {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         for path in files(&dir)? {
             if path.extension().is_some_and(|end| end == "tmp") {
-                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                remove_unfinished(&path)?;
             }
         }
         Ok(Self {

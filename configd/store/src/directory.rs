@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -162,6 +162,17 @@ fn had_log(path: &Path) -> bool {
     path.join("INITIALISED").exists()
 }
 
+/// Removes what an unfinished write left. It may be gone by now: a store that ended in this process may still have been
+/// writing.
+pub(crate) fn remove_unfinished(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
     File::open(path)
@@ -232,4 +243,22 @@ fn random_id() -> Result<String, StoreError> {
     let read = File::open(source).and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(StoreError::io("read", source))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_file_that_is_gone_is_as_good_as_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.tmp");
+        fs::write(&path, "half").unwrap();
+        remove_unfinished(&path).unwrap();
+        assert!(!path.exists());
+        remove_unfinished(&path).unwrap();
+        // Anything else is an error that names the file.
+        let error = remove_unfinished(dir.path()).unwrap_err();
+        assert!(error.to_string().contains(dir.path().to_str().unwrap()));
+    }
 }

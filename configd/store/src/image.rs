@@ -16,7 +16,7 @@ use prost::Message as _;
 
 use crate::{
     StoreError,
-    directory::sync_dir,
+    directory::{remove_unfinished, sync_dir},
     raft::{LogId, StoredMembership},
     state::State,
 };
@@ -53,7 +53,7 @@ impl Images {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         let images = Self { dir: dir.into() };
         for path in images.files("tmp")? {
-            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            remove_unfinished(&path)?;
         }
         Ok(images)
     }
