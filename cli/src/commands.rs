@@ -10,6 +10,7 @@ pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod explain_code;
 pub(crate) mod get;
+pub(crate) mod install;
 pub(crate) mod kinds;
 pub(crate) mod lint;
 pub(crate) mod output;

@@ -2,6 +2,7 @@
 
 mod api;
 mod batch;
+mod chart;
 mod commands;
 mod desired;
 mod echo;
@@ -18,8 +19,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, audit, certs, cluster, completion, coverage, describe, explain, explain_code, get, lint,
-    plan, rollout, seal_key, snapshots, sources, wait, workers,
+    apply, audit, certs, cluster, completion, coverage, describe, explain, explain_code, get,
+    install, lint, plan, rollout, seal_key, snapshots, sources, wait, workers,
 };
 use crate::style::Style;
 
@@ -102,6 +103,8 @@ enum Command {
     /// Make and list the keys that seal private keys on configd's disk
     #[command(subcommand)]
     SealKey(seal_key::SealKeyCommand),
+    /// Print the objects of an installation on Kubernetes, for kubectl apply
+    Install(install::InstallArgs),
     /// Run the config store
     Configd(tidegate_configd::ConfigdArgs),
     /// Run the operator of a Kubernetes cluster
@@ -143,6 +146,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::ExplainCode(args) => explain_code::run(&args)?,
         Command::Audit(command) => audit::run(command)?,
         Command::SealKey(command) => seal_key::run(command)?,
+        Command::Install(args) => install::run(args)?,
         Command::Completion(args) => completion::run::<Cli>(&args),
         Command::Version => println!("tidegate {}", env!("CARGO_PKG_VERSION")),
         command => return runtime(&command)?.block_on(run_async(command)),
@@ -173,6 +177,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         | Command::ExplainCode(_)
         | Command::Audit(_)
         | Command::SealKey(_)
+        | Command::Install(_)
         | Command::Completion(_)
         | Command::Version => {}
     }

@@ -12,6 +12,7 @@ mod client;
 mod cluster;
 mod examples;
 mod history;
+mod install;
 mod policies;
 mod process;
 mod restart;
