@@ -3,8 +3,6 @@
 mod sources;
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::fmt::Write;
 use std::time::Duration;
 
 use tidegate_store::{Outcome, StoreError};
@@ -16,6 +14,7 @@ use crate::access::Refusal;
 pub(crate) use sources::{
     compacted, cut_off, source_refused, too_large, too_many_watches, unknown_revision,
 };
+pub(crate) use tidegate_runtime::error::chain;
 
 /// Whose reasons the details of refusals are.
 pub(crate) const REASON_DOMAIN: &str = "tidegate.dev";
@@ -36,17 +35,6 @@ impl Violation {
             description: description.into(),
         }
     }
-}
-
-/// The error and its causes in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// INVALID_ARGUMENT with every violation; the message holds the first.

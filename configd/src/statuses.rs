@@ -187,7 +187,9 @@ fn since(
         return Some(Since::Unfreeze(freeze.message.clone()));
     }
     let unchanged = known.filter(|entry| {
-        entry.status.generation == status.generation
+        let known = &entry.status;
+        (known.generation, &known.pool, &known.ports)
+            == (status.generation, &status.pool, &status.ports)
             && is_same_but_counts(&entry.status.status, &status.status)
     });
     match unchanged.and_then(|entry| entry.since.clone()) {
@@ -296,6 +298,7 @@ mod tests {
             uid: "u".into(),
             generation: 1,
             pool: Some(text("p")),
+            ports: vec![],
             status: status.into(),
             shown: vec![],
         };

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::error::chain;
+use tidegate_runtime::error::chain;
 
 /// How long a holder counts without renewing.
 const LEASE: Duration = Duration::from_secs(15);

@@ -14,7 +14,6 @@ mod certificates;
 mod cluster;
 mod configd;
 mod covers;
-mod error;
 mod events;
 mod feed;
 mod gateway;

@@ -9,6 +9,7 @@ mod transition;
 mod write;
 
 use serde_json::Value;
+use tidegate_proto::statuses::v1::BoundPort;
 
 use crate::table::Table;
 
@@ -30,12 +31,31 @@ pub(crate) enum Wanted {
         generation: i64,
         /// The fields, without times.
         status: Value,
+        /// Where a Gateway is served.
+        served: Served,
     },
     /// Nothing of ours.
     Nothing,
 }
 
+/// Where configd serves a Gateway; empty for other kinds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Served {
+    /// What configd calls the pool of workers.
+    pub(crate) pool: String,
+    /// The ports of its listeners, and where workers bind them.
+    pub(crate) ports: Vec<BoundPort>,
+}
+
 impl Wanted {
+    /// Where the object is served.
+    pub(crate) fn served(&self) -> Option<&Served> {
+        match self {
+            Self::Status { served, .. } => Some(served),
+            Self::Nothing => None,
+        }
+    }
+
     /// Whether a condition of the whole object is true.
     pub(crate) fn is_true(&self, condition: &str) -> bool {
         let Self::Status { status, .. } = self else {

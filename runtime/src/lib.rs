@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod backoff;
 pub mod drain;
+pub mod error;
 pub mod identity;
 pub mod metrics;
 pub mod ready;

@@ -14,6 +14,7 @@ use tidegate_proto::snapshots::v1::{
     Update,
 };
 use tidegate_runtime::backoff::{Backoff, SplitMix64};
+use tidegate_runtime::error::chain;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -126,13 +127,6 @@ impl Subscription {
             have: applier.in_use().map(|used| used.id),
         }
     }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }
 
 /// Applies an update and answers it.

@@ -38,6 +38,7 @@ codes! {
     CLIENT_CERTIFICATE = "TG1205" Error "tls.backend.clientCertificateRef does not lead to a usable kubernetes.io/tls Secret; backends see no certificate.";
     PARAMETERS_PORT = "TG1206" Warning "GatewayParameters name a port for the PROXY protocol that no listener of the Gateway has.";
     PARAMETERS_UNUSED = "TG1207" Info "No Gateway of ours has these GatewayParameters, so they have no effect yet.";
+    GATEWAY_WORKERS = "TG1208" Warning "Gateways that share workers ask for different ones; the workers are as the oldest of them says.";
     LISTENER_PROTOCOL = "TG1301" Error "A listener has a protocol that is not supported; HTTP, HTTPS, TLS, TCP and UDP are.";
     LISTENER_CONFLICT = "TG1302" Error "Two listeners of a Gateway cannot be told apart, or need different protocols on one port; give them different hostnames or ports.";
     LISTENER_ROUTE_KIND = "TG1303" Error "A listener allows a kind of route that its protocol cannot serve; HTTP and HTTPS listeners serve HTTPRoute and GRPCRoute, TLS listeners TLSRoute, TCP listeners TCPRoute and UDP listeners UDPRoute.";

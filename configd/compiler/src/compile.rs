@@ -43,7 +43,8 @@ pub enum Pooling {
         /// Its name.
         pool: String,
     },
-    /// Each Gateway has a pool, named by its namespace and name, joined by `/`.
+    /// Each Gateway has a pool, named by its namespace and name, joined by `/`; those that share one of their class and
+    /// namespace, named by both, joined by `/shared_`, which is no Gateway's name.
     PerGateway,
 }
 
@@ -261,13 +262,11 @@ impl Compiler {
             let affected = self.routes.iter().filter(|(_, outcome)| depends(outcome));
             routes.extend(affected.map(|(place, _)| place.clone()));
         }
-        let pool_of = |place: &Place| self.settings.pooling.pool_of(place);
         let surroundings = route::Surroundings {
             objects: &self.objects,
             gateways: &self.views,
             sets: &self.sets,
             controller_name: &self.settings.controller_name,
-            pool_of: &pool_of,
         };
         let mut names = BTreeSet::new();
         for place in routes {
@@ -356,10 +355,10 @@ impl Compiler {
     fn assemble(&mut self, gateways: &BTreeMap<Place, GatewayPlan>, mut fixed: Fixed) {
         let mut needed = BTreeSet::new();
         for (place, plan) in gateways {
-            let pool = self.settings.pooling.pool_of(place);
-            fixed.add_gateway(&pool, plan, self.output.fixed());
+            let pool = &plan.pool;
+            fixed.add_gateway(pool, plan, self.output.fixed());
             fixed.findings.extend_from_slice(&plan.diagnostics);
-            fixed.add_statuses(plan.statuses(self.totals.attached(place), &pool));
+            fixed.add_statuses(plan.statuses(self.totals.attached(place)));
             let served = plan.listeners.iter().filter(|plan| plan.view.served);
             let backends = served.flat_map(|plan| &plan.backends);
             needed.extend(backends.map(|backend| (pool.clone(), backend.clone())));
@@ -423,10 +422,11 @@ fn route_at<'a>(objects: &'a Objects, (kind, place): &RoutePlace) -> Option<Rout
 
 impl Pooling {
     /// The pool that serves a Gateway.
-    pub(crate) fn pool_of(&self, gateway: &Place) -> Arc<str> {
+    pub(crate) fn pool_of(&self, gateway: &ObjectName, class: &str, is_shared: bool) -> Arc<str> {
         match self {
             Self::Single { pool } => pool.as_str().into(),
-            Self::PerGateway => gateway.object.to_string().into(),
+            Self::PerGateway if is_shared => format!("{}/shared_{class}", gateway.namespace).into(),
+            Self::PerGateway => gateway.to_string().into(),
         }
     }
 }

@@ -4,25 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
+use tidegate_ir::ObjectName;
 
 use crate::address::{self, Addresses};
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
 use crate::api::listener_set::ListenerSetSpec;
+use crate::backend_object::Transport;
 use crate::codes::{self, Code};
-use crate::compile::Settings;
+use crate::compile::{Pooling, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::frontend::Frontend;
 use crate::listener::{self, Held, Holder, ListenerPlan, ListenerView, certificates, conflict};
 use crate::listener_set::{self, ListenerSetPlan};
 use crate::objects::{Objects, Parsed, Place};
 use crate::parameters::{self, Parameters};
-use crate::status::{Condition, ObjectStatus, conditions};
+use crate::status::{BoundPort, Condition, ObjectStatus, conditions};
 use crate::tls::{self, CertificateUse};
 
 /// A Gateway of our class, with its listeners settled.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayPlan {
     pub(crate) object: Arc<Parsed<GatewaySpec>>,
+    /// The pool of workers that serves it.
+    pub(crate) pool: Arc<str>,
+    /// Whether others may be served by the same workers, which it did not choose by itself.
+    pub(crate) is_shared: bool,
     /// Its own first, then those of its ListenerSets, in their order.
     pub(crate) listeners: Vec<ListenerPlan>,
     sets: Vec<ListenerSetPlan>,
@@ -35,11 +41,14 @@ pub(crate) struct GatewayPlan {
     pub(crate) parameters: Parameters,
     addresses: Addresses,
     refused: Option<(&'static str, String)>,
+    /// Why its workers are not as it asks.
+    overruled: Option<String>,
 }
 
 /// What routes see of a Gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GatewayView {
+    pub(crate) pool: Arc<str>,
     pub(crate) listeners: Vec<ListenerView>,
     /// Its ListenerSets, with a message for those that are refused.
     pub(crate) sets: BTreeMap<Place, Option<String>>,
@@ -73,8 +82,13 @@ pub(crate) fn plan(
             (Parameters::default(), Some(("InvalidParameters", message)))
         }
     };
+    let is_shared = settings.pooling == Pooling::PerGateway && parameters.is_shared();
+    let class = &object.spec.gateway_class_name;
+    let pool = settings.pooling.pool_of(&object.name(), class, is_shared);
     let mut plan = GatewayPlan {
         object: object.clone(),
+        pool,
+        is_shared,
         listeners: vec![],
         sets: vec![],
         client_certificate,
@@ -84,6 +98,7 @@ pub(crate) fn plan(
         refused: refused.or_else(|| unsupported_address(object, &mut diagnostics)),
         parameters,
         diagnostics,
+        overruled: None,
     };
     plan.plan_listeners(objects, sets);
     plan.report_proxy_ports();
@@ -227,6 +242,7 @@ impl GatewayPlan {
             )
         });
         GatewayView {
+            pool: self.pool.clone(),
             listeners: listeners.map(|listener| listener.view.clone()).collect(),
             sets: sets.collect(),
         }
@@ -254,10 +270,17 @@ impl GatewayPlan {
 
     /// Takes it out of the snapshot because another Gateway has its name.
     pub(crate) fn refuse_as_clashing(&mut self, other_source: &str) {
-        let message = format!(
-            "source {other_source} has an older Gateway {} in the same pool; rename one of them",
-            self.object.name()
-        );
+        let name = self.object.name();
+        let message = match self.is_shared {
+            true => format!(
+                "workers of pool {} serve an older Gateway of source {other_source}; say sharing: PerGateway in the \
+                 GatewayParameters of Gateway {name}, or give its class another name",
+                self.pool
+            ),
+            false => format!(
+                "source {other_source} has an older Gateway {name} in the same pool; rename one of them"
+            ),
+        };
         let code = &codes::GATEWAY_CLASH;
         let diagnostic = Diagnostic::new(&self.object.key, "metadata.name", code, message.clone());
         self.diagnostics.push(diagnostic);
@@ -275,25 +298,34 @@ impl GatewayPlan {
         self.diagnostics.push(diagnostic);
     }
 
-    fn is_accepted(&self) -> bool {
+    /// Says that the workers which it shares are as an older Gateway asks for.
+    pub(crate) fn note_overruled(&mut self, older: &ObjectName) {
+        let message = format!(
+            "Gateway {older} is older, shares its workers, and asks for other ones, so these are as that says: let both have the same \
+             spec.workers in their GatewayParameters, or say sharing: PerGateway in one of them"
+        );
+        let code = &codes::GATEWAY_WORKERS;
+        let field = "spec.infrastructure.parametersRef";
+        let finding = Diagnostic::new(&self.object.key, field, code, message.clone());
+        self.diagnostics.push(finding);
+        self.overruled = Some(message);
+    }
+
+    pub(crate) fn is_accepted(&self) -> bool {
         self.refused.is_none() && self.own_listeners().any(ListenerPlan::is_accepted)
     }
 
     /// Its status and those of its ListenerSets; `attached` counts the accepted routes of each listener.
-    pub(crate) fn statuses(
-        &self,
-        attached: &BTreeMap<Arc<str>, usize>,
-        pool: &Arc<str>,
-    ) -> Vec<ObjectStatus> {
+    pub(crate) fn statuses(&self, attached: &BTreeMap<Arc<str>, usize>) -> Vec<ObjectStatus> {
         let sets = self.sets.iter();
         let mut statuses: Vec<_> = sets
-            .map(|set| set.status(&self.listeners_of(set), attached, pool))
+            .map(|set| set.status(&self.listeners_of(set), attached, &self.pool))
             .collect();
-        statuses.push(self.status(attached, pool));
+        statuses.push(self.status(attached));
         statuses
     }
 
-    fn status(&self, attached: &BTreeMap<Arc<str>, usize>, pool: &Arc<str>) -> ObjectStatus {
+    fn status(&self, attached: &BTreeMap<Arc<str>, usize>) -> ObjectStatus {
         let generation = self.object.generation;
         let accepted = self.refused.is_none();
         let listeners = self.own_listeners();
@@ -315,10 +347,22 @@ impl GatewayPlan {
             key: self.object.key.clone(),
             uid: self.object.uid.clone(),
             generation,
-            pool: Some(pool.clone()),
+            pool: Some(self.pool.clone()),
+            ports: self.ports(),
             status: status.into(),
             shown: self.own_listeners().flat_map(ListenerPlan::shown).collect(),
         }
+    }
+
+    fn ports(&self) -> Vec<BoundPort> {
+        let served = self.listeners.iter().filter(|plan| plan.view.served);
+        let ports = served.map(|plan| BoundPort {
+            port: plan.view.port,
+            is_udp: plan.transport() == Transport::Udp,
+            bind_port: plan.bind_port,
+        });
+        let ports: BTreeSet<BoundPort> = ports.collect();
+        ports.into_iter().collect()
     }
 
     fn conditions(&self) -> Vec<Condition> {
@@ -329,7 +373,14 @@ impl GatewayPlan {
         [self.accepted(), self.programmed(), self.resolved()]
             .into_iter()
             .chain(insecure)
+            .chain(self.overruled())
             .collect()
+    }
+
+    fn overruled(&self) -> Option<Condition> {
+        let message = self.overruled.as_ref()?;
+        let type_ = "tidegate.dev/WorkersAsAsked";
+        Some(Condition::no(type_, "OlderGatewayDecides", message))
     }
 
     fn accepted(&self) -> Condition {

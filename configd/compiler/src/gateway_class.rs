@@ -40,6 +40,7 @@ pub(crate) fn status(
         uid: class.uid.clone(),
         generation: class.generation,
         pool: None,
+        ports: vec![],
         status: json!({
             "conditions": conditions(&[accepted, version], class.generation),
             "supportedFeatures": features.collect::<Vec<_>>(),

@@ -44,4 +44,4 @@ pub use features::SUPPORTED_FEATURES;
 pub use objects::{Object, ObjectKey, is_known};
 pub use output::Parts;
 pub use read::{InvalidField, validate};
-pub use status::{ObjectStatus, ShownCertificate, StatusText};
+pub use status::{BoundPort, ObjectStatus, ShownCertificate, StatusText};

@@ -137,6 +137,7 @@ impl ListenerSetPlan {
             uid: self.object.uid.clone(),
             generation,
             pool: Some(pool.clone()),
+            ports: vec![],
             status: json!({
                 "conditions": conditions(&[accepted, programmed], generation),
                 "listeners": entries,

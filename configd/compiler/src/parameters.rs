@@ -5,13 +5,14 @@ use std::num::{NonZeroU8, NonZeroU64};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use serde_json::{Map, Value};
 use tidegate_ir::{Cap, ClientTrust, Edge, EdgeBounds, Pace};
 
 use crate::api::OWN_GROUP;
 use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
 use crate::api::gateway_parameters::{
     ClientParameters, GatewayParametersSpec, LimitParameters, PaceParameters,
-    ProxyProtocolParameters,
+    ProxyProtocolParameters, WorkerParameters,
 };
 use crate::api::quantity::Quantity;
 use crate::codes;
@@ -26,6 +27,10 @@ pub(crate) struct GatewayParameters {
     /// What holds on every port.
     everywhere: Edge,
     proxy_protocol: Option<ProxyProtocol>,
+    /// Whether Gateways share their workers, where it says so.
+    is_shared: Option<bool>,
+    /// What it says of workers that several Gateways may share.
+    workers: Map<String, Value>,
 }
 
 /// Whether connections begin with a PROXY header.
@@ -150,6 +155,21 @@ impl Parameters {
         proxy.flat_map(|proxy| &proxy.ports).copied()
     }
 
+    /// Whether the Gateway shares its workers with others of its class and namespace.
+    pub(crate) fn is_shared(&self) -> bool {
+        let mut words = self.both().filter_map(|one| one.spec.is_shared);
+        words.next().unwrap_or(false)
+    }
+
+    /// Whether the Gateways of both, which are of one class, ask for the same workers.
+    pub(crate) fn agree_on_workers(&self, other: &Self) -> bool {
+        let none = Map::new();
+        let workers = |one: &Option<Arc<Parsed<GatewayParameters>>>| {
+            one.as_ref().map(|own| own.spec.workers.clone())
+        };
+        workers(&self.own).unwrap_or_else(|| none.clone()) == workers(&other.own).unwrap_or(none)
+    }
+
     fn both(&self) -> impl Iterator<Item = &Arc<Parsed<GatewayParameters>>> {
         self.own.iter().chain(&self.of_class)
     }
@@ -169,6 +189,8 @@ impl GatewayParameters {
         Self {
             everywhere,
             proxy_protocol: proxy_protocol.map(ProxyProtocol::new),
+            is_shared: spec.workers.sharing.as_ref().map(|word| word == "Shared"),
+            workers: shareable(&spec.workers),
         }
     }
 
@@ -194,6 +216,19 @@ impl ProxyProtocol {
     fn is_for(&self, port: u16) -> bool {
         self.ports.is_empty() || self.ports.contains(&port)
     }
+}
+
+/// What is said of workers without what is said of a Gateway's Service, which is always its own.
+fn shareable(workers: &WorkerParameters) -> Map<String, Value> {
+    let mut others = workers.others.clone();
+    others.remove("service");
+    if let Some(patches) = others.get_mut("patches").and_then(Value::as_array_mut) {
+        patches.retain(|patch| patch["kind"] != "Service");
+        if patches.is_empty() {
+            others.remove("patches");
+        }
+    }
+    others
 }
 
 fn trust(clients: &ClientParameters) -> Option<ClientTrust> {

@@ -17,10 +17,23 @@ pub struct ObjectStatus {
     pub generation: i64,
     /// The pool whose workers must serve it before it is programmed; `None` where no worker does.
     pub pool: Option<Arc<str>>,
+    /// For a Gateway: the ports that it serves, in their order.
+    pub ports: Vec<BoundPort>,
     /// The `status` field, but for `lastTransitionTime` and what other controllers own.
     pub status: StatusText,
     /// Certificates of its listeners. When they are valid is for somebody with a clock to say.
     pub shown: Vec<ShownCertificate>,
+}
+
+/// A port of a Gateway, and where workers serve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BoundPort {
+    /// As the Gateway says it.
+    pub port: u16,
+    /// Of UDP; else of TCP.
+    pub is_udp: bool,
+    /// The port that workers bind.
+    pub bind_port: u16,
 }
 
 /// A status as JSON text: a fifth of the memory of its tree. Clones share it.

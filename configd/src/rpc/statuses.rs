@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_compiler::ObjectKey;
 use tidegate_proto::statuses::v1::status_service_server::StatusService;
 use tidegate_proto::statuses::v1::{
-    ListStatusesRequest, ListStatusesResponse, ObjectStatus, WatchStatusesRequest,
+    BoundPort, ListStatusesRequest, ListStatusesResponse, ObjectStatus, WatchStatusesRequest,
     WatchStatusesResponse,
 };
 use tidegate_runtime::tasks::Tasks;
@@ -184,10 +184,20 @@ fn round(
 }
 
 fn status(entry: &Entry, fleet: &Fleet, now: i64) -> ObjectStatus {
+    let own = &entry.status;
+    let is_gateway = &*own.key.kind == "Gateway";
+    let pool = own.pool.as_ref().filter(|_| is_gateway);
+    let ports = own.ports.iter().map(|bound| BoundPort {
+        port: bound.port.into(),
+        is_udp: bound.is_udp,
+        bind_port: bound.bind_port.into(),
+    });
     ObjectStatus {
-        key: Some(wire::object_key(&entry.status.key)),
-        uid: entry.status.uid.clone(),
-        generation: entry.status.generation,
+        key: Some(wire::object_key(&own.key)),
+        uid: own.uid.clone(),
+        generation: own.generation,
         status: entry.joined(fleet, now).to_string().into(),
+        pool: pool.map(ToString::to_string).unwrap_or_default(),
+        ports: ports.collect(),
     }
 }

@@ -90,6 +90,7 @@ mod tests {
             uid: "u".into(),
             generation: 3,
             pool: None,
+            ports: vec![],
             status: json!({"listeners": [listener("http"), listener("https")]}).into(),
             shown: vec![shown],
         }

@@ -18,6 +18,7 @@ const CONTROLLER: &str = "tidegate.dev/gateway-controller";
 const GATEWAYS: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/infra/gateways";
 const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes";
 const CLASSES: &str = "/apis/gateway.networking.k8s.io/v1/gatewayclasses";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/infra/deployments";
 const SERVICES: &str = "/api/v1/namespaces/infra/services";
 
 /// An operator between the two.
@@ -70,8 +71,12 @@ fn class() -> Value {
 }
 
 fn gateway() -> Value {
+    gateway_called("web", "g")
+}
+
+fn gateway_called(name: &str, uid: &str) -> Value {
     json!({
-        "metadata": {"name": "web", "namespace": "infra", "uid": "g", "generation": 1},
+        "metadata": {"name": name, "namespace": "infra", "uid": uid, "generation": 1},
         "spec": {
             "gatewayClassName": "tidegate",
             "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
@@ -220,8 +225,7 @@ async fn a_gateway_gets_workers_and_the_address_of_its_service() {
     let world = World::start(api).await;
     let accepted = json!({"conditions": [condition("Accepted")]});
     world.configd.say("Gateway", "infra", "web", "g", &accepted);
-    let deployments = "/apis/apps/v1/namespaces/infra/deployments";
-    let deployment = world.api.until(deployments, |_| true).await;
+    let deployment = world.api.until(DEPLOYMENTS, |_| true).await;
     assert_eq!(deployment["metadata"]["name"], "web-tidegate");
     let class = world
         .api
@@ -276,5 +280,91 @@ async fn an_object_of_somebody_else_is_left_alone() {
     let account = world.api.until(accounts, |_| true).await;
     assert_eq!(account["metadata"]["uid"], "f");
     assert!(account["metadata"]["ownerReferences"].is_null());
+    world.stop().await;
+}
+
+/// The uids of an object's owners.
+fn owners(object: &Value) -> Vec<&str> {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    let uids = owners
+        .into_iter()
+        .flatten()
+        .map(|owner| owner["uid"].as_str());
+    uids.map(Option::unwrap_or_default).collect()
+}
+
+fn target(service: &Value) -> &Value {
+    &service["spec"]["ports"][0]["targetPort"]
+}
+
+#[tokio::test]
+async fn gateways_that_share_workers_have_addresses_of_their_own() {
+    let api = ApiServer::new();
+    api.put(CLASSES, class());
+    api.put(GATEWAYS, gateway());
+    api.put(GATEWAYS, gateway_called("api", "h"));
+    let world = World::start(api).await;
+    let accepted = json!({"conditions": [condition("Accepted")]});
+    world.configd.say_shared(("web", "g"), &accepted, 12_001);
+    world.configd.say_shared(("api", "h"), &accepted, 12_002);
+    let both = |deployment: &Value| owners(deployment) == ["h", "g"];
+    let deployment = world.api.until(DEPLOYMENTS, both).await;
+    let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
+    assert!(name.starts_with("shared-tidegate-"), "{name}");
+    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let args = args.as_array().expect("there are arguments");
+    assert!(args.contains(&json!("infra/shared_tidegate")), "{args:?}");
+    for (gateway, port) in [("web-tidegate", 12_001), ("api-tidegate", 12_002)] {
+        let own = |service: &Value| service["metadata"]["name"] == gateway;
+        let service = world.api.until(SERVICES, own).await;
+        assert_eq!(*target(&service), port);
+        assert_eq!(service["spec"]["ports"][0]["port"], 80);
+        assert_eq!(service["spec"]["selector"]["tidegate.dev/pool"], name);
+    }
+
+    // The address of one is not that of the other.
+    let own = |service: &Value| service["metadata"]["name"] == "api-tidegate";
+    let mut service = world.api.until(SERVICES, own).await;
+    service["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.8"}]}});
+    world.api.put(SERVICES, service);
+    let served = json!({"conditions": [condition("Accepted"), condition("Programmed")]});
+    world.configd.say_shared(("web", "g"), &served, 12_001);
+    world.configd.say_shared(("api", "h"), &served, 12_002);
+    let address = json!([{"type": "IPAddress", "value": "192.0.2.8"}]);
+    let api = |gateway: &Value| gateway["status"]["addresses"] == address;
+    let found = world.api.until(GATEWAYS, api).await;
+    assert_eq!(found["metadata"]["name"], "api");
+    let web =
+        |gateway: &Value| gateway["status"]["conditions"][1]["reason"] == "AddressNotAssigned";
+    let found = world.api.until(GATEWAYS, web).await;
+    assert_eq!(found["metadata"]["name"], "web");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn shared_workers_stay_until_the_last_gateway_has_left_them() {
+    let api = ApiServer::new();
+    api.put(CLASSES, class());
+    api.put(GATEWAYS, gateway());
+    api.put(GATEWAYS, gateway_called("api", "h"));
+    let world = World::start(api).await;
+    let accepted = json!({"conditions": [condition("Accepted")]});
+    world.configd.say_shared(("web", "g"), &accepted, 12_001);
+    world.configd.say_shared(("api", "h"), &accepted, 12_002);
+    let is_shared = |one: &Value| !one["metadata"]["labels"]["tidegate.dev/pool"].is_null();
+    let both = |one: &Value| is_shared(one) && owners(one).len() == 2;
+    world.api.until(DEPLOYMENTS, both).await;
+
+    world.api.delete(GATEWAYS, "api");
+    let one = |one: &Value| is_shared(one) && owners(one) == ["g"];
+    world.api.until(DEPLOYMENTS, one).await;
+
+    // The other one takes workers of its own.
+    world.configd.say("Gateway", "infra", "web", "g", &accepted);
+    let own = |one: &Value| one["metadata"]["name"] == "web-tidegate";
+    let deployment = world.api.until(DEPLOYMENTS, own).await;
+    assert_eq!(owners(&deployment), ["g"]);
+    world.api.until(SERVICES, |one| *target(one) == 80).await;
+    world.api.until_none(DEPLOYMENTS, is_shared).await;
     world.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Makes objects of the cluster as they were built: by server-side apply, and only what belongs to the Gateway.
+//! Makes objects of the cluster as they were built: by server-side apply, and only what belongs to its Gateways.
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -68,8 +68,8 @@ pub(super) struct Applier<'c> {
     pub(super) namespace: &'c str,
     /// Name of everything that the pool has.
     pub(super) name: &'c str,
-    /// The Gateway's.
-    pub(super) uid: &'c str,
+    /// Those of the Gateways whose it is.
+    pub(super) uids: &'c [String],
 }
 
 impl Applier<'_> {
@@ -122,7 +122,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Whether an object of the name belongs to the Gateway; `None` where there is none.
+    /// Whether an object of the name belongs to its Gateways; `None` where there is none.
     async fn exists(
         &self,
         api: &Api<DynamicObject>,
@@ -132,7 +132,7 @@ impl Applier<'_> {
         let found = found.map_err(|source| self.failed("read", kind, source))?;
         Ok(found.map(|found| {
             let mut owners = found.metadata.owner_references.iter().flatten();
-            owners.any(|owner| owner.uid == self.uid)
+            owners.any(|owner| self.uids.contains(&owner.uid))
         }))
     }
 

@@ -1,5 +1,6 @@
-//! From a Gateway and its parameters to the objects that serve it; pure.
+//! From Gateways and their parameters to the objects that serve them; pure.
 
+pub(super) mod metadata;
 mod network;
 mod pod;
 mod scale;
@@ -8,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+pub(super) use self::metadata::{Metadata, Owner};
 use super::identity::WorkerIdentity;
-use super::names;
 use super::parameters::WorkerParameters;
 use super::patch;
 
@@ -29,25 +30,17 @@ impl Transport {
     }
 }
 
-/// Everything that counts for the objects of a Gateway.
+/// A port of TCP or UDP.
+pub(super) type Port = (u16, Transport);
+
+/// Everything that counts for workers: of one Gateway, or of those that share them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pool {
-    pub(super) namespace: String,
-    /// The Gateway's name.
-    pub(super) gateway: String,
-    /// The Gateway's uid.
-    pub(super) uid: String,
-    /// As the Gateway's kind is served.
-    pub(super) api_version: String,
-    pub(super) class: String,
-    /// Of the listeners, those of ListenerSets included.
-    pub(super) ports: BTreeSet<(u16, Transport)>,
-    /// `spec.infrastructure.labels`.
-    pub(super) labels: BTreeMap<String, String>,
-    /// `spec.infrastructure.annotations`.
-    pub(super) annotations: BTreeMap<String, String>,
-    /// The first IP address that the Gateway asks for.
-    pub(super) asked_address: Option<String>,
+    pub(super) metadata: Metadata,
+    /// What configd calls it.
+    pub(super) id: String,
+    /// Which the workers bind.
+    pub(super) ports: BTreeSet<Port>,
     pub(super) parameters: WorkerParameters,
     /// `None` where configd is reached without certificates.
     pub(super) identity: Option<WorkerIdentity>,
@@ -57,66 +50,40 @@ pub(super) struct Pool {
     pub(super) configd: String,
 }
 
-impl Pool {
-    /// The name of all its objects.
-    pub(super) fn name(&self) -> String {
-        names::of_pool(&self.gateway, &self.class)
-    }
-
-    /// What configd calls it: each Gateway is a pool of its own.
-    fn id(&self) -> String {
-        format!("{}/{}", self.namespace, self.gateway)
-    }
-
-    /// Labels by which its Pods are found. They never change, since those of a Deployment must not.
-    fn selector(&self) -> Value {
-        json!({
-            names::GATEWAY_NAME_LABEL: names::label_value(&self.gateway),
-            "app.kubernetes.io/name": "tidegate-worker",
-        })
-    }
-
-    fn all_labels(&self) -> Value {
-        let mut labels = json!(self.labels);
-        patch::merge(&mut labels, &self.selector());
-        labels[names::CLASS_NAME_LABEL] = json!(names::label_value(&self.class));
-        labels[names::MANAGED_BY_LABEL] = json!(names::MANAGER);
-        labels
-    }
-
-    fn metadata(&self) -> Value {
-        let mut metadata = json!({
-            "name": self.name(),
-            "namespace": self.namespace,
-            "labels": self.all_labels(),
-            "ownerReferences": [{
-                "apiVersion": self.api_version,
-                "kind": "Gateway",
-                "name": self.gateway,
-                "uid": self.uid,
-                "controller": true,
-                "blockOwnerDeletion": true,
-            }],
-        });
-        if !self.annotations.is_empty() {
-            metadata["annotations"] = json!(self.annotations);
-        }
-        metadata
-    }
+/// Everything that counts for what leads clients of one Gateway to its workers.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Front {
+    pub(super) metadata: Metadata,
+    /// Labels of the workers' Pods.
+    pub(super) pods: BTreeMap<String, String>,
+    /// Of the listeners, those of ListenerSets included, and which the workers bind for them.
+    pub(super) ports: BTreeMap<Port, u16>,
+    /// The first IP address that the Gateway asks for.
+    pub(super) asked_address: Option<String>,
+    pub(super) parameters: WorkerParameters,
 }
 
 /// The objects of a pool, in the order in which they are applied. A kind that is not wanted is not among them.
-pub(super) fn build(pool: &Pool) -> Vec<Value> {
+pub(super) fn workers(pool: &Pool) -> Vec<Value> {
     let mut objects = vec![service_account(pool)];
     objects.extend(identity(pool));
-    objects.extend(network::service(pool));
     objects.extend(network::policy(pool));
     objects.push(pod::deployment(pool));
     objects.push(scale::disruption_budget(pool));
     objects.extend(scale::autoscaler(pool));
+    patched(objects, &pool.parameters)
+}
+
+/// The Service in front of a Gateway's workers; none while there is no port, since a Service must have one.
+pub(super) fn front(front: &Front) -> Vec<Value> {
+    let objects = network::service(front).into_iter().collect();
+    patched(objects, &front.parameters)
+}
+
+fn patched(mut objects: Vec<Value>, parameters: &WorkerParameters) -> Vec<Value> {
     for object in &mut objects {
         let kind = object["kind"].clone();
-        let patches = pool.parameters.patches.iter();
+        let patches = parameters.patches.iter();
         for change in patches.filter(|change| kind == *change.kind) {
             patch::merge(object, &change.merge);
         }
@@ -129,7 +96,7 @@ fn service_account(pool: &Pool) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": pool.metadata(),
+        "metadata": pool.metadata.json(),
         "automountServiceAccountToken": false,
     })
 }
@@ -139,7 +106,7 @@ fn identity(pool: &Pool) -> Option<Value> {
     Some(json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": pool.metadata(),
+        "metadata": pool.metadata.json(),
         "type": "kubernetes.io/tls",
         "data": identity.data(),
     }))

@@ -15,6 +15,9 @@ pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of that label, and the field manager of what the operator applies.
 pub(crate) const MANAGER: &str = "tidegate-operator";
 
+/// Names the workers that several Gateways share: what of them is no Gateway's.
+pub(crate) const POOL_LABEL: &str = "tidegate.dev/pool";
+
 /// Longest name of a Service, and longest value of a label, in bytes.
 const LABEL_LEN_MAX: usize = 63;
 /// Hexadecimal digits of the hash that makes a changed name unique.
@@ -23,28 +26,33 @@ const HASH_LEN: usize = 10;
 /// The name of everything that belongs to a Gateway: `GATEWAY-CLASS`, changed where Services cannot be named so.
 pub(crate) fn of_pool(gateway: &str, class: &str) -> String {
     let plain = format!("{gateway}-{class}");
-    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let fits = plain.len() <= LABEL_LEN_MAX
         && plain.bytes().all(is_label)
         && plain.starts_with(|first: char| first.is_ascii_lowercase());
-    if fits {
-        return plain;
-    }
-    let words: String = plain
-        .chars()
-        .map(|c| {
-            if c.is_ascii() && is_label(c as u8) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
+    if fits { plain } else { changed(&plain) }
+}
+
+/// The name of what Gateways of a class share in a namespace. With its hash it is no name that a Gateway gives.
+pub(crate) fn of_shared_pool(class: &str) -> String {
+    changed(&format!("shared_{class}"))
+}
+
+/// A name for a Service that stands for a text.
+fn changed(plain: &str) -> String {
+    let letter = |c: char| match c.is_ascii() && is_label(c as u8) {
+        true => c,
+        false => '-',
+    };
+    let words: String = plain.chars().map(letter).collect();
     let words = match words.starts_with(|first: char| first.is_ascii_lowercase()) {
         true => words,
         false => format!("gw-{words}"),
     };
-    hashed(&words, &plain)
+    hashed(&words, plain)
+}
+
+fn is_label(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
 
 /// The value of a label that names something.
@@ -110,5 +118,8 @@ mod tests {
         assert_ne!(of_pool("a.b", "tidegate"), of_pool("a-b", "tidegate"));
         assert_ne!(of_pool(&long, "one"), of_pool(&long, "two"));
         assert_eq!(label_value(&long).len(), LABEL_LEN_MAX);
+        let shared = of_shared_pool("tidegate");
+        assert!(shared.starts_with("shared-tidegate-"), "{shared}");
+        assert_ne!(shared, of_shared_pool("edge"));
     }
 }

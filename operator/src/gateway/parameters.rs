@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 /// `spec.workers`; what it leaves open is up to that of the GatewayClass, then to the operator.
@@ -21,8 +22,12 @@ pub(super) struct WorkerParameters {
     pub(super) service: ServiceParameters,
     pub(super) pod: PodParameters,
     pub(super) drain: DrainParameters,
+    pub(super) telemetry: TelemetryParameters,
     /// Whether a NetworkPolicy lets in what the listeners need, and nothing else.
     pub(super) network_policy: Option<bool>,
+    /// Whether Gateways share workers, which configd decides.
+    #[serde(rename = "sharing")]
+    pub(super) _sharing: IgnoredAny,
     /// Changes of what is generated, in their order; those of the class come first.
     pub(super) patches: Vec<PatchParameters>,
 }
@@ -34,8 +39,10 @@ pub(super) struct Autoscaling {
     #[serde(default = "one")]
     pub(super) min_replicas: u32,
     pub(super) max_replicas: u32,
-    /// Percent of the requested CPU; 70 where no metrics are given.
+    /// Percent of the requested CPU; 70 where nothing else is given.
     pub(super) cpu_utilization: Option<u32>,
+    /// Of each worker; needs an adapter that serves the workers' metrics to autoscalers.
+    pub(super) requests_in_flight: Option<u32>,
     /// As in a HorizontalPodAutoscaler.
     #[serde(default)]
     pub(super) metrics: Vec<Value>,
@@ -80,6 +87,18 @@ pub(super) struct DrainParameters {
     pub(super) delay_seconds: Option<u32>,
     /// That open requests get to end.
     pub(super) deadline_seconds: Option<u32>,
+}
+
+/// What workers tell of themselves.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct TelemetryParameters {
+    /// Whether each request is a line of the log.
+    pub(super) access_log: Option<bool>,
+    /// Such as `info` or `info,tidegate_worker=debug`.
+    pub(super) log_filter: Option<String>,
+    /// Where traces go, by OTLP over gRPC.
+    pub(super) traces_endpoint: Option<String>,
 }
 
 /// A change of something that is generated.

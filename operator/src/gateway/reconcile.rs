@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::apply::{Applier, ApplyError};
-use super::build::{Pool, build};
-use super::dereference::{Found, dereference, parent_of};
+use super::build::{Metadata, front, workers};
+use super::dereference::{Found, Parts, Surroundings, dereference, parent_of, shared};
 use super::identity::Issuer;
 use super::{class, names};
 use crate::agenda::Agenda;
-use crate::cluster::{Mirror, Observed, Resources};
+use crate::cluster::{Mirror, Resources};
 use crate::covers::covers;
-use crate::error::chain;
 use crate::events::Events;
 use crate::key::ObjectKey;
 use crate::kinds::{GATEWAY_GROUP, OWN_GROUP};
 use crate::lease::Leadership;
 use crate::metrics::OperatorMetrics;
 use crate::statuses::Board;
+use tidegate_runtime::error::chain;
 
 /// Pools that are worked on at a time.
 const POOLS_MAX: usize = 4;
@@ -58,11 +58,12 @@ pub(crate) struct Reconciler {
     pub(crate) metrics: OperatorMetrics,
 }
 
-/// What was applied for a Gateway.
-#[derive(Debug, Clone, PartialEq)]
+/// What was applied for a Gateway, or for workers that several share.
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Applied {
     name: String,
-    uid: String,
+    /// Of the Gateways that own it.
+    uids: Vec<String>,
     objects: Vec<Value>,
 }
 
@@ -118,23 +119,42 @@ impl Reconciler {
                 keys = observed.next() => {
                     self.look_at_classes(&keys).await;
                     let keys = keys.into_iter().flat_map(|key| self.concerned(&key));
-                    keys.for_each(|key| pools.agenda.add(key, Instant::now()));
+                    self.plan(&mut pools, keys);
                 }
                 keys = statuses.next() => {
                     let keys = keys.into_iter().filter(has_listeners);
                     let keys = keys.flat_map(|key| self.concerned(&key));
-                    keys.for_each(|key| pools.agenda.add(key, Instant::now()));
+                    self.plan(&mut pools, keys);
                 }
                 Some(Ok((key, outcome))) = running.join_next() => {
                     self.note(&mut pools, key, outcome);
                 }
                 _ = round.tick() => {
                     pools.applied.values_mut().for_each(|applied| applied.objects.clear());
-                    self.gateways().into_iter().for_each(|key| pools.agenda.add(key, Instant::now()));
+                    self.plan(&mut pools, self.gateways());
                 }
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }
+    }
+
+    /// Puts Gateways on the agenda, and what they share with others or have shared.
+    fn plan(&self, pools: &mut Pools, gateways: impl IntoIterator<Item = ObjectKey>) {
+        let mut due = BTreeSet::new();
+        for gateway in gateways {
+            if let Some(observed) = self.mirror.objects.get(&gateway) {
+                let class = observed.whole["spec"]["gatewayClassName"].as_str();
+                due.insert(shared::key(&gateway.namespace, class.unwrap_or_default()));
+            }
+            let left = pools.applied.keys().filter(|key| shared::is_key(key));
+            due.extend(
+                left.filter(|key| key.namespace == gateway.namespace)
+                    .cloned(),
+            );
+            due.insert(gateway);
+        }
+        due.into_iter()
+            .for_each(|key| pools.agenda.add(key, Instant::now()));
     }
 
     fn gateways(&self) -> Vec<ObjectKey> {
@@ -195,14 +215,17 @@ impl Reconciler {
     }
 
     async fn reconcile(&self, key: &ObjectKey, before: Option<Applied>) -> Outcome {
-        let found = dereference(&self.mirror, &self.board, &self.settings, key);
-        let pool = match found {
-            Found::Pool(pool) => pool,
+        let found = match shared::is_key(key) {
+            true => shared::dereference(self.surroundings(), key),
+            false => dereference(self.surroundings(), key),
+        };
+        let parts = match found {
+            Found::Parts(parts) => parts,
             Found::Broken(cause) => return Outcome::Failed(cause),
-            Found::NotAccepted => return Outcome::Done(before),
+            Found::NotYet => return Outcome::Done(before),
             Found::NotOurs => return self.leave(key, before).await,
         };
-        match self.apply(key, &pool, before).await {
+        match self.apply(key, &parts, before).await {
             Ok(applied) => Outcome::Done(Some(applied)),
             Err(error) => Outcome::Failed(explain(&error)),
         }
@@ -211,14 +234,10 @@ impl Reconciler {
     async fn apply(
         &self,
         key: &ObjectKey,
-        pool: &Pool,
+        parts: &Parts,
         before: Option<Applied>,
     ) -> Result<Applied, ApplyError> {
-        let wanted = Applied {
-            name: pool.name(),
-            uid: pool.uid.clone(),
-            objects: build(pool),
-        };
+        let wanted = Applied::of(parts);
         match before {
             Some(before) if before == wanted && self.is_there(key, &wanted) => return Ok(wanted),
             Some(before) if before.name != wanted.name => {
@@ -245,14 +264,17 @@ impl Reconciler {
         })
     }
 
-    /// A Gateway that is gone takes its pool along; one that has gone to another controller does not.
+    /// A Gateway that is gone takes its objects along, and the last of those that share workers these; one that has gone
+    /// to another controller, or to workers of its own, does not.
     async fn leave(&self, key: &ObjectKey, before: Option<Applied>) -> Outcome {
-        let is_there = self
-            .mirror
-            .objects
-            .get(key)
-            .is_some_and(|one| !one.is_deleting);
-        let (Some(before), true) = (before, is_there) else {
+        let (stays, before) = match shared::is_key(key) {
+            true => (true, before.or_else(|| self.left_behind(key))),
+            false => {
+                let gateway = self.mirror.objects.get(key);
+                (gateway.is_some_and(|one| !one.is_deleting), before)
+            }
+        };
+        let (Some(before), true) = (before, stays) else {
             return Outcome::Done(None);
         };
         match self.applier(key, &before).remove_all().await {
@@ -261,22 +283,43 @@ impl Reconciler {
         }
     }
 
+    /// Shared workers from before this process began, by their Secret.
+    fn left_behind(&self, pool: &ObjectKey) -> Option<Applied> {
+        let name = names::of_shared_pool(&pool.name);
+        let secret = ObjectKey::new("", "Secret", &pool.namespace, &name);
+        let secret = self.mirror.objects.get(&secret)?;
+        let owners = secret.whole["metadata"]["ownerReferences"].as_array()?;
+        let uids = owners.iter().filter_map(|owner| owner["uid"].as_str());
+        Some(Applied {
+            name,
+            uids: uids.map(str::to_owned).collect(),
+            objects: vec![],
+        })
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            mirror: &self.mirror,
+            board: &self.board,
+            settings: &self.settings,
+        }
+    }
+
     fn applier<'a>(&'a self, key: &'a ObjectKey, applied: &'a Applied) -> Applier<'a> {
         Applier {
             client: &self.client,
             namespace: &key.namespace,
             name: &applied.name,
-            uid: &applied.uid,
+            uids: &applied.uids,
         }
     }
 
     fn note(&self, pools: &mut Pools, key: ObjectKey, outcome: Outcome) {
         pools.agenda.done(&key, Instant::now());
-        let observed = self.mirror.objects.get(&key);
         match outcome {
             Outcome::Done(applied) => {
                 if pools.failures.remove(&key).is_some() {
-                    self.tell(&key, observed.as_deref(), None);
+                    self.tell(&key, None);
                 }
                 match applied {
                     Some(applied) => drop(pools.applied.insert(key, applied)),
@@ -286,7 +329,7 @@ impl Reconciler {
             Outcome::Failed(cause) => {
                 self.metrics.apply_failures.inc();
                 if pools.failures.get(&key) != Some(&cause) {
-                    self.tell(&key, observed.as_deref(), Some(&cause));
+                    self.tell(&key, Some(&cause));
                 }
                 pools.failures.insert(key.clone(), cause);
                 pools.agenda.add(key, Instant::now() + RETRY_INTERVAL);
@@ -294,23 +337,52 @@ impl Reconciler {
         }
     }
 
-    fn tell(&self, key: &ObjectKey, observed: Option<&Observed>, failure: Option<&str>) {
+    /// Tells a Gateway how its objects are, or those that may share workers.
+    fn tell(&self, key: &ObjectKey, failure: Option<&str>) {
+        let gateways = match shared::is_key(key) {
+            true => self.surroundings().gateways_of(key),
+            false => vec![key.clone()],
+        };
         let events = &self.events;
-        match (failure, observed) {
-            (Some(cause), Some(observed)) => {
-                warn!(gateway = %key, cause, "A pool cannot be applied; what runs goes on.");
-                events.warning(key, observed, "PoolNotApplied", cause);
+        for gateway in gateways {
+            let Some(observed) = self.mirror.objects.get(&gateway) else {
+                continue;
+            };
+            match failure {
+                Some(cause) => {
+                    warn!(%gateway, cause, "A pool cannot be applied; what runs goes on.");
+                    events.warning(&gateway, &observed, "PoolNotApplied", cause);
+                }
+                None => {
+                    let note = "The workers are as they should be";
+                    events.normal(&gateway, &observed, "PoolApplied", note);
+                }
             }
-            (None, Some(observed)) => {
-                events.normal(
-                    key,
-                    observed,
-                    "PoolApplied",
-                    "The workers are as they should be",
-                );
-            }
-            (_, None) => {}
         }
+    }
+}
+
+impl Applied {
+    fn of(parts: &Parts) -> Self {
+        let pool = parts.pool.iter();
+        let metadata = pool.clone().map(|pool| &pool.metadata);
+        let metadata = metadata.chain(parts.front.iter().map(|front| &front.metadata));
+        let objects = pool
+            .flat_map(workers)
+            .chain(parts.front.iter().flat_map(front));
+        let objects = objects.collect();
+        // Where there are both, both are one Gateway's.
+        metadata
+            .last()
+            .map_or_else(Self::default, |metadata: &Metadata| Self {
+                name: metadata.name.clone(),
+                uids: metadata
+                    .owners
+                    .iter()
+                    .map(|owner| owner.uid.clone())
+                    .collect(),
+                objects,
+            })
     }
 }
 

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, info};
 
-use super::{Board, Wanted, merge};
+use super::{Board, Served, Wanted, merge};
 use crate::cluster::Mirror;
 use crate::configd::Configds;
-use crate::error::chain;
 use crate::key::ObjectKey;
 use crate::lease::Leadership;
+use tidegate_runtime::error::chain;
 
 /// How long a status must be gone before ours is taken out of the object. A configd that begins to lead knows
 /// nothing for a moment.
@@ -157,6 +157,10 @@ impl Stream<'_> {
             uid: status.uid,
             generation: status.generation,
             status: fields,
+            served: Served {
+                pool: status.pool,
+                ports: status.ports,
+            },
         };
         let board = &self.follower.board;
         if board.get(&key).as_deref() != Some(&wanted) {

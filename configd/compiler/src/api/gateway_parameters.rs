@@ -1,7 +1,7 @@
 //! GatewayParameters, our own: how the clients of a Gateway are met.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
 use super::quantity::Quantity;
 
@@ -12,9 +12,17 @@ pub(crate) struct GatewayParametersSpec {
     pub(crate) clients: ClientParameters,
     pub(crate) paths: PathParameters,
     pub(crate) limits: LimitParameters,
-    /// What the workers are like, which is the operator's business.
-    #[serde(rename = "workers")]
-    pub(crate) _workers: IgnoredAny,
+    pub(crate) workers: WorkerParameters,
+}
+
+/// What the workers are like, which is the operator's business but for who shares them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WorkerParameters {
+    /// PerGateway or Shared.
+    pub(crate) sharing: Option<String>,
+    #[serde(flatten)]
+    pub(crate) others: Map<String, Value>,
 }
 
 /// Whose word about a client counts, and what backends are told.

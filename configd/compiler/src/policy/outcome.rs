@@ -180,6 +180,7 @@ pub(super) fn status(
         uid: uid.to_owned(),
         generation,
         pool: None,
+        ports: vec![],
         status: json!({ "ancestors": ancestors }).into(),
         shown: vec![],
     })

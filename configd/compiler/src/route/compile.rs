@@ -1,7 +1,6 @@
 //! One route: its parts, its status and what it depends on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::json;
 use tidegate_ir::{EncodedPart, ObjectName};
@@ -23,7 +22,6 @@ pub(crate) struct Surroundings<'a> {
     /// The Gateways of the ListenerSets that name one of them.
     pub(crate) sets: &'a BTreeMap<Place, Place>,
     pub(crate) controller_name: &'a str,
-    pub(crate) pool_of: &'a dyn Fn(&Place) -> Arc<str>,
 }
 
 /// Compiles one route; parts that equal those of `previous` are taken from there.
@@ -51,6 +49,7 @@ pub(crate) fn compile(
         uid: route.uid.to_owned(),
         generation: route.generation,
         pool: None,
+        ports: vec![],
         status: json!({ "parents": parents }).into(),
         shown: vec![],
     });

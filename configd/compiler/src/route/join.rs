@@ -179,7 +179,7 @@ impl<'a> Joining<'a> {
             }
         };
         let refused = self.rules.none_left;
-        let pool = (self.surroundings.pool_of)(&place);
+        let pool = &gateway.pool;
         for taken in taken {
             if !refused {
                 self.attached.insert((place.clone(), taken.listener));

@@ -24,6 +24,12 @@ pub(crate) fn gateway_parameters(spec: &GatewayParametersSpec) -> Vec<InvalidFie
     let mut violations = Violations::default();
     clients(&mut violations, &spec.clients);
     limits(&mut violations, &spec.limits);
+    let sharing = spec.workers.sharing.as_deref();
+    violations.require(
+        matches!(sharing, None | Some("PerGateway" | "Shared")),
+        "spec.workers.sharing",
+        "it must be PerGateway or Shared",
+    );
     violations.0
 }
 

@@ -86,6 +86,14 @@ impl ApiServer {
         }
     }
 
+    /// Waits until no object of the collection is so.
+    pub(super) async fn until_none(&self, collection: &str, unwanted: impl Fn(&Value) -> bool) {
+        let mut changed = self.changed.subscribe();
+        while self.lock().find(collection, &unwanted).is_some() {
+            changed.changed().await.expect("the server lives");
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test has panicked with it")
     }

@@ -90,12 +90,35 @@ impl FakeConfigd {
     /// Says the status of an object.
     pub(super) fn say(&self, kind: &str, namespace: &str, name: &str, uid: &str, status: &Value) {
         let key = Key::new(GATEWAY_GROUP, kind, namespace, name);
-        let status = ObjectStatus {
+        self.publish(ObjectStatus {
             key: Some(key.wire("eu-1")),
             uid: uid.to_owned(),
             generation: 1,
             status: status.to_string().into(),
+            ..ObjectStatus::default()
+        });
+    }
+
+    /// Says the status of a Gateway, and the workers that it shares: those of a pool, and of a port.
+    pub(super) fn say_shared(&self, (name, uid): (&str, &str), status: &Value, bind_port: u32) {
+        let key = Key::new(GATEWAY_GROUP, "Gateway", "infra", name);
+        let port = BoundPort {
+            port: 80,
+            is_udp: false,
+            bind_port,
         };
+        self.publish(ObjectStatus {
+            key: Some(key.wire("eu-1")),
+            uid: uid.to_owned(),
+            generation: 1,
+            status: status.to_string().into(),
+            pool: "infra/shared_tidegate".to_owned(),
+            ports: vec![port],
+        });
+    }
+
+    fn publish(&self, status: ObjectStatus) {
+        let key = Key::from(status.key.as_ref().expect("it has one"));
         let mut said = self.services.said.lock().expect("nobody panicked");
         said.insert(key, status.clone());
         let _ = self.services.news.send(status);

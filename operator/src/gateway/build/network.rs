@@ -2,23 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::{Pool, Transport, pod, without_nulls};
+use super::{Front, Pool, Transport, pod, without_nulls};
 use crate::gateway::patch;
 
-/// The Service in front of the workers; none while there is no port, since a Service must have one.
-pub(super) fn service(pool: &Pool) -> Option<Value> {
-    if pool.ports.is_empty() {
+/// The Service in front of the workers.
+pub(super) fn service(front: &Front) -> Option<Value> {
+    if front.ports.is_empty() {
         return None;
     }
-    let wanted = &pool.parameters.service;
+    let wanted = &front.parameters.service;
     let kind = wanted.type_.as_deref().unwrap_or("LoadBalancer");
     let is_balanced = kind == "LoadBalancer";
-    let ports = pool.ports.iter().map(|(port, transport)| {
+    let ports = front.ports.iter().map(|((port, transport), target)| {
         let (name, protocol) = (port_name(*port, *transport), transport.name());
-        json!({"name": name, "port": port, "targetPort": port, "protocol": protocol})
+        json!({"name": name, "port": port, "targetPort": target, "protocol": protocol})
     });
     let ranges = &wanted.load_balancer_source_ranges;
-    let mut metadata = pool.metadata();
+    let mut metadata = front.metadata.json();
     if !wanted.annotations.is_empty() {
         let annotations = json!({"annotations": wanted.annotations});
         patch::merge(&mut metadata, &annotations);
@@ -29,13 +29,13 @@ pub(super) fn service(pool: &Pool) -> Option<Value> {
         "metadata": metadata,
         "spec": {
             "type": kind,
-            "selector": pool.selector(),
+            "selector": front.pods,
             "ports": ports.collect::<Vec<_>>(),
             "externalTrafficPolicy": wanted.external_traffic_policy,
             "loadBalancerClass": wanted.load_balancer_class.as_ref().filter(|_| is_balanced),
             "loadBalancerSourceRanges": Some(ranges).filter(|ranges| is_balanced && !ranges.is_empty()),
             // Deprecated, and still what most controllers for load balancers read.
-            "loadBalancerIP": pool.asked_address.as_ref().filter(|_| is_balanced),
+            "loadBalancerIP": front.asked_address.as_ref().filter(|_| is_balanced),
         },
     })))
 }
@@ -51,9 +51,9 @@ pub(super) fn policy(pool: &Pool) -> Option<Value> {
     Some(json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": pool.metadata(),
+        "metadata": pool.metadata.json(),
         "spec": {
-            "podSelector": {"matchLabels": pool.selector()},
+            "podSelector": {"matchLabels": pool.metadata.selector},
             "policyTypes": ["Ingress"],
             "ingress": [{"ports": ports.collect::<Vec<_>>()}],
         },

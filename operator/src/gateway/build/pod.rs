@@ -28,8 +28,9 @@ const IDENTITY_DIR: &str = "/etc/tidegate/identity";
 pub(super) fn deployment(pool: &Pool) -> Value {
     let scaled = pool.parameters.autoscaling.is_some();
     let replicas = pool.parameters.replicas.unwrap_or(REPLICAS);
-    let mut pod_metadata = json!({"labels": pool.all_labels()});
+    let mut pod_metadata = json!({"labels": pool.metadata.all_labels()});
     let annotations: serde_json::Map<String, Value> = pool
+        .metadata
         .annotations
         .iter()
         .chain(&pool.parameters.pod.annotations)
@@ -41,10 +42,10 @@ pub(super) fn deployment(pool: &Pool) -> Value {
     without_nulls(json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": pool.metadata(),
+        "metadata": pool.metadata.json(),
         "spec": {
             "replicas": (!scaled).then_some(replicas),
-            "selector": {"matchLabels": pool.selector()},
+            "selector": {"matchLabels": pool.metadata.selector},
             "strategy": {
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0},
@@ -58,7 +59,7 @@ fn pod(pool: &Pool) -> Value {
     let wanted = &pool.parameters.pod;
     let (delay, deadline) = drain(pool);
     json!({
-        "serviceAccountName": pool.name(),
+        "serviceAccountName": pool.metadata.name,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": delay + deadline + DRAIN_GRACE_S,
@@ -100,7 +101,7 @@ fn spread(pool: &Pool) -> Value {
             "maxSkew": 1,
             "topologyKey": key,
             "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": pool.selector()},
+            "labelSelector": {"matchLabels": pool.metadata.selector},
         })
     };
     json!([
@@ -133,10 +134,7 @@ fn container(pool: &Pool) -> Value {
         "name": "worker",
         "image": image,
         "args": arguments(pool),
-        "env": [{
-            "name": "HOSTNAME",
-            "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
-        }],
+        "env": environment(pool),
         "ports": std::iter::once(admin).chain(ports).collect::<Vec<_>>(),
         "readinessProbe": probe("/readyz", 2, 5, 1),
         "livenessProbe": probe("/livez", 10, 10, 3),
@@ -150,6 +148,26 @@ fn container(pool: &Pool) -> Value {
     })
 }
 
+fn environment(pool: &Pool) -> Vec<Value> {
+    let telemetry = &pool.parameters.telemetry;
+    let name = json!({
+        "name": "HOSTNAME",
+        "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
+    });
+    let asked = [
+        ("TIDEGATE_LOG", &telemetry.log_filter),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &telemetry.traces_endpoint,
+        ),
+    ];
+    let asked = asked.into_iter().filter_map(|(name, value)| {
+        let value = value.as_ref()?;
+        Some(json!({"name": name, "value": value}))
+    });
+    std::iter::once(name).chain(asked).collect()
+}
+
 fn arguments(pool: &Pool) -> Vec<String> {
     let (delay, deadline) = drain(pool);
     let mut arguments: Vec<String> = [
@@ -157,7 +175,7 @@ fn arguments(pool: &Pool) -> Vec<String> {
         "--configd",
         &pool.configd,
         "--pool",
-        &pool.id(),
+        &pool.id,
         "--admin",
         &format!("0.0.0.0:{ADMIN_PORT}"),
         "--data-dir",
@@ -174,6 +192,9 @@ fn arguments(pool: &Pool) -> Vec<String> {
     .into();
     if let Some(threads) = pool.parameters.threads {
         arguments.extend(["--threads".to_owned(), threads.to_string()]);
+    }
+    if pool.parameters.telemetry.access_log == Some(false) {
+        arguments.push("--no-access-log".to_owned());
     }
     if pool.identity.is_some() {
         for (flag, file) in [
@@ -196,7 +217,7 @@ fn volumes(pool: &Pool) -> Value {
     if pool.identity.is_some() {
         volumes.push(json!({
             "name": "identity",
-            "secret": {"secretName": pool.name(), "defaultMode": 0o440},
+            "secret": {"secretName": pool.metadata.name, "defaultMode": 0o440},
         }));
     }
     json!(volumes)

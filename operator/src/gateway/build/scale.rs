@@ -7,15 +7,18 @@ use super::{Pool, without_nulls};
 /// Percent of the requested CPU at which workers are added, where nothing else is said.
 const CPU_UTILIZATION: u32 = 70;
 
+/// The worker's gauge of requests that it answers now.
+const REQUESTS_IN_FLIGHT: &str = "http_server_active_requests";
+
 /// One worker at a time may be taken away by those who drain nodes.
 pub(super) fn disruption_budget(pool: &Pool) -> Value {
     json!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": pool.metadata(),
+        "metadata": pool.metadata.json(),
         "spec": {
             "maxUnavailable": 1,
-            "selector": {"matchLabels": pool.selector()},
+            "selector": {"matchLabels": pool.metadata.selector},
         },
     })
 }
@@ -24,7 +27,8 @@ pub(super) fn disruption_budget(pool: &Pool) -> Value {
 pub(super) fn autoscaler(pool: &Pool) -> Option<Value> {
     let wanted = pool.parameters.autoscaling.as_ref()?;
     let cpu = wanted.cpu_utilization;
-    let cpu = cpu.or_else(|| wanted.metrics.is_empty().then_some(CPU_UTILIZATION));
+    let says_nothing = wanted.metrics.is_empty() && wanted.requests_in_flight.is_none();
+    let cpu = cpu.or_else(|| says_nothing.then_some(CPU_UTILIZATION));
     let cpu = cpu.map(|percent| {
         json!({
             "type": "Resource",
@@ -34,12 +38,25 @@ pub(super) fn autoscaler(pool: &Pool) -> Option<Value> {
             },
         })
     });
-    let metrics: Vec<Value> = cpu.into_iter().chain(wanted.metrics.clone()).collect();
-    let name = pool.name();
+    let requests = wanted.requests_in_flight.map(|requests| {
+        json!({
+            "type": "Pods",
+            "pods": {
+                "metric": {"name": REQUESTS_IN_FLIGHT},
+                "target": {"type": "AverageValue", "averageValue": requests.to_string()},
+            },
+        })
+    });
+    let metrics = cpu
+        .into_iter()
+        .chain(requests)
+        .chain(wanted.metrics.clone());
+    let metrics: Vec<Value> = metrics.collect();
+    let name = &pool.metadata.name;
     Some(without_nulls(json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": pool.metadata(),
+        "metadata": pool.metadata.json(),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicas": wanted.min_replicas,

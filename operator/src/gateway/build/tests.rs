@@ -7,30 +7,51 @@ use serde_json::json;
 use super::*;
 use crate::gateway::parameters;
 
-fn pool(parameters: &Value) -> Pool {
-    Pool {
+/// A Gateway's own workers and Service.
+fn parts(parameters: &Value) -> (Pool, Front) {
+    let metadata = Metadata {
         namespace: "infra".to_owned(),
-        gateway: "web".to_owned(),
-        uid: "7d3c1a52-0000-4000-8000-000000000001".to_owned(),
-        api_version: "gateway.networking.k8s.io/v1".to_owned(),
+        name: "web-tidegate".to_owned(),
         class: "tidegate".to_owned(),
-        ports: BTreeSet::from([
-            (80, Transport::Tcp),
-            (443, Transport::Tcp),
-            (53, Transport::Udp),
-        ]),
+        owners: vec![owner("web", 1)],
+        selector: metadata::of_gateway("web"),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+    };
+    let parameters = parameters::read(Some(parameters), None).expect("they are valid");
+    let ports = [
+        (80, Transport::Tcp),
+        (443, Transport::Tcp),
+        (53, Transport::Udp),
+    ];
+    let front = Front {
+        pods: metadata.selector.clone(),
+        metadata: metadata.clone(),
+        ports: ports.into_iter().map(|port| (port, port.0)).collect(),
         asked_address: None,
-        parameters: parameters::read(Some(parameters), None).expect("they are valid"),
+        parameters: parameters.clone(),
+    };
+    let pool = Pool {
+        metadata,
+        id: "infra/web".to_owned(),
+        ports: BTreeSet::from(ports),
+        parameters,
         identity: Some(WorkerIdentity::of_texts("certificate", "key", "authority")),
         image: "tidegate.dev/tidegate:0.1.0".to_owned(),
         configd: "https://configd:15010".to_owned(),
+    };
+    (pool, front)
+}
+
+fn owner(name: &str, number: u8) -> Owner {
+    Owner {
+        api_version: "gateway.networking.k8s.io/v1".to_owned(),
+        name: name.to_owned(),
+        uid: format!("7d3c1a52-0000-4000-8000-{number:012}"),
     }
 }
 
-fn check(name: &str, pool: &Pool) {
-    let objects = build(pool);
+fn check(name: &str, objects: &[Value]) {
     let documents = objects.iter().map(|object| {
         let text = serde_saphyr::to_string(object).expect("it can be written");
         format!("---\n{}\n", text.trim_end())
@@ -44,30 +65,36 @@ fn check(name: &str, pool: &Pool) {
     similar_asserts::assert_eq!(expected, actual, "{}", path.display());
 }
 
+fn built((pool, front): &(Pool, Front)) -> Vec<Value> {
+    [workers(pool), super::front(front)].concat()
+}
+
 #[test]
 fn a_gateway_has_workers_a_service_and_what_belongs_to_them() {
-    check("plain", &pool(&json!({})));
+    check("plain", &built(&parts(&json!({}))));
 }
 
 #[test]
 fn infrastructure_is_copied_to_everything() {
-    let mut pool = pool(&json!({}));
-    pool.labels = BTreeMap::from([("team".to_owned(), "edge".to_owned())]);
-    pool.annotations = BTreeMap::from([("example.com/cost".to_owned(), "42".to_owned())]);
-    pool.asked_address = Some("192.0.2.10".to_owned());
+    let (mut pool, mut front) = parts(&json!({}));
+    for metadata in [&mut pool.metadata, &mut front.metadata] {
+        metadata.labels = BTreeMap::from([("team".to_owned(), "edge".to_owned())]);
+        metadata.annotations = BTreeMap::from([("example.com/cost".to_owned(), "42".to_owned())]);
+    }
+    front.asked_address = Some("192.0.2.10".to_owned());
     pool.identity = None;
-    check("infrastructure", &pool);
+    let mut metadata = pool.metadata.clone();
+    check("infrastructure", &built(&(pool, front)));
     // A label of the Gateway cannot take the Pods out of the Service.
     let name = "app.kubernetes.io/name".to_owned();
-    pool.labels = BTreeMap::from([(name, "other".to_owned())]);
-    let labels = pool.all_labels();
-    assert_eq!(labels["app.kubernetes.io/name"], "tidegate-worker");
+    metadata.labels = BTreeMap::from([(name.clone(), "other".to_owned())]);
+    assert_eq!(metadata.all_labels()[&name], "tidegate-worker");
 }
 
 #[test]
 fn parameters_change_what_is_built() {
     let parameters = json!({"workers": {
-        "autoscaling": {"minReplicas": 2, "maxReplicas": 9, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 600}}},
+        "autoscaling": {"minReplicas": 2, "maxReplicas": 9, "cpuUtilization": 60, "requestsInFlight": 500, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 600}}},
         "image": "registry.example/tidegate:1",
         "threads": 4,
         "resources": {"requests": {"cpu": "1", "memory": "256Mi"}},
@@ -81,19 +108,35 @@ fn parameters_change_what_is_built() {
             "priorityClassName": "high", "imagePullSecrets": [{"name": "pull"}],
         },
         "drain": {"delaySeconds": 10, "deadlineSeconds": 120},
+        "telemetry": {"accessLog": false, "logFilter": "warn", "tracesEndpoint": "http://collector:4317"},
         "networkPolicy": false,
         "patches": [
             {"kind": "Deployment", "merge": {"spec": {"minReadySeconds": 5}}},
             {"kind": "Service", "merge": {"spec": {"ipFamilyPolicy": "PreferDualStack"}}},
         ],
     }});
-    check("parameters", &pool(&parameters));
+    check("parameters", &built(&parts(&parameters)));
 }
 
 #[test]
 fn a_gateway_without_ports_has_no_service() {
-    let mut pool = pool(&json!({}));
-    pool.ports.clear();
-    let objects = build(&pool);
-    assert!(objects.iter().all(|object| object["kind"] != "Service"));
+    let (_, mut front) = parts(&json!({}));
+    front.ports.clear();
+    assert!(super::front(&front).is_empty());
+}
+
+#[test]
+fn gateways_that_share_workers_own_them_together_and_have_a_service_each() {
+    let (mut pool, mut front) = parts(&json!({}));
+    pool.metadata.name = crate::gateway::names::of_shared_pool("tidegate");
+    pool.metadata.selector = metadata::of_shared_pool("tidegate");
+    pool.metadata.owners.push(owner("api", 2));
+    pool.id = "infra/shared_tidegate".to_owned();
+    pool.ports = BTreeSet::from([(12_345, Transport::Tcp), (23_456, Transport::Udp)]);
+    front.pods = metadata::of_shared_pool("tidegate");
+    front.ports = BTreeMap::from([
+        ((80, Transport::Tcp), 12_345),
+        ((53, Transport::Udp), 23_456),
+    ]);
+    check("shared", &built(&(pool, front)));
 }
