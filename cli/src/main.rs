@@ -109,6 +109,8 @@ enum Command {
     Configd(tidegate_configd::ConfigdArgs),
     /// Run the operator of a Kubernetes cluster
     Operator(tidegate_operator::OperatorArgs),
+    /// Prepare the removal of an installation from a Kubernetes cluster
+    Retire(tidegate_operator::RetireArgs),
     /// Run a worker of a pool
     Worker(tidegate_worker::WorkerArgs),
     /// Write a shell's completions to standard output
@@ -172,6 +174,7 @@ async fn run_async(command: Command) -> anyhow::Result<Outcome> {
         Command::Wait(args) => wait::run(args).await?,
         Command::Configd(args) => args.run().await?,
         Command::Operator(args) => args.run().await?,
+        Command::Retire(args) => args.run().await?,
         Command::Worker(args) => args.run().await?,
         Command::Lint(_)
         | Command::ExplainCode(_)

@@ -19,7 +19,7 @@ use crate::events::Events;
 use crate::feed::Feed;
 use crate::gateway::{PoolSettings, Reconciler};
 use crate::kinds::GATEWAY_GROUP;
-use crate::lease::{Candidate, Leadership};
+use crate::lease::{Candidate, Leadership, LeaseOptions};
 use crate::metrics::OperatorMetrics;
 use crate::statuses::{Board, Bundle, Follower, Writer};
 
@@ -36,8 +36,8 @@ pub(crate) struct OperatorOptions {
     pub(crate) source_lease: Duration,
     /// Unique name of this process.
     pub(crate) name: String,
-    /// Namespace and name of the Lease; `None` where no other operator runs.
-    pub(crate) lease: Option<(String, String)>,
+    /// `None` where no other operator runs.
+    pub(crate) lease: Option<LeaseOptions>,
     pub(crate) pools: PoolSettings,
 }
 
@@ -163,21 +163,16 @@ async fn incarnation(client: &Client) -> anyhow::Result<String> {
 }
 
 /// Runs for the Lease, or leads at once where there is none.
-fn lead(
-    client: &Client,
-    lease: Option<(String, String)>,
-    holder: &str,
-    drain: &Drain,
-) -> Leadership {
-    let Some((namespace, name)) = lease else {
+fn lead(client: &Client, lease: Option<LeaseOptions>, holder: &str, drain: &Drain) -> Leadership {
+    let Some(lease) = lease else {
         return Leadership::assumed();
     };
     info!(
-        namespace,
-        lease = name,
+        namespace = lease.namespace,
+        lease = lease.name,
         "Operators of this cluster share a Lease."
     );
-    let candidate = Candidate::new(client.clone(), &namespace, name, holder.to_owned());
+    let candidate = Candidate::new(client.clone(), lease, holder.to_owned());
     let leadership = candidate.leadership.clone();
     let end = drain.clone();
     drain.tasks().spawn("lease", async move {

@@ -11,6 +11,7 @@ mod parameters;
 mod patch;
 mod reconcile;
 
+pub(crate) use class::finalizers as class_finalizers;
 pub(crate) use identity::Issuer;
 #[cfg(test)]
 pub(crate) use patch::merge as merge_patch;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
@@ -62,10 +63,21 @@ impl Leadership {
     }
 }
 
+/// Which Lease it is.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseOptions {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// The ServiceAccount of its namespace that it goes with, so that nothing is left of an installation.
+    pub(crate) owner: Option<String>,
+}
+
 /// Runs for the Lease.
 pub(crate) struct Candidate {
     pub(crate) leases: Api<Lease>,
+    accounts: Api<ServiceAccount>,
     pub(crate) name: String,
+    owner: Option<String>,
     pub(crate) holder: String,
     pub(crate) leadership: Leadership,
 }
@@ -79,10 +91,12 @@ struct Seen {
 }
 
 impl Candidate {
-    pub(crate) fn new(client: Client, namespace: &str, name: String, holder: String) -> Self {
+    pub(crate) fn new(client: Client, lease: LeaseOptions, holder: String) -> Self {
         Self {
-            leases: Api::namespaced(client, namespace),
-            name,
+            leases: Api::namespaced(client.clone(), &lease.namespace),
+            accounts: Api::namespaced(client, &lease.namespace),
+            name: lease.name,
+            owner: lease.owner,
             holder,
             leadership: Leadership::standing_by(),
         }
@@ -151,6 +165,7 @@ impl Candidate {
         let lease = Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
+                owner_references: self.owner().await?,
                 ..ObjectMeta::default()
             },
             spec: Some(self.spec(&LeaseSpec::default(), false)),
@@ -162,11 +177,29 @@ impl Candidate {
     async fn take(&self, mut lease: Lease, is_own: bool) -> Result<bool, kube::Error> {
         let before = lease.spec.take().unwrap_or_default();
         lease.spec = Some(self.spec(&before, is_own));
+        if !is_own {
+            lease.metadata.owner_references = self.owner().await?;
+        }
         let replaced = self
             .leases
             .replace(&self.name, &PostParams::default(), &lease)
             .await;
         won(replaced)
+    }
+
+    /// Whom the Lease belongs to; an installation that is made anew has another one.
+    async fn owner(&self) -> Result<Option<Vec<OwnerReference>>, kube::Error> {
+        let Some(name) = &self.owner else {
+            return Ok(None);
+        };
+        let account = self.accounts.get_metadata(name).await?;
+        Ok(Some(vec![OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "ServiceAccount".to_owned(),
+            name: name.clone(),
+            uid: account.metadata.uid.unwrap_or_default(),
+            ..OwnerReference::default()
+        }]))
     }
 
     fn spec(&self, before: &LeaseSpec, is_own: bool) -> LeaseSpec {

@@ -23,9 +23,11 @@ mod leaf;
 mod lease;
 mod metrics;
 mod process;
+mod retire;
 mod statuses;
 mod table;
 
 pub use certificates::CertificateSecretsArgs;
 pub use kinds::{KINDS, Kind};
 pub use process::OperatorArgs;
+pub use retire::RetireArgs;

@@ -17,6 +17,7 @@ use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use crate::app::{self, OperatorOptions};
 use crate::configd::Configds;
 use crate::gateway::{Issuer, PoolSettings};
+use crate::lease::LeaseOptions;
 
 /// Time for what runs to end after a signal.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -73,6 +74,9 @@ pub struct OperatorArgs {
     /// Name of the Lease
     #[arg(long, value_name = "NAME", default_value = "tidegate-operator")]
     lease_name: String,
+    /// The ServiceAccount that the Lease goes with; without it, the Lease stays when the operator is removed
+    #[arg(long, env = "TIDEGATE_SERVICE_ACCOUNT", value_name = "NAME")]
+    lease_owner: Option<String>,
     /// Work at once and without a Lease: no other operator of this cluster may run
     #[arg(long, conflicts_with_all = ["lease_namespace", "lease_name"])]
     without_lease: bool,
@@ -168,7 +172,11 @@ impl OperatorArgs {
             source,
             source_lease: Duration::from_secs(self.source_lease_s),
             name: self.name,
-            lease: (!self.without_lease).then_some((namespace, self.lease_name)),
+            lease: (!self.without_lease).then_some(LeaseOptions {
+                namespace,
+                name: self.lease_name,
+                owner: self.lease_owner,
+            }),
             pools: PoolSettings {
                 controller: self.controller_name.into(),
                 image: self.worker_image,

@@ -18,6 +18,7 @@ const CONTROLLER: &str = "tidegate.dev/gateway-controller";
 const GATEWAYS: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/infra/gateways";
 const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes";
 const CLASSES: &str = "/apis/gateway.networking.k8s.io/v1/gatewayclasses";
+const ACCOUNTS: &str = "/api/v1/namespaces/tidegate-system/serviceaccounts";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/infra/deployments";
 const SERVICES: &str = "/api/v1/namespaces/infra/services";
 
@@ -30,6 +31,9 @@ struct World {
 
 impl World {
     async fn start(api: ApiServer) -> Self {
+        let account =
+            json!({"metadata": {"name": "tidegate-operator", "uid": "uid-of-the-account"}});
+        api.put(ACCOUNTS, account);
         let configd = FakeConfigd::start().await;
         let drain = Drain::new(Duration::from_secs(5));
         let options = OperatorOptions {
@@ -38,7 +42,11 @@ impl World {
             source: "eu-1".to_owned(),
             source_lease: Duration::from_secs(60),
             name: "operator-0".to_owned(),
-            lease: Some(("tidegate-system".to_owned(), "tidegate-operator".to_owned())),
+            lease: Some(LeaseOptions {
+                namespace: "tidegate-system".to_owned(),
+                name: "tidegate-operator".to_owned(),
+                owner: Some("tidegate-operator".to_owned()),
+            }),
             pools: PoolSettings {
                 controller: CONTROLLER.into(),
                 image: "tidegate.dev/tidegate:test".to_owned(),
@@ -257,6 +265,44 @@ async fn a_gateway_gets_workers_and_the_address_of_its_service() {
     world.api.delete(SERVICES, "web-tidegate");
     world.api.until(SERVICES, |_| true).await;
     world.stop().await;
+}
+
+#[tokio::test]
+async fn the_lease_goes_with_the_service_account() {
+    let api = ApiServer::new();
+    let world = World::start(api).await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/tidegate-system/leases";
+    let lease = world.api.until(leases, |_| true).await;
+    let owner = &lease["metadata"]["ownerReferences"][0];
+    assert_eq!(owner["kind"], "ServiceAccount");
+    assert_eq!(owner["uid"], "uid-of-the-account");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_installation_retires_when_no_gateway_needs_it() {
+    let api = ApiServer::new();
+    let mut used = class();
+    used["metadata"]["finalizers"] = json!([
+        "gateway-exists-finalizer.gateway.networking.k8s.io",
+        "example.com/own"
+    ]);
+    api.put(CLASSES, used);
+    api.put(GATEWAYS, gateway());
+    let client = api.client();
+    let retire = || crate::retire::retire(&client, CONTROLLER, Duration::from_secs(60));
+    let refused = retire().await.expect_err("a Gateway has the class");
+    let refused = refused.to_string();
+    assert!(refused.contains("infra/web"), "{refused}");
+    assert_eq!(api.writes(), 0);
+
+    let mut going = gateway();
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-30T08:00:00Z");
+    api.put(GATEWAYS, going);
+    let (retired, ()) = tokio::join!(retire(), async { api.delete(GATEWAYS, "web") });
+    retired.expect("nobody needs it");
+    let class = api.until(CLASSES, |_| true).await;
+    assert_eq!(class["metadata"]["finalizers"], json!(["example.com/own"]));
 }
 
 #[tokio::test]

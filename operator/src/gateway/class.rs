@@ -12,7 +12,7 @@ use crate::kinds::GATEWAY_GROUP;
 const FINALIZER: &str = "gateway-exists-finalizer.gateway.networking.k8s.io";
 
 /// The finalizers that a class should have, if they differ from those that it has.
-pub(super) fn finalizers(class: &Value, is_used: bool) -> Option<Vec<String>> {
+pub(crate) fn finalizers(class: &Value, is_used: bool) -> Option<Vec<String>> {
     let known = class["metadata"]["finalizers"].as_array();
     let known = known.into_iter().flatten();
     let mut names: Vec<String> = known

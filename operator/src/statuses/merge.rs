@@ -65,6 +65,23 @@ pub(super) fn withdraw(current: &Value, controller: &str) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
+/// Whether a change of a status is one of the number of routes, and of nothing else.
+pub(super) fn is_of_counts(current: &Value, patch: &Value) -> bool {
+    let mut fields = patch.as_object().into_iter().flatten();
+    fields.all(|(field, after)| {
+        let (before, after) = (without_counts(&current[field]), without_counts(after));
+        field == "listeners" && covers(&before, &after)
+    })
+}
+
+fn without_counts(listeners: &Value) -> Value {
+    let mut listeners = listeners.clone();
+    for listener in listeners.as_array_mut().into_iter().flatten() {
+        listener["attachedRoutes"] = Value::Null;
+    }
+    listeners
+}
+
 /// Ours are replaced where they stand, new ones come last, those of other controllers stay.
 fn entries(before: &Value, wanted: &Value, about: &str, controller: &str, now: &str) -> Value {
     let mut wanted: Vec<Value> = wanted.as_array().cloned().unwrap_or_default();

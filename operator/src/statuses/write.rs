@@ -1,5 +1,6 @@
 //! Writes statuses: one object at a time each, several objects at once, and only what differs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ use tidegate_runtime::error::chain;
 
 /// Writes at a time.
 const WRITES_MAX: usize = 16;
-/// The same object is written at most so often: routes that come one by one change the counts of their Gateway.
+/// The same object is written at most so often.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// Where only the number of routes changes, a status is written at most so often.
+const COUNTS_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Reads and writes of one object in a row, where others write it, too.
@@ -50,8 +53,16 @@ pub(crate) struct Writer {
 enum Written {
     /// Nothing more is to be done, until something changes.
     Done,
-    /// The API server did not take it; it may later.
-    Later,
+    /// The same, and nothing but numbers of routes was different.
+    Counts,
+    /// It is to be looked at again: the API server did not take it, or only numbers differ.
+    Later(Instant),
+}
+
+impl Written {
+    fn after_failure() -> Self {
+        Self::Later(Instant::now() + RETRY_INTERVAL)
+    }
 }
 
 impl Writer {
@@ -70,14 +81,17 @@ impl Writer {
         let wanted = self.board.subscribe();
         let observed = self.mirror.objects.subscribe();
         let mut agenda = Agenda::default();
+        // Whose numbers were written lately, and from when on they may be again.
+        let mut counts: BTreeMap<ObjectKey, Instant> = BTreeMap::new();
         let mut writes: JoinSet<(ObjectKey, Written)> = JoinSet::new();
         loop {
             while writes.len() < WRITES_MAX
                 && let Some(key) = agenda.take(Instant::now(), is_gateway)
             {
                 let writer = self.clone();
+                let counts_from = counts.get(&key).copied();
                 writes.spawn(async move {
-                    let written = writer.write(&key).await;
+                    let written = writer.write(&key, counts_from).await;
                     (key, written)
                 });
             }
@@ -91,9 +105,15 @@ impl Writer {
                     keys.for_each(|key| agenda.add(key, Instant::now()));
                 }
                 Some(Ok((key, written))) = writes.join_next() => {
-                    agenda.done(&key, Instant::now() + INTERVAL);
-                    if matches!(written, Written::Later) {
-                        agenda.add(key, Instant::now() + RETRY_INTERVAL);
+                    let now = Instant::now();
+                    agenda.done(&key, now + INTERVAL);
+                    match written {
+                        Written::Done => {}
+                        Written::Counts => {
+                            counts.retain(|_, from| *from > now);
+                            counts.insert(key, now + COUNTS_INTERVAL);
+                        }
+                        Written::Later(at) => agenda.add(key, at),
                     }
                 }
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
@@ -110,7 +130,8 @@ impl Writer {
         self.board.get(&key).map(|_| key)
     }
 
-    async fn write(&self, key: &ObjectKey) -> Written {
+    /// Numbers of routes alone are no reason to write before `counts_from`.
+    async fn write(&self, key: &ObjectKey, counts_from: Option<Instant>) -> Written {
         let Some(wanted) = self.board.get(key) else {
             return Written::Done;
         };
@@ -125,17 +146,25 @@ impl Writer {
             let Some(patch) = self.patch(key, &wanted, &observed, &current) else {
                 return Written::Done;
             };
+            let is_of_counts = merge::is_of_counts(&current["status"], &patch);
+            if let Some(from) = counts_from.filter(|from| is_of_counts && *from > Instant::now()) {
+                return Written::Later(from);
+            }
             match self.send(key, &current, &patch).await {
                 Ok(()) => {
                     self.metrics.status_writes.inc();
                     self.tell(key, &observed, &current, &patch);
-                    return Written::Done;
+                    return if is_of_counts {
+                        Written::Counts
+                    } else {
+                        Written::Done
+                    };
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 => {
                     self.metrics.status_conflicts.inc();
                     match self.read(key).await {
                         Some(read) => current = read,
-                        None => return Written::Later,
+                        None => return Written::after_failure(),
                     }
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => return Written::Done,
@@ -143,11 +172,11 @@ impl Writer {
                     self.metrics.status_failures.inc();
                     let cause = chain(&error);
                     warn!(object = %key, cause, "A status could not be written; trying again.");
-                    return Written::Later;
+                    return Written::after_failure();
                 }
             }
         }
-        Written::Later
+        Written::after_failure()
     }
 
     /// What is to be changed about the status of an object.

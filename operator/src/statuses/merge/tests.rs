@@ -125,3 +125,26 @@ fn addresses_go_when_there_are_none() {
     let after = merged(&current, &json!({"listeners": []})).expect("it differs");
     assert_eq!(after, json!({"listeners": []}));
 }
+
+#[test]
+fn numbers_of_routes_are_told_from_the_rest() {
+    let status = |routes: u32, programmed: &str| {
+        json!({
+            "conditions": [condition("Accepted", "True"), condition("Programmed", programmed)],
+            "listeners": [{
+                "name": "http",
+                "attachedRoutes": routes,
+                "conditions": [condition("Accepted", "True")],
+            }],
+        })
+    };
+    let current = merged(&Value::Null, &status(1, "False")).expect("it is new");
+    let change = |wanted: &Value| merge(&current, wanted, CONTROLLER, NOW).expect("it differs");
+    assert!(is_of_counts(&current, &change(&status(2, "False"))));
+    assert!(!is_of_counts(&current, &change(&status(2, "True"))));
+    let mut listener = status(2, "False");
+    listener["listeners"][0]["conditions"][0]["status"] = json!("False");
+    assert!(!is_of_counts(&current, &change(&listener)));
+    let parents = json!({"parents": []});
+    assert!(!is_of_counts(&Value::Null, &parents));
+}
