@@ -14,11 +14,11 @@ use tracing::{info, warn};
 
 use crate::cluster::Mirror;
 use crate::configd::Configds;
+use crate::error::chain;
 use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::OperatorMetrics;
 use session::{Session, SessionError};
-use tidegate_runtime::error::chain;
 
 /// The first and the longest pause between two sessions.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];

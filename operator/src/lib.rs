@@ -14,6 +14,7 @@ mod certificates;
 mod cluster;
 mod configd;
 mod covers;
+mod error;
 mod events;
 mod feed;
 mod gateway;

@@ -6,14 +6,25 @@ use std::fmt::Write as _;
 /// The error and its causes in one line. A cause whose words were already said, by a library that repeats them, is not
 /// said again.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
+    chain_until(error, |_| None)
+}
+
+/// The same, where `last` has other words for some errors, which say all that there is to say.
+pub fn chain_until(
+    error: &(dyn Error + 'static),
+    last: impl Fn(&(dyn Error + 'static)) -> Option<String>,
+) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let own = last(error);
+        next = error.source().filter(|_| own.is_none());
+        let words = own.unwrap_or_else(|| error.to_string());
+        if text.is_empty() {
+            text = words;
+        } else if !text.contains(&words) {
             let _ = write!(text, ": {words}");
         }
-        cause = error.source();
     }
     text
 }

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Mirror, watch};
+use crate::error::chain;
 use crate::key::{GroupKind, ObjectKey};
 use crate::kinds::{KINDS, Kind};
-use tidegate_runtime::error::chain;
 
 /// Time between two looks at what the cluster serves.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -13,8 +13,8 @@ use tidegate_runtime::backoff::{Backoff, SplitMix64};
 use tracing::{info, warn};
 
 use super::{Mirror, Observed};
+use crate::error::chain;
 use crate::key::{GroupKind, ObjectKey};
-use tidegate_runtime::error::chain;
 
 /// The first and the longest pause after a failure.
 const BACKOFF: [std::time::Duration; 2] = [

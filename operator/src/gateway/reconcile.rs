@@ -18,13 +18,13 @@ use super::{class, names};
 use crate::agenda::Agenda;
 use crate::cluster::{Mirror, Resources};
 use crate::covers::covers;
+use crate::error::chain;
 use crate::events::Events;
 use crate::key::ObjectKey;
 use crate::kinds::{GATEWAY_GROUP, OWN_GROUP};
 use crate::lease::Leadership;
 use crate::metrics::OperatorMetrics;
 use crate::statuses::Board;
-use tidegate_runtime::error::chain;
 
 /// Pools that are worked on at a time.
 const POOLS_MAX: usize = 4;

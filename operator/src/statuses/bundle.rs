@@ -10,8 +10,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tracing::warn;
 
+use crate::error::chain;
 use crate::kinds::{EXPERIMENTAL_GROUP, GATEWAY_GROUP};
-use tidegate_runtime::error::chain;
 
 /// Versions whose objects configd reads.
 const SUPPORTED: &str = "v1.7.";

@@ -18,9 +18,9 @@ use tracing::{debug, info};
 use super::{Board, Served, Wanted, merge};
 use crate::cluster::Mirror;
 use crate::configd::Configds;
+use crate::error::chain;
 use crate::key::ObjectKey;
 use crate::lease::Leadership;
-use tidegate_runtime::error::chain;
 
 /// How long a status must be gone before ours is taken out of the object. A configd that begins to lead knows
 /// nothing for a moment.

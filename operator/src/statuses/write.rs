@@ -16,13 +16,13 @@ use tracing::{debug, warn};
 use super::{Board, Bundle, Wanted, addresses, features, merge, transition};
 use crate::agenda::Agenda;
 use crate::cluster::{Mirror, Observed, Resources};
+use crate::error::chain;
 use crate::events::Events;
 use crate::gateway::names;
 use crate::key::ObjectKey;
 use crate::kinds::GATEWAY_GROUP;
 use crate::lease::Leadership;
 use crate::metrics::OperatorMetrics;
-use tidegate_runtime::error::chain;
 
 /// Writes at a time.
 const WRITES_MAX: usize = 16;
