@@ -16,7 +16,7 @@ Examples:
   tidegate install --set configd.replicas=1 --set image.repository=registry.example/tidegate
   tidegate install --values values.yaml > tidegate.yaml
   tidegate install --show-values                   see every value, its default and what it means
-  tidegate install --set crds.install=false | kubectl delete -f -
+  tidegate retire && tidegate install --set crds.install=false | kubectl delete -f -
                                                    remove it, and leave the kinds of our own and their objects
 ";
 
