@@ -42,6 +42,11 @@ impl Agenda {
         }
     }
 
+    /// Whether an object is being worked on.
+    pub(crate) fn is_busy(&self, key: &ObjectKey) -> bool {
+        self.busy.contains(key)
+    }
+
     /// When the next object is due; `None` where all are being worked on.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         let waiting = self.due.iter().filter(|(key, _)| !self.busy.contains(*key));

@@ -17,7 +17,7 @@ use crate::cluster::{Discovery, Mirror, Resources};
 use crate::configd::Configds;
 use crate::events::Events;
 use crate::feed::Feed;
-use crate::gateway::{PoolSettings, Reconciler};
+use crate::gateway::{Children, PoolSettings, Reconciler, follow_children};
 use crate::kinds::GATEWAY_GROUP;
 use crate::lease::{Candidate, Leadership, LeaseOptions};
 use crate::metrics::OperatorMetrics;
@@ -61,6 +61,7 @@ pub(crate) async fn start(
     let revision = watch::Sender::new(0);
     let pools = Arc::new(options.pools);
     let bundle = Bundle::default();
+    let children = Children::default();
     let discovery = Discovery {
         client: client.clone(),
         mirror: mirror.clone(),
@@ -93,6 +94,7 @@ pub(crate) async fn start(
         mirror: mirror.clone(),
         resources,
         board: board.clone(),
+        children: children.clone(),
         settings: pools,
         events: events.clone(),
         leadership: leadership.clone(),
@@ -117,7 +119,8 @@ pub(crate) async fn start(
         }
     };
     spawn(drain, "leadership", count_leadership(leadership, metrics));
-    spawn(drain, "bundle", bundle.follow(client, classes_anew));
+    spawn(drain, "bundle", bundle.follow(client.clone(), classes_anew));
+    spawn(drain, "children", follow_children(client, children));
     spawn(drain, "events", event_writer.run());
     spawn(drain, "discovery", discovery.run());
     spawn(drain, "statuses in", follower.run());

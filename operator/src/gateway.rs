@@ -1,8 +1,10 @@
 //! Turns each Gateway of ours into a pool of workers in its namespace:
 //! `dereference → validate → build → apply`, one step per file, pure in the middle.
 
+mod applied;
 mod apply;
 mod build;
+mod children;
 mod class;
 mod dereference;
 mod identity;
@@ -11,6 +13,7 @@ mod parameters;
 mod patch;
 mod reconcile;
 
+pub(crate) use children::{Children, follow as follow_children};
 pub(crate) use class::finalizers as class_finalizers;
 pub(crate) use identity::Issuer;
 #[cfg(test)]

@@ -343,16 +343,26 @@ fn target(service: &Value) -> &Value {
     &service["spec"]["ports"][0]["targetPort"]
 }
 
-#[tokio::test]
-async fn gateways_that_share_workers_have_addresses_of_their_own() {
+fn accepted() -> Value {
+    json!({"conditions": [condition("Accepted")]})
+}
+
+/// Two Gateways that share workers.
+async fn shared_world() -> World {
     let api = ApiServer::new();
     api.put(CLASSES, class());
     api.put(GATEWAYS, gateway());
     api.put(GATEWAYS, gateway_called("api", "h"));
     let world = World::start(api).await;
-    let accepted = json!({"conditions": [condition("Accepted")]});
-    world.configd.say_shared(("web", "g"), &accepted, 12_001);
-    world.configd.say_shared(("api", "h"), &accepted, 12_002);
+    let said = accepted();
+    world.configd.say_shared(("web", "g"), &said, 12_001);
+    world.configd.say_shared(("api", "h"), &said, 12_002);
+    world
+}
+
+#[tokio::test]
+async fn gateways_that_share_workers_have_addresses_of_their_own() {
+    let world = shared_world().await;
     let both = |deployment: &Value| owners(deployment) == ["h", "g"];
     let deployment = world.api.until(DEPLOYMENTS, both).await;
     let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
@@ -389,14 +399,7 @@ async fn gateways_that_share_workers_have_addresses_of_their_own() {
 
 #[tokio::test]
 async fn shared_workers_stay_until_the_last_gateway_has_left_them() {
-    let api = ApiServer::new();
-    api.put(CLASSES, class());
-    api.put(GATEWAYS, gateway());
-    api.put(GATEWAYS, gateway_called("api", "h"));
-    let world = World::start(api).await;
-    let accepted = json!({"conditions": [condition("Accepted")]});
-    world.configd.say_shared(("web", "g"), &accepted, 12_001);
-    world.configd.say_shared(("api", "h"), &accepted, 12_002);
+    let world = shared_world().await;
     let is_shared = |one: &Value| !one["metadata"]["labels"]["tidegate.dev/pool"].is_null();
     let both = |one: &Value| is_shared(one) && owners(one).len() == 2;
     world.api.until(DEPLOYMENTS, both).await;
@@ -406,11 +409,34 @@ async fn shared_workers_stay_until_the_last_gateway_has_left_them() {
     world.api.until(DEPLOYMENTS, one).await;
 
     // The other one takes workers of its own.
-    world.configd.say("Gateway", "infra", "web", "g", &accepted);
+    let said = accepted();
+    world.configd.say("Gateway", "infra", "web", "g", &said);
     let own = |one: &Value| one["metadata"]["name"] == "web-tidegate";
     let deployment = world.api.until(DEPLOYMENTS, own).await;
     assert_eq!(owners(&deployment), ["g"]);
     world.api.until(SERVICES, |one| *target(one) == 80).await;
     world.api.until_none(DEPLOYMENTS, is_shared).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_changes_or_deletes_comes_back() {
+    let api = ApiServer::new();
+    api.put(CLASSES, class());
+    api.put(GATEWAYS, gateway());
+    let world = World::start(api).await;
+    world
+        .configd
+        .say("Gateway", "infra", "web", "g", &accepted());
+    let budgets = "/apis/policy/v1/namespaces/infra/poddisruptionbudgets";
+    world.api.until(budgets, |_| true).await;
+    world.api.delete(DEPLOYMENTS, "web-tidegate");
+    let mut deployment = world.api.until(DEPLOYMENTS, |_| true).await;
+
+    deployment["metadata"]["generation"] = json!(7);
+    deployment["spec"]["replicas"] = json!(0);
+    world.api.put(DEPLOYMENTS, deployment);
+    let is_back = |one: &Value| one["metadata"]["generation"] == 7 && one["spec"]["replicas"] == 2;
+    world.api.until(DEPLOYMENTS, is_back).await;
     world.stop().await;
 }

@@ -1,5 +1,7 @@
 //! Makes objects of the cluster as they were built: by server-side apply, and only what belongs to its Gateways.
 
+use std::collections::BTreeMap;
+
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
@@ -32,6 +34,17 @@ const KINDS: [(&str, &str, &str, &str); 7] = [
         "horizontalpodautoscalers",
     ),
 ];
+
+/// Generations by kind; 0 where a kind has none.
+pub(super) type Generations = BTreeMap<String, i64>;
+
+/// How objects of a kind are addressed; `None` where pools have none of it.
+pub(super) fn resource_of(kind: &str) -> Option<ApiResource> {
+    let known = KINDS.iter().find(|(_, _, known, _)| *known == kind);
+    let (group, version, kind, plural) = known?;
+    let kind = GroupVersionKind::gvk(group, version, kind);
+    Some(ApiResource::from_gvk_with_plural(&kind, plural))
+}
 
 /// Why an object is not as it was built.
 #[derive(Debug, thiserror::Error)]
@@ -73,17 +86,20 @@ pub(super) struct Applier<'c> {
 }
 
 impl Applier<'_> {
-    /// Applies the objects in their order, and removes those of the pool that are not among them.
-    pub(super) async fn apply_all(&self, objects: &[Value]) -> Result<(), ApplyError> {
+    /// Applies the objects in their order, and removes those of the pool that are not among them; returns the generations
+    /// of what is there now, by kind.
+    pub(super) async fn apply_all(&self, objects: &[Value]) -> Result<Generations, ApplyError> {
+        let mut generations = Generations::new();
         for object in objects {
-            self.apply(object).await?;
+            let kind = object["kind"].as_str().unwrap_or_default();
+            generations.insert(kind.to_owned(), self.apply(kind, object).await?);
         }
         for (_, _, kind, _) in KINDS {
             if !objects.iter().any(|object| object["kind"] == kind) {
                 self.remove(kind).await?;
             }
         }
-        Ok(())
+        Ok(generations)
     }
 
     /// Removes everything that the pool has.
@@ -94,8 +110,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    async fn apply(&self, object: &Value) -> Result<(), ApplyError> {
-        let kind = object["kind"].as_str().unwrap_or_default();
+    async fn apply(&self, kind: &str, object: &Value) -> Result<i64, ApplyError> {
         let api = self.api(kind)?;
         if self.exists(&api, kind).await? == Some(false) {
             return Err(ApplyError::Foreign {
@@ -106,7 +121,7 @@ impl Applier<'_> {
         let params = PatchParams::apply(MANAGER).force();
         let applied = api.patch(self.name, &params, &Patch::Apply(object)).await;
         applied
-            .map(drop)
+            .map(|applied| applied.metadata.generation.unwrap_or_default())
             .map_err(|source| self.failed("applied", kind, source))
     }
 
@@ -137,12 +152,7 @@ impl Applier<'_> {
     }
 
     fn api(&self, kind: &str) -> Result<Api<DynamicObject>, ApplyError> {
-        let known = KINDS.iter().find(|(_, _, known, _)| *known == kind);
-        let Some((group, version, kind, plural)) = known else {
-            return Err(ApplyError::Kind(kind.to_owned()));
-        };
-        let kind = GroupVersionKind::gvk(group, version, kind);
-        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let resource = resource_of(kind).ok_or_else(|| ApplyError::Kind(kind.to_owned()))?;
         let client = self.client.clone();
         Ok(Api::namespaced_with(client, self.namespace, &resource))
     }

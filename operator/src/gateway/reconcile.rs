@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::applied::Applied;
 use super::apply::{Applier, ApplyError};
-use super::build::{Metadata, front, workers};
+use super::children::Children;
 use super::dereference::{Found, Parts, Surroundings, dereference, parent_of, shared};
 use super::identity::Issuer;
 use super::{class, names};
@@ -52,19 +53,11 @@ pub(crate) struct Reconciler {
     pub(crate) mirror: Mirror,
     pub(crate) resources: Resources,
     pub(crate) board: Board,
+    pub(crate) children: Children,
     pub(crate) settings: Arc<PoolSettings>,
     pub(crate) events: Events,
     pub(crate) leadership: Leadership,
     pub(crate) metrics: OperatorMetrics,
-}
-
-/// What was applied for a Gateway, or for workers that several share.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Applied {
-    name: String,
-    /// Of the Gateways that own it.
-    uids: Vec<String>,
-    objects: Vec<Value>,
 }
 
 /// How it went.
@@ -80,6 +73,9 @@ enum Outcome {
 struct Pools {
     agenda: Agenda,
     applied: BTreeMap<ObjectKey, Applied>,
+    /// What has changed of objects that were being applied, or are of nobody whom this process knows: never more than
+    /// the cluster has objects of pools.
+    unmatched: BTreeSet<ObjectKey>,
     /// The failures that were told.
     failures: BTreeMap<ObjectKey, String>,
 }
@@ -100,6 +96,7 @@ impl Reconciler {
     async fn work(&self) {
         let observed = self.mirror.objects.subscribe();
         let statuses = self.board.subscribe();
+        let children = self.children.subscribe();
         let mut pools = Pools::default();
         let mut running: JoinSet<(ObjectKey, Outcome)> = JoinSet::new();
         let mut round = tokio::time::interval(ROUND_INTERVAL);
@@ -126,6 +123,9 @@ impl Reconciler {
                     let keys = keys.flat_map(|key| self.concerned(&key));
                     self.plan(&mut pools, keys);
                 }
+                keys = children.next() => {
+                    keys.iter().for_each(|key| self.compare(&mut pools, key));
+                }
                 Some(Ok((key, outcome))) = running.join_next() => {
                     self.note(&mut pools, key, outcome);
                 }
@@ -136,6 +136,36 @@ impl Reconciler {
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }
+    }
+
+    /// Has objects applied again, where one of them is not as it was applied.
+    fn compare(&self, pools: &mut Pools, child: &ObjectKey) {
+        let found = self.children.get(child).map(|found| found.generation);
+        let mut can_tell = false;
+        for (key, applied) in &mut pools.applied {
+            let is_own = key.namespace == child.namespace && applied.name == *child.name;
+            if !is_own || pools.agenda.is_busy(key) {
+                continue;
+            }
+            can_tell = true;
+            let known = applied.generations.get(&*child.kind);
+            if known.is_some_and(|known| found != Some(*known)) {
+                applied.objects.clear();
+                pools.agenda.add(key.clone(), Instant::now());
+            }
+        }
+        if !can_tell {
+            pools.unmatched.insert(child.clone());
+        }
+    }
+
+    /// Looks again at what has changed while it was being applied.
+    fn compare_again(&self, pools: &mut Pools, key: &ObjectKey, name: &str) {
+        let unmatched = std::mem::take(&mut pools.unmatched);
+        let is_own = |child: &ObjectKey| child.namespace == key.namespace && *child.name == *name;
+        let (own, others): (BTreeSet<ObjectKey>, _) = unmatched.into_iter().partition(is_own);
+        pools.unmatched = others;
+        own.iter().for_each(|child| self.compare(pools, child));
     }
 
     /// Puts Gateways on the agenda, and what they share with others or have shared.
@@ -237,17 +267,18 @@ impl Reconciler {
         parts: &Parts,
         before: Option<Applied>,
     ) -> Result<Applied, ApplyError> {
-        let wanted = Applied::of(parts);
+        let mut wanted = Applied::of(parts);
         match before {
-            Some(before) if before == wanted && self.is_there(key, &wanted) => return Ok(wanted),
+            Some(before) if before.is_same(&wanted) && self.is_there(key, &wanted) => {
+                return Ok(before);
+            }
             Some(before) if before.name != wanted.name => {
                 self.applier(key, &before).remove_all().await?;
             }
             _ => {}
         }
-        self.applier(key, &wanted)
-            .apply_all(&wanted.objects)
-            .await?;
+        let applier = self.applier(key, &wanted);
+        wanted.generations = applier.apply_all(&wanted.objects).await?;
         self.metrics.applied.inc_by(wanted.objects.len() as u64);
         info!(gateway = %key, name = wanted.name, "The pool is applied.");
         Ok(wanted)
@@ -268,7 +299,10 @@ impl Reconciler {
     /// to another controller, or to workers of its own, does not.
     async fn leave(&self, key: &ObjectKey, before: Option<Applied>) -> Outcome {
         let (stays, before) = match shared::is_key(key) {
-            true => (true, before.or_else(|| self.left_behind(key))),
+            true => (
+                true,
+                before.or_else(|| Applied::left_behind(&self.mirror, key)),
+            ),
             false => {
                 let gateway = self.mirror.objects.get(key);
                 (gateway.is_some_and(|one| !one.is_deleting), before)
@@ -281,20 +315,6 @@ impl Reconciler {
             Ok(()) => Outcome::Done(None),
             Err(error) => Outcome::Failed(explain(&error)),
         }
-    }
-
-    /// Shared workers from before this process began, by their Secret.
-    fn left_behind(&self, pool: &ObjectKey) -> Option<Applied> {
-        let name = names::of_shared_pool(&pool.name);
-        let secret = ObjectKey::new("", "Secret", &pool.namespace, &name);
-        let secret = self.mirror.objects.get(&secret)?;
-        let owners = secret.whole["metadata"]["ownerReferences"].as_array()?;
-        let uids = owners.iter().filter_map(|owner| owner["uid"].as_str());
-        Some(Applied {
-            name,
-            uids: uids.map(str::to_owned).collect(),
-            objects: vec![],
-        })
     }
 
     fn surroundings(&self) -> Surroundings<'_> {
@@ -322,7 +342,11 @@ impl Reconciler {
                     self.tell(&key, None);
                 }
                 match applied {
-                    Some(applied) => drop(pools.applied.insert(key, applied)),
+                    Some(applied) => {
+                        let name = applied.name.clone();
+                        pools.applied.insert(key.clone(), applied);
+                        self.compare_again(pools, &key, &name);
+                    }
                     None => drop(pools.applied.remove(&key)),
                 }
             }
@@ -359,30 +383,6 @@ impl Reconciler {
                 }
             }
         }
-    }
-}
-
-impl Applied {
-    fn of(parts: &Parts) -> Self {
-        let pool = parts.pool.iter();
-        let metadata = pool.clone().map(|pool| &pool.metadata);
-        let metadata = metadata.chain(parts.front.iter().map(|front| &front.metadata));
-        let objects = pool
-            .flat_map(workers)
-            .chain(parts.front.iter().flat_map(front));
-        let objects = objects.collect();
-        // Where there are both, both are one Gateway's.
-        metadata
-            .last()
-            .map_or_else(Self::default, |metadata: &Metadata| Self {
-                name: metadata.name.clone(),
-                uids: metadata
-                    .owners
-                    .iter()
-                    .map(|owner| owner.uid.clone())
-                    .collect(),
-                objects,
-            })
     }
 }
 

@@ -20,6 +20,14 @@ use crate::kinds::KINDS;
 /// Events that wait for a watch; no test has so many.
 const EVENTS_MAX: usize = 1_000;
 
+/// What pools have and configd does not get.
+const OF_POOLS: [&str; 4] = [
+    "deployments",
+    "horizontalpodautoscalers",
+    "networkpolicies",
+    "poddisruptionbudgets",
+];
+
 type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, std::io::Error>>;
 
 /// The server; clones share it.
@@ -259,6 +267,9 @@ fn whole(status: StatusCode, body: &Value) -> Answer {
 /// The last word of a collection's path, without the namespace.
 fn kind_of(collection: &str) -> Option<String> {
     let last = collection.rsplit('/').next()?;
+    if OF_POOLS.contains(&last) {
+        return Some(last.to_owned());
+    }
     plurals()
         .into_iter()
         .find(|(_, _, plural)| plural == last)

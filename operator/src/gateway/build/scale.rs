@@ -18,6 +18,8 @@ pub(super) fn disruption_budget(pool: &Pool) -> Value {
         "metadata": pool.metadata.json(),
         "spec": {
             "maxUnavailable": 1,
+            // One that does not get ready keeps nobody from draining its node.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": pool.metadata.selector},
         },
     })
