@@ -1,4 +1,4 @@
-//! The slow lane of a thread: what continues slowly makes way for what is new.
+//! The slow lane of a thread: what continues slowly, and who wants much at once, makes way for what is new.
 //!
 //! A thread serves in the order of arrival. Thousands of slow clients that send a few bytes each at the same moment, or a
 //! few that send without end, would keep a whole request waiting until all of them were looked at, so only some of them are
@@ -8,9 +8,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-/// Passes of a turn; between two turns the thread looks at its sockets.
+/// Passes of a turn, which are fewer where turns take long; between two turns the thread looks at its sockets.
 const PASSES_OF_A_TURN: usize = 8;
+const PASSES_OF_A_LONG_TURN: usize = 2;
+
+/// What a turn is to take at most, so that somebody new waits about that long.
+const TURN: Duration = Duration::from_micros(200);
 
 /// Who is on the slow lane. Clones are the same lane.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +38,9 @@ enum Waits {
 
 #[derive(Debug)]
 struct State {
-    /// Passes that are left of this turn for those that come.
+    /// Passes of this turn.
+    passes: Cell<usize>,
+    /// Those of them that are left for those that come.
     free: Cell<usize>,
     /// In the order in which they came, each once. A place that is gone is skipped.
     line: RefCell<VecDeque<Weak<RefCell<Waits>>>>,
@@ -43,6 +50,7 @@ struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
+            passes: Cell::new(PASSES_OF_A_TURN),
             free: Cell::new(PASSES_OF_A_TURN),
             line: RefCell::default(),
             is_turning: Cell::default(),
@@ -81,28 +89,41 @@ impl Lane {
 /// Turns until nobody has used a pass, or waits for one.
 async fn turns(state: Rc<State>) {
     loop {
+        let begun = Instant::now();
         // It comes back after the thread has looked at its sockets.
         tokio::task::yield_now().await;
-        if !state.turn() {
+        if !state.turn(begun.elapsed()) {
             return;
         }
     }
 }
 
+/// How many pass in a turn after one in which so many did, and that took so long.
+fn passes_after(passes: usize, took: Duration) -> usize {
+    let next = match took {
+        _ if took > TURN => passes / 2,
+        _ if took < TURN / 4 => passes * 2,
+        _ => passes,
+    };
+    next.clamp(PASSES_OF_A_LONG_TURN, PASSES_OF_A_TURN)
+}
+
 impl State {
-    /// Begins a turn: those that wait longest get passes, what is left is for those that come. False where there is no
-    /// use for one.
-    fn turn(&self) -> bool {
-        let was_unused = self.free.get() == PASSES_OF_A_TURN;
-        let mut free = PASSES_OF_A_TURN;
+    /// Begins a turn, after one that took so long: those that wait longest get passes, what is left is for those that
+    /// come. False where there is no use for one.
+    fn turn(&self, took: Duration) -> bool {
+        let was_unused = self.free.get() == self.passes.get();
+        let passes = passes_after(self.passes.get(), took);
+        let mut free = passes;
         let mut line = self.line.borrow_mut();
         while free > 0
             && let Some(place) = line.pop_front()
         {
             free -= usize::from(place.upgrade().is_some_and(|waits| grant(&waits)));
         }
+        self.passes.set(passes);
         self.free.set(free);
-        let is_used = free < PASSES_OF_A_TURN || !was_unused;
+        let is_used = free < passes || !was_unused;
         self.is_turning.set(is_used);
         is_used
     }
@@ -177,11 +198,20 @@ mod tests {
     }
 
     #[test]
+    fn long_turns_have_fewer_passes_until_they_are_short() {
+        assert_eq!(passes_after(8, TURN / 2), 8);
+        assert_eq!(passes_after(8, 2 * TURN), 4);
+        assert_eq!(passes_after(2, 9 * TURN), 2);
+        assert_eq!(passes_after(2, TURN / 8), 4);
+        assert_eq!(passes_after(8, Duration::ZERO), 8);
+    }
+
+    #[test]
     fn who_waited_is_before_who_comes() {
         run(async {
             let lane = Lane::default();
             let places = places(&lane, 2 * PASSES_OF_A_TURN);
-            lane.0.turn();
+            lane.0.turn(TURN / 2);
             let cx = Context::from_waker(Waker::noop());
             assert!(lane.poll_pass(&Place::default(), &cx).is_pending());
             for place in &places[PASSES_OF_A_TURN..] {
@@ -202,7 +232,7 @@ mod tests {
             for _ in 0..100 {
                 assert!(lane.poll_pass(often, &cx).is_pending());
             }
-            lane.0.turn();
+            lane.0.turn(TURN / 2);
             for place in &places[PASSES_OF_A_TURN..] {
                 assert!(lane.poll_pass(place, &cx).is_ready());
             }
@@ -217,7 +247,7 @@ mod tests {
             let cx = Context::from_waker(Waker::noop());
             let late = Place::default();
             assert!(lane.poll_pass(&late, &cx).is_pending());
-            lane.0.turn();
+            lane.0.turn(TURN / 2);
             assert!(lane.poll_pass(&late, &cx).is_ready());
         });
     }

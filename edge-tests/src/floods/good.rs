@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::floods::core;
 use crate::floods::site::GOOD_HOST;
 use crate::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, block, frame};
 use crate::wire::{Wire, pause};
@@ -80,7 +81,10 @@ pub fn during<T>(front: SocketAddr, work: impl FnOnce() -> T) -> (Served, T) {
         let mut first = Instant::now();
         for client in clients {
             let (over, served) = (&over, &served);
-            scope.spawn(move || run(client(front).as_mut(), first, over, served));
+            scope.spawn(move || {
+                core::come_first();
+                run(client(front).as_mut(), first, over, served);
+            });
             first += BEAT / 5;
         }
         let result = work();

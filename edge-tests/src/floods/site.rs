@@ -36,7 +36,7 @@ impl Site {
         let backends = free_addresses(2)?;
         let (attacked, good) = (backends[0], backends[1]);
         let attacked_process = nginx(core::command("nginx"), &dir.join("attacked"), attacked)?;
-        let good_process = nginx(Command::new("nginx"), &dir.join("good"), good)?;
+        let good_process = nginx(core::first_command("nginx"), &dir.join("good"), good)?;
         let gateway = Tidegate::start(tidegate, dir, &backends, &[good_route()], 2)?;
         Ok(Self {
             gateway,

@@ -147,6 +147,7 @@ impl Client {
         let mut scan = HeadScan::default();
         let mut begun: Option<Instant> = None;
         self.rested_since = Instant::now();
+        poll_fn(|cx| self.wire.borrow().poll_begin(cx)).await;
         poll_fn(|cx| {
             loop {
                 let mut wire = self.wire.borrow_mut();

@@ -5,12 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::Reason;
-use h2::server::{self, Builder};
+use h2::server::{self, Builder, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -21,6 +22,7 @@ use super::watched::Watched;
 use super::window::Window;
 use super::wire::Wire;
 use crate::http::stack::Connection;
+use crate::lane::Place;
 use crate::limits::Limits;
 use crate::listen::ended::Ended;
 use crate::pressure::Level;
@@ -92,6 +94,9 @@ struct Client<I> {
     h2: server::Connection<Watched<Wire<I>>, Bytes>,
     wire: Wire<I>,
     shared: Rc<Shared>,
+    place: Place,
+    /// A request that came with another one, and waits until the slow lane lets it pass.
+    waiting: Option<Accepted>,
     pinger: Option<Pinger>,
     timer: Timer,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -100,6 +105,9 @@ struct Client<I> {
     /// The bound that the client went beyond; all that is left is to tell it.
     excess: Option<Ended>,
 }
+
+/// A stream that has begun.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// How a connection ended that did not end well.
 struct End {
@@ -146,6 +154,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
             h2,
             wire,
             shared,
+            place: Place::default(),
+            waiting: None,
             timer: Timer::default(),
             stop: Box::pin(stop.clone().cancelled_owned()),
             leaving: None,
@@ -185,23 +195,36 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
         }
     }
 
-    /// Accepts streams; ready when the connection has ended.
+    /// Accepts streams, one at once and others that came with it as the slow lane allows; ready when the connection has
+    /// ended.
     fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        let mut is_first = self.waiting.is_none();
         loop {
-            match self.h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.shared.flow.request();
-                    let serving = stream::serve(self.shared.clone(), request, respond);
-                    // A task moves its future, and writes over all of it at its end.
-                    tokio::task::spawn_local(Box::pin(serving));
-                    if self.shared.thread.pressure.level() == Level::Hard {
-                        self.leave();
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
+            let accepted = match self.waiting.take() {
+                Some(waiting) => waiting,
+                None => match ready!(self.h2.poll_accept(cx)) {
+                    Some(accepted) => accepted?,
+                    None => return Poll::Ready(Ok(())),
+                },
+            };
+            let lane = &self.shared.thread.lane;
+            if !is_first && lane.poll_pass(&self.place, cx).is_pending() {
+                self.waiting = Some(accepted);
+                // What is open goes on meanwhile.
+                return self.h2.poll_closed(cx);
             }
+            is_first = false;
+            self.serve(accepted);
+        }
+    }
+
+    fn serve(&mut self, (request, respond): Accepted) {
+        self.shared.flow.request();
+        let serving = stream::serve(self.shared.clone(), request, respond);
+        // A task moves its future, and writes over all of it at its end.
+        tokio::task::spawn_local(Box::pin(serving));
+        if self.shared.thread.pressure.level() == Level::Hard {
+            self.leave();
         }
     }
 
