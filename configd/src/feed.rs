@@ -1,6 +1,8 @@
 //! The stream to one worker: ordered, whole versions, at most one of them unanswered.
 
+mod bulk;
 mod pieces;
 mod session;
 
-pub(crate) use session::Session;
+pub(crate) use bulk::Bulk;
+pub(crate) use session::{Session, Shared};

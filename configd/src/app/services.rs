@@ -31,6 +31,7 @@ use super::ConfigdError;
 use crate::audit::AuditLog;
 use crate::call::Gate;
 use crate::cluster::{Forward, Leader, touch};
+use crate::feed::Bulk;
 use crate::fleet::Fleet;
 use crate::fleet::gather::Gather;
 use crate::listen::{self, Security};
@@ -128,6 +129,7 @@ impl Services {
         let snapshots = Snapshots {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            bulk: Bulk::default(),
             progress: progress.clone(),
             audit: self.audit.clone(),
             sealing: self.sealing.clone(),

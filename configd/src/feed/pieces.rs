@@ -7,7 +7,7 @@ use tidegate_proto::ir::v1::{Blob, PartKey, PartRef};
 use tidegate_proto::snapshots::v1::{Opener, SnapshotInfo, Update};
 
 /// Bytes of parts and blobs in one piece; a single larger blob travels alone.
-const PIECE_BYTES_MAX: usize = 1 << 20;
+const PIECE_BYTES_MAX: usize = 256 << 10;
 
 /// Collects an update piece by piece. Nothing is sent before the piece in front of it is full, so the
 /// memory for one worker is one piece.

@@ -11,18 +11,26 @@ use tidegate_proto::snapshots::v1::{
 use tidegate_store::{PartChange, SnapshotMeta, Store, StoreError};
 use tokio::sync::mpsc;
 
+use super::bulk::{self, Bulk, Place};
 use super::pieces::Pieces;
 use crate::fleet::Fleet;
 use crate::rollout::cohort;
 use crate::sealing::{Openers, OpenersError};
 use crate::wire;
 
+/// What a session needs of its configd.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) fleet: Fleet,
+    pub(crate) openers: Openers,
+    pub(crate) bulk: Bulk,
+}
+
 /// One worker's place in its pool's chain.
 #[derive(Debug)]
 pub(crate) struct Session {
-    store: Store,
-    fleet: Fleet,
-    openers: Openers,
+    shared: Shared,
     pool: Arc<str>,
     /// The worker's name.
     worker: Arc<str>,
@@ -32,6 +40,8 @@ pub(crate) struct Session {
     sent: u64,
     /// Whether the newest sent version is still unanswered.
     unanswered: bool,
+    /// Among those that are sent a lot, until this worker has answered.
+    place: Option<Place>,
 }
 
 /// Why a worker's stream ends.
@@ -77,14 +87,15 @@ type Outbox = mpsc::Sender<Result<SubscribeResponse, tonic::Status>>;
 impl Session {
     /// A session that sends changes to `have` if the store still knows it, and says so if it does not.
     pub(crate) fn start(
-        (store, fleet, openers): (Store, Fleet, Openers),
+        shared: Shared,
         (pool, worker): (Arc<str>, Arc<str>),
         have: Option<&SnapshotId>,
     ) -> (Self, Option<SubscribeResponse>) {
+        let store = &shared.store;
         let have = have.filter(|have| have.version > 0);
-        let (base, refused) = match have.map(|have| (have, resumable(&store, &pool, have))) {
+        let (base, refused) = match have.map(|have| (have, resumable(store, &pool, have))) {
             None => (0, None),
-            Some((have, _)) if is_ahead(&store, &pool, have) => (have.version, None),
+            Some((have, _)) if is_ahead(store, &pool, have) => (have.version, None),
             Some((have, Ok(()))) => (have.version, None),
             Some((_, Err(reason))) => (0, Some(reason)),
         };
@@ -95,14 +106,13 @@ impl Session {
         });
         (
             Self {
-                store,
-                fleet,
-                openers,
+                shared,
                 pool,
                 worker,
                 base,
                 sent: base,
                 unanswered: false,
+                place: None,
             },
             resync,
         )
@@ -122,6 +132,7 @@ impl Session {
             });
         }
         self.unanswered = false;
+        self.place = None;
         if accepted {
             self.base = answered;
         }
@@ -130,35 +141,40 @@ impl Session {
 
     /// The version for this worker: the newest of its pool, or of its side of a rollout.
     fn target(&self) -> Option<Arc<SnapshotMeta>> {
-        let marks = self.store.marks(&self.pool);
+        let marks = self.shared.store.marks(&self.pool);
         if marks.rollout.is_none() {
-            return self.store.head(&self.pool);
+            return self.shared.store.head(&self.pool);
         }
-        let connected = self.fleet.list(&self.pool);
+        let connected = self.shared.fleet.list(&self.pool);
         let version = cohort::version_for(&marks, &self.pool, &self.worker, &connected)?;
-        self.store.meta(&self.pool, version)
+        self.shared.store.meta(&self.pool, version)
     }
 
     /// Sends the newest version for this worker, if the worker has answered everything and has not seen it.
     pub(crate) async fn send_newest(&mut self, outbox: &Outbox) -> Result<(), FeedError> {
-        let Some(head) = self.target() else {
-            return Ok(());
-        };
-        if self.unanswered || head.version <= self.sent {
-            return Ok(());
+        while let Some(head) = self.target() {
+            if self.unanswered || head.version <= self.sent {
+                break;
+            }
+            let changes = self.changes(&head, outbox).await?;
+            if self.place.is_none() && bulk::needs_place(changes.len()) {
+                // A whole fleet may wait, and meanwhile another version become the newest.
+                drop(changes);
+                self.place = Some(self.shared.bulk.place().await);
+                continue;
+            }
+            let mut place = self.place.take();
+            bulk::holding(&mut place, self.send(&head, &changes, outbox)).await?;
+            self.place = place;
+            self.sent = head.version;
+            self.unanswered = true;
         }
-        let changes = match self.store.delta(&self.pool, self.base, head.version) {
-            Some(changes) => changes,
-            None => self.start_over(&head, outbox).await?,
-        };
-        self.send(&head, &changes, outbox).await?;
-        self.sent = head.version;
-        self.unanswered = true;
         Ok(())
     }
 
     /// A sign of life.
-    pub(crate) fn bookmark(&self) -> SubscribeResponse {
+    pub(crate) fn bookmark(&mut self) -> SubscribeResponse {
+        self.place.take_if(|place| place.is_late());
         let newest = self.target().map(|head| wire::snapshot_id(&head));
         let none = || SnapshotId {
             pool: self.pool.to_string(),
@@ -168,19 +184,22 @@ impl Session {
         message(subscribe_response::Message::Bookmark(Bookmark { newest }))
     }
 
-    async fn start_over(
+    /// What leads from the worker's version to this one, or all of it where the way is not known any more.
+    async fn changes(
         &mut self,
         head: &SnapshotMeta,
         outbox: &Outbox,
     ) -> Result<Vec<PartChange>, FeedError> {
+        let store = &self.shared.store;
+        if let Some(changes) = store.delta(&self.pool, self.base, head.version) {
+            return Ok(changes);
+        }
         let reason = ResyncReason::Compacted.into();
         let resync = message(subscribe_response::Message::Resync(Resync { reason }));
         outbox.send(Ok(resync)).await.map_err(|_| FeedError::Gone)?;
         self.base = 0;
-        Ok(self
-            .store
-            .delta(&self.pool, 0, head.version)
-            .unwrap_or_default())
+        let changes = store.delta(&self.pool, 0, head.version);
+        Ok(changes.unwrap_or_default())
     }
 
     async fn send(
@@ -208,7 +227,7 @@ impl Session {
     }
 
     fn opener(&self, blob: &Blob, head: &SnapshotMeta) -> Result<Option<Opener>, FeedError> {
-        let opener = self.openers.opener(&blob.digest, &blob.content);
+        let opener = self.shared.openers.opener(&blob.digest, &blob.content);
         opener.map_err(|source| FeedError::OpenPart {
             pool: self.pool.clone(),
             version: head.version,
@@ -218,6 +237,7 @@ impl Session {
 
     fn blob(&self, digest: &Digest, head: &SnapshotMeta) -> Result<Blob, FeedError> {
         let content = self
+            .shared
             .store
             .blob(digest)
             .map_err(|source| FeedError::ReadPart {

@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, version};
 use crate::audit::AuditLog;
+use crate::feed::Bulk;
 use crate::fleet::Fleet;
 use crate::progress::{self, Goal, Progress};
 use crate::sealing::Sealing;
@@ -42,6 +43,7 @@ const SUBSCRIBE: &str = "/tidegate.snapshots.v1.SnapshotService/Subscribe";
 pub(crate) struct Snapshots {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) bulk: Bulk,
     pub(crate) progress: Progress,
     pub(crate) audit: AuditLog,
     pub(crate) sealing: Sealing,
@@ -67,6 +69,7 @@ impl SnapshotService for Snapshots {
         let subscription = subscribe::Subscription {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
+            bulk: self.bulk.clone(),
             sealing: self.sealing.clone(),
             audit: self.audit.clone(),
             caller,

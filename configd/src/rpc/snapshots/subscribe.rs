@@ -17,7 +17,7 @@ use crate::access::Refusal;
 use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::clock::unix_ms;
-use crate::feed::Session;
+use crate::feed::{Bulk, Session, Shared};
 use crate::fleet::{Fleet, Presence};
 use crate::sealing::Sealing;
 use crate::wire;
@@ -35,6 +35,7 @@ const REPORT_MS: u32 = 1_000;
 pub(crate) struct Subscription {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
+    pub(crate) bulk: Bulk,
     pub(crate) sealing: Sealing,
     pub(crate) audit: AuditLog,
     pub(crate) caller: Caller,
@@ -100,8 +101,12 @@ impl Subscription {
 
     async fn serve(&mut self, hello: Hello) -> Result<(), Status> {
         let pool: Arc<str> = hello.pool.as_str().into();
-        let openers = self.sealing.openers_for(&self.caller);
-        let shared = (self.store.clone(), self.fleet.clone(), openers);
+        let shared = Shared {
+            store: self.store.clone(),
+            fleet: self.fleet.clone(),
+            openers: self.sealing.openers_for(&self.caller),
+            bulk: self.bulk.clone(),
+        };
         let names = (pool, hello.worker.as_str().into());
         let (mut session, resync) = Session::start(shared, names, hello.have.as_ref());
         let mut reports_every_ms = 0;
