@@ -12,10 +12,10 @@ pub(crate) enum ProxyError {
     BadHost,
     #[error("CONNECT is not supported")]
     Connect,
-    #[error(
-        "of the protocols that CONNECT may name only websocket is supported, and only by HTTP/1 backends"
-    )]
+    #[error("of the protocols that CONNECT may name only websocket is supported")]
     Protocol,
+    #[error("the backend speaks HTTP/2 and does not say that it knows WebSocket")]
+    NoWebSocket,
     #[error("no listener serves this host")]
     NoListener,
     #[error("no route matches this request")]
@@ -62,7 +62,7 @@ impl ProxyError {
         match self {
             Self::BadHost => StatusCode::BAD_REQUEST,
             Self::Refused(refusal) => refusal.status(),
-            Self::Connect | Self::Protocol => StatusCode::NOT_IMPLEMENTED,
+            Self::Connect | Self::Protocol | Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -87,7 +87,7 @@ impl ProxyError {
         match self {
             Self::BadHost => "bad_host",
             Self::Connect => "connect_unsupported",
-            Self::Protocol => "protocol_unsupported",
+            Self::Protocol | Self::NoWebSocket => "protocol_unsupported",
             Self::NoListener => "no_listener",
             Self::NoRoute => "no_route",
             Self::Misdirected => "misdirected",

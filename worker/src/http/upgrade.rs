@@ -61,7 +61,7 @@ enum ClientEnd {
 }
 
 impl Wanted {
-    /// The change that a request asks for, as far as this backend may be asked for it.
+    /// The change that a request asks for, as far as this backend may be asked for it: by HTTP/2 for WebSocket alone.
     ///
     /// # Errors
     /// When a client asks on a stream, where there is no way on without the change.
@@ -73,12 +73,19 @@ impl Wanted {
         let Some(client) = tunnel else {
             return Ok(None);
         };
-        let by_http1 = protocol == BackendProtocol::Http1;
-        let protocol = match client.is_stream() {
-            true if by_http1 => Some(HeaderValue::from_static(websocket::WEBSOCKET)),
-            true => return Err(ProxyError::Protocol),
-            false => protocol_of(headers).filter(|_| by_http1),
+        let is_known = |name: &HeaderValue| match protocol {
+            BackendProtocol::Http1 => true,
+            BackendProtocol::Http2 => websocket::is_named(name),
+            BackendProtocol::Tcp | BackendProtocol::Udp => false,
         };
+        let asked = match client.is_stream() {
+            true => Some(HeaderValue::from_static(websocket::WEBSOCKET)),
+            false => protocol_of(headers),
+        };
+        let protocol = asked.filter(is_known);
+        if client.is_stream() && protocol.is_none() {
+            return Err(ProxyError::Protocol);
+        }
         Ok(protocol.map(|protocol| Self { client, protocol }))
     }
 
@@ -97,7 +104,7 @@ impl Wanted {
     ) -> Response<ResponseBody> {
         let (parts, body) = response.into_parts();
         let Some(backend) = body.into_raw() else {
-            // Only HTTP/1 has this answer.
+            // Nothing else comes with this answer.
             return Response::from_parts(parts, ResponseBody::whole(""));
         };
         let (over, ended) = (end.stop.child_token(), CancellationToken::new());

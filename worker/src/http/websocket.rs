@@ -1,5 +1,5 @@
-//! WebSocket on a stream of HTTP/2 (RFC 8441): inside of the gateway it is the upgrade that HTTP/1 has for it
-//! (RFC 6455), which routes, filters and backends know.
+//! WebSocket on a stream of HTTP/2 (RFC 8441), from clients and to backends: inside of the gateway it is the upgrade that
+//! HTTP/1 has for it (RFC 6455), which routes, filters and HTTP/1 backends know.
 
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
 use base64::Engine as _;
@@ -18,9 +18,12 @@ pub(crate) const WEBSOCKET: &str = "websocket";
 /// Whether a request is an extended CONNECT for WebSocket.
 pub(crate) fn is_asked<B>(request: &Request<B>) -> bool {
     let protocol = request.extensions().get::<Protocol>();
-    let is_websocket =
-        |protocol: &Protocol| protocol.as_ref().eq_ignore_ascii_case(WEBSOCKET.as_bytes());
-    request.method() == Method::CONNECT && protocol.is_some_and(is_websocket)
+    request.method() == Method::CONNECT && protocol.is_some_and(is_named)
+}
+
+/// Whether this is the protocol's name.
+pub(crate) fn is_named(protocol: &impl AsRef<[u8]>) -> bool {
+    protocol.as_ref().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
 }
 
 /// Makes it the request that HTTP/1 has for it, with a key of these bits.
@@ -43,6 +46,34 @@ pub(crate) fn to_answer(response: &mut response::Parts) {
     }
 }
 
+/// Makes an upgrade the extended CONNECT that HTTP/2 has for it (RFC 8441, section 5).
+pub(crate) fn to_connect(request: &mut Request<()>) {
+    *request.method_mut() = Method::CONNECT;
+    request
+        .extensions_mut()
+        .insert(Protocol::from_static(WEBSOCKET));
+    for name in [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::SEC_WEBSOCKET_KEY,
+    ] {
+        request.headers_mut().remove(name);
+    }
+}
+
+/// Makes the answer to that request the one that HTTP/1 has for it, with the proof of the key that was not sent. An
+/// answer of HTTP/2 needs none: nobody else knows the stream.
+pub(crate) fn from_answer(response: &mut response::Parts, proof: Option<&str>) {
+    response.status = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = &mut response.headers;
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    if let Some(proof) = proof.and_then(|proof| HeaderValue::try_from(proof).ok()) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, proof);
+    }
+}
+
 /// Whether a backend changes to WebSocket with this proof, or refuses to. Another success would be taken for the
 /// change by whoever asked on a stream.
 ///
@@ -54,11 +85,7 @@ pub(crate) fn check<B>(proof: Option<&str>, answer: &Response<B>) -> Result<(), 
         return is_refusal.then_some(()).ok_or(Fault::NotSwitched);
     }
     let received = answer.headers();
-    let is_websocket = received.get(header::UPGRADE).is_some_and(|protocol| {
-        protocol
-            .as_bytes()
-            .eq_ignore_ascii_case(WEBSOCKET.as_bytes())
-    });
+    let is_websocket = received.get(header::UPGRADE).is_some_and(is_named);
     let accept = received.get(header::SEC_WEBSOCKET_ACCEPT);
     let is_proved = accept.is_some_and(|accept| proof.is_some_and(|proof| accept == proof));
     if is_websocket && is_proved {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::failure::UpstreamError;
-use super::http1::{self, Raw};
-use super::http2;
+use super::raw::Raw;
+use super::{http1, http2};
 
 /// What an endpoint sends after the head of its answer.
 #[derive(Debug)]
@@ -18,11 +18,11 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// The connection as it is, after the endpoint has agreed to leave HTTP; `None` where it has not.
+    /// The connection or stream as it is, after the endpoint has agreed to leave HTTP; `None` where it has not.
     pub(crate) fn into_raw(self) -> Option<Raw> {
         match self {
-            Self::Http1(answer) => answer.into_raw(),
-            Self::Http2(_) => None,
+            Self::Http1(answer) => answer.into_raw().map(Raw::Http1),
+            Self::Http2(answer) => answer.into_raw().map(Raw::Http2),
         }
     }
 }

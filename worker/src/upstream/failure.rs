@@ -21,6 +21,8 @@ pub(crate) enum UpstreamError {
     Request(#[source] RequestBodyError),
     #[error("the HTTP/2 connection or stream failed")]
     Http2(#[source] h2::Error),
+    #[error("the endpoint does not say that it knows WebSocket by HTTP/2")]
+    NoWebSocket,
 }
 
 /// An exchange without an answer; with the body where nothing of the request was sent.
@@ -29,7 +31,7 @@ pub(super) type Failed = (UpstreamError, Option<RequestBody>);
 impl UpstreamError {
     /// Whether the client's request is to blame, and not the endpoint.
     pub(crate) fn is_of_request(&self) -> bool {
-        matches!(self, Self::Request(_))
+        matches!(self, Self::Request(_) | Self::NoWebSocket)
     }
 
     /// Whether the endpoint says that it has not looked at the request (RFC 9113, section 8.7).
@@ -63,6 +65,7 @@ impl UpstreamError {
             // The library has found that what came is no HTTP/2.
             Self::Http2(error) if error.is_library() => ProxyError::UpstreamInvalid,
             Self::Http2(_) => ProxyError::UpstreamClosed,
+            Self::NoWebSocket => ProxyError::NoWebSocket,
         }
     }
 }

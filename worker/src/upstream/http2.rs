@@ -1,6 +1,7 @@
 //! HTTP/2 to endpoints, on the frames of the `h2` crate: connections that several exchanges share.
 
 mod answer;
+mod raw;
 mod stream;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,7 @@ use crate::http2::Wire;
 use crate::limits::Limits;
 
 pub(super) use answer::Answer;
+pub(crate) use raw::Raw;
 pub(super) use stream::Stream;
 
 /// Connections of one endpoint and thread; further requests queue on them.

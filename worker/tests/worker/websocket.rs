@@ -1,5 +1,7 @@
 //! WebSocket on streams of HTTP/2 (RFC 8441), and how tunnels end.
 
+mod http2_backends;
+
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -413,7 +415,7 @@ async fn an_answer_that_would_pass_for_a_tunnel_is_refused() {
 }
 
 #[tokio::test]
-async fn other_protocols_and_other_backends_are_refused() {
+async fn other_protocols_are_refused() {
     let echo = Echo::start("a").await;
     let running = in_front_of(echo.address).await;
     let mut client = client_of(&running).await;
@@ -429,16 +431,6 @@ async fn other_protocols_and_other_backends_are_refused() {
     assert_eq!(answer.status(), 501);
     running
         .wait_for_metric("reason=\"connect_unsupported\"")
-        .await;
-    assert_eq!(echo.count(), 0);
-
-    let backends = vec![backend_of("a", &[echo.address], BackendProtocol::Http2)];
-    let running = Running::serving(vec![to("/", "a")], backends).await;
-    let mut client = client_of(&running).await;
-    let (answer, _to) = ask(&mut client, asked("websocket")).await;
-    assert_eq!(answer.status(), 501);
-    running
-        .wait_for_metric("reason=\"protocol_unsupported\"")
         .await;
     assert_eq!(echo.count(), 0);
 }

@@ -1,12 +1,15 @@
 //! The body of an answer on a stream.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{RecvStream, SendStream};
 use http::{Response, header};
 use http_body::{Frame, SizeHint};
 
+use super::raw::Raw;
+use super::stream::InUse;
 use crate::http::trailers::without_forbidden;
 use crate::upstream::failure::UpstreamError;
 
@@ -17,6 +20,8 @@ pub(crate) struct Answer {
     /// Bytes that are to come, where the head says so.
     left: Option<u64>,
     is_ended: bool,
+    /// What is sent the other way, once the endpoint has agreed to leave HTTP.
+    tunnel: Option<(SendStream<Bytes>, Rc<InUse>)>,
 }
 
 impl Answer {
@@ -31,8 +36,24 @@ impl Answer {
             stream,
             left,
             is_ended,
+            tunnel: None,
         };
         Response::from_parts(parts, answer)
+    }
+
+    /// The stream is a tunnel from now on.
+    pub(super) fn tunnels(self, sending: SendStream<Bytes>, in_use: Rc<InUse>) -> Self {
+        Self {
+            left: None,
+            tunnel: Some((sending, in_use)),
+            ..self
+        }
+    }
+
+    /// The stream as it is; `None` where the endpoint has not agreed to leave HTTP.
+    pub(in crate::upstream) fn into_raw(mut self) -> Option<Raw> {
+        let (sending, in_use) = self.tunnel.take()?;
+        Some(Raw::new(sending, self, in_use))
     }
 
     /// The next piece. A reset without an error may follow an answer, but it is no end of one: that is END_STREAM alone

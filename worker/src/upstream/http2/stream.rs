@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -20,15 +20,26 @@ use crate::http::body::RequestBody;
 use crate::http::client_body::RequestBodyError;
 use crate::http::forward::Head;
 use crate::http::interim::{self, Interim};
+use crate::http::websocket;
 use crate::http2::{End, Sending, Watch};
 use crate::upstream::failure::{Failed, UpstreamError};
+
+/// How long a connection that is new may take to say whether its endpoint knows WebSocket.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time between two looks at what it has said.
+const SETTINGS_ROUND: Duration = Duration::from_millis(2);
 
 /// A place for one exchange on a shared connection.
 #[derive(Debug)]
 pub(in crate::upstream) struct Stream {
     sender: SendRequest<Bytes>,
-    usage: Rc<Usage>,
+    in_use: Rc<InUse>,
 }
+
+/// A stream of a connection is taken, until this is dropped.
+#[derive(Debug)]
+pub(super) struct InUse(Rc<Usage>);
 
 /// Headers whose values never come again.
 const UNIQUE: [HeaderName; 2] = [
@@ -46,7 +57,8 @@ impl Watch for Unwatched {}
 impl Stream {
     pub(super) fn new(sender: SendRequest<Bytes>, usage: Rc<Usage>) -> Self {
         usage.streams.set(usage.streams.get() + 1);
-        Self { sender, usage }
+        let in_use = Rc::new(InUse(usage));
+        Self { sender, in_use }
     }
 
     /// Sends a request and waits for the head of its answer; interim answers go to `interim` meanwhile. The rest of a
@@ -61,6 +73,10 @@ impl Stream {
         body: RequestBody,
         interim: Option<&Interim>,
     ) -> Result<Response<Answer>, Failed> {
+        if head.headers.contains_key(header::UPGRADE) {
+            // Boxed, so that other requests have no room for it.
+            return Box::pin(self.open_tunnel(head, scheme)).await;
+        }
         let ends = body.is_end_stream();
         let request = request(head, scheme, &body);
         let (answer, stream) = match self.sender.send_request(request, ends) {
@@ -80,11 +96,46 @@ impl Stream {
         }
         Ok(Answer::of(response))
     }
+
+    /// Asks for the WebSocket that a request asks for. The answer is the one that HTTP/1 has for it.
+    async fn open_tunnel(
+        &mut self,
+        head: &Head,
+        scheme: &'static str,
+    ) -> Result<Response<Answer>, Failed> {
+        if !self.knows_websocket().await {
+            return Err((UpstreamError::NoWebSocket, None));
+        }
+        let failed = |error| (UpstreamError::Http2(error), None);
+        let mut request = request(head, scheme, &RequestBody::Whole(Bytes::new()));
+        websocket::to_connect(&mut request);
+        let (answer, sending) = self.sender.send_request(request, false).map_err(failed)?;
+        let response = answer.await.map_err(failed)?;
+        if !response.status().is_success() {
+            return Ok(Answer::of(response));
+        }
+        let (mut parts, stream) = response.into_parts();
+        websocket::from_answer(&mut parts, websocket::proof(&head.headers).as_deref());
+        let response = Answer::of(Response::from_parts(parts, stream));
+        Ok(response.map(|answer| answer.tunnels(sending, self.in_use.clone())))
+    }
+
+    /// Whether the endpoint says so (RFC 8441, section 3); a new connection waits for its word.
+    async fn knows_websocket(&self) -> bool {
+        let end = Instant::now() + SETTINGS_TIMEOUT;
+        while !self.sender.is_extended_connect_protocol_enabled() {
+            if Instant::now() > end {
+                return false;
+            }
+            tokio::time::sleep(SETTINGS_ROUND).await;
+        }
+        true
+    }
 }
 
-impl Drop for Stream {
+impl Drop for InUse {
     fn drop(&mut self) {
-        let Usage { streams, since } = &*self.usage;
+        let Usage { streams, since } = &*self.0;
         streams.set(streams.get().saturating_sub(1));
         if streams.get() == 0 {
             since.set(Instant::now());
