@@ -87,6 +87,7 @@ fn row(site: &Site, dir: &Path, name: &str, path: &str, options: &[&str]) -> any
     let (over, most) = (AtomicBool::new(false), AtomicU64::new(before));
     let (served, slow) = thread::scope(|scope| {
         scope.spawn(|| {
+            core::leave_to_others();
             while !over.load(Ordering::Relaxed) {
                 most.fetch_max(site.gateway.process.rss_kib(), Ordering::Relaxed);
                 pause(Duration::from_millis(50));

@@ -57,7 +57,10 @@ impl Tidegate {
         for object in &objects {
             writeln!(text, "---\n{object}")?;
         }
-        let file = dir.join("objects.yaml");
+        // In a folder of its own: this one is looked after for changes, and others grow all the time.
+        let objects = dir.join("objects");
+        std::fs::create_dir_all(&objects)?;
+        let file = objects.join("objects.yaml");
         std::fs::write(&file, text)?;
         let log = dir.join("tidegate.log");
         let mut command = Command::new(binary);

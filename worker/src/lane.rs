@@ -6,16 +6,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Passes of a turn, which are fewer where turns take long; between two turns the thread looks at its sockets.
 const PASSES_OF_A_TURN: usize = 8;
-const PASSES_OF_A_LONG_TURN: usize = 2;
+const PASSES_OF_A_LONG_TURN: usize = 1;
 
 /// What a turn is to take at most, so that somebody new waits about that long.
-const TURN: Duration = Duration::from_micros(200);
+const TURN: Duration = Duration::from_micros(100);
 
 /// Who is on the slow lane. Clones are the same lane.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,12 @@ impl Default for State {
 }
 
 impl Lane {
+    /// Waits for one pass.
+    pub(crate) async fn pass(&self) {
+        let place = Place::default();
+        poll_fn(|cx| self.poll_pass(&place, cx)).await;
+    }
+
     /// Ready when it is this place's turn, which the call uses up. Needs a local task set to run in.
     pub(crate) fn poll_pass(&self, place: &Place, cx: &Context<'_>) -> Poll<()> {
         let mut waits = place.0.borrow_mut();
@@ -145,8 +152,6 @@ fn grant(waits: &RefCell<Waits>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use tokio::task::{JoinSet, LocalSet, yield_now};
 
     use super::*;
@@ -158,8 +163,7 @@ mod tests {
         for _ in 0..count {
             let (lane, passed) = (lane.clone(), passed.clone());
             tasks.spawn_local(async move {
-                let place = Place::default();
-                poll_fn(|cx| lane.poll_pass(&place, cx)).await;
+                lane.pass().await;
                 passed.set(passed.get() + 1);
             });
         }
@@ -201,7 +205,7 @@ mod tests {
     fn long_turns_have_fewer_passes_until_they_are_short() {
         assert_eq!(passes_after(8, TURN / 2), 8);
         assert_eq!(passes_after(8, 2 * TURN), 4);
-        assert_eq!(passes_after(2, 9 * TURN), 2);
+        assert_eq!(passes_after(1, 9 * TURN), 1);
         assert_eq!(passes_after(2, TURN / 8), 4);
         assert_eq!(passes_after(8, Duration::ZERO), 8);
     }

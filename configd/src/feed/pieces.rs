@@ -92,7 +92,7 @@ mod tests {
                 ..PartRef::default()
             };
             let blob = Blob {
-                content: vec![0; 300_000].into(),
+                content: vec![0; PIECE_BYTES_MAX * 3 / 10].into(),
                 ..Blob::default()
             };
             sent.extend(pieces.put(part, Some(blob), None));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::floods::attacker::{Strength, flood};
+use crate::floods::core;
 use crate::floods::good::{Served, during};
 use crate::floods::kinds::{KINDS, Kind};
 use crate::floods::site::Site;
@@ -60,6 +61,7 @@ fn row(site: &Site, kind: Kind, strength: Strength, quiet: &Served) -> usize {
     let (over, most) = (AtomicBool::new(false), AtomicU64::new(before));
     let (served, flooded) = thread::scope(|scope| {
         scope.spawn(|| {
+            core::leave_to_others();
             while !over.load(Ordering::Relaxed) {
                 most.fetch_max(site.gateway.process.rss_kib(), Ordering::Relaxed);
                 pause(Duration::from_millis(20));

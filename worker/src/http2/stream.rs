@@ -93,7 +93,7 @@ impl Shared {
         let answering = stack::answer(thread, connection, request, interim.clone());
         let mut answering = pin!(answering);
         let mut is_begun = false;
-        poll_fn(|cx| {
+        let answered = poll_fn(|cx| {
             if !std::mem::replace(&mut is_begun, true) && respond.poll_reset(cx).is_ready() {
                 return Poll::Ready(None);
             }
@@ -107,7 +107,16 @@ impl Shared {
             }
             respond.poll_reset(cx).map(|_| None)
         })
-        .await
+        .await;
+        if answered.is_none() {
+            self.make_way().await;
+        }
+        answered
+    }
+
+    /// What a client leaves behind is put away as the slow lane allows: hundreds of requests may end in the same moment.
+    async fn make_way(&self) {
+        self.thread.lane.pass().await;
     }
 
     /// Completes a head; returns whether the answer ends with it.
@@ -140,7 +149,8 @@ impl Shared {
         };
         let mut sending = Sending::new(stream, body, watch);
         match poll_fn(|cx| sending.poll_send(cx)).await {
-            End::Whole | End::Refused => {}
+            End::Whole => {}
+            End::Refused => self.make_way().await,
             End::Broken(error) => {
                 let client = self.connection.client;
                 tracing::debug!(%client, %error, "an answer broke off");
