@@ -4,12 +4,17 @@
 use std::ffi::OsStr;
 use std::process::Command;
 
-use rustix::process::nice;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 
 /// The processor of attackers and of the backend that they ask. The gateway and good clients have all others, and this
 /// one before them.
 const CORE: usize = 1;
+
+/// Only while nobody else wants the processor: a low priority alone would not be interrupted for milliseconds.
+const LAST: [&str; 2] = ["--idle", "0"];
+
+/// At once, whoever is there.
+const FIRST: [&str; 2] = ["--rr", "1"];
 
 /// Moves the present thread to it.
 pub fn leave_to_others() {
@@ -17,26 +22,33 @@ pub fn leave_to_others() {
     set.set(CORE);
     // Without it the figures of good clients are worse, nothing else.
     let _ = sched_setaffinity(None, &set);
-    let _ = nice(19);
+    reschedule(LAST);
 }
 
 /// Has the present thread come before the gateway; it takes little.
 pub fn come_first() {
-    // Without it, as where the system does not allow it, the figures of good clients are worse, nothing else.
-    let _ = nice(-20);
-}
-
-/// A command that comes before the gateway.
-pub fn first_command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("nice");
-    command.args(["-n", "-20"]).arg(program);
-    command
+    reschedule(FIRST);
 }
 
 /// A command that will run on the attackers' processor.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("nice");
-    command.args(["-n", "19", "taskset", "-c", &CORE.to_string()]);
+    let mut command = Command::new("chrt");
+    command.args(LAST);
+    command.args(["taskset", "-c", &CORE.to_string()]);
     command.arg(program);
     command
+}
+
+/// A command that comes before the gateway.
+pub fn first_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("chrt");
+    command.args(FIRST).arg(program);
+    command
+}
+
+fn reschedule([policy, priority]: [&str; 2]) {
+    let thread = gettid().as_raw_nonzero().to_string();
+    let command = ["chrt", policy, "--pid", priority, &thread];
+    // Where the system does not allow it, the figures of good clients are worse, nothing else.
+    let _ = Command::new(command[0]).args(&command[1..]).output();
 }

@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{anyhow, ensure};
+
 use crate::floods::core;
 use crate::floods::site::GOOD_HOST;
 use crate::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, block, frame};
@@ -22,8 +24,8 @@ const STATUS_200: u8 = 0x80 | 8;
 pub struct Served {
     /// Times of the answers, sorted.
     pub times: Vec<Duration>,
-    /// Requests without a good answer.
-    pub failed: usize,
+    /// What came in place of a good answer, for each request without one.
+    pub failed: Vec<String>,
 }
 
 impl Served {
@@ -106,15 +108,16 @@ fn run(client: &mut dyn Client, first: Instant, over: &AtomicBool, served: &Mute
         due += BEAT;
         let mut served = served.lock().unwrap_or_else(PoisonError::into_inner);
         match answered {
-            Some(()) => served.times.push(took),
-            None => served.failed += 1,
+            Ok(()) => served.times.push(took),
+            Err(error) => served.failed.push(format!("{error:#}")),
         }
     }
 }
 
 trait Client {
-    /// Sends a request; `None` without a good answer.
-    fn get(&mut self) -> Option<()>;
+    /// # Errors
+    /// Without a good answer.
+    fn get(&mut self) -> anyhow::Result<()>;
 }
 
 struct Kept {
@@ -124,18 +127,24 @@ struct Kept {
 }
 
 impl Client for Kept {
-    fn get(&mut self) -> Option<()> {
+    fn get(&mut self) -> anyhow::Result<()> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
-            None => Wire::connect(self.front).ok()?,
+            None => Wire::connect(self.front)?,
         };
         let request = format!("GET / HTTP/1.1\r\nHost: {GOOD_HOST}\r\n\r\n");
-        wire.write(request.as_bytes()).ok()?;
-        let answer = wire.response(false).ok()?;
+        wire.write(request.as_bytes())?;
+        let answer = wire.response(false);
+        let answer = answer.map_err(|none| anyhow!("HTTP/1, kept {}: {none:?}", self.keeps))?;
         if self.keeps && !answer.has_token("connection", "close") {
             self.wire = Some(wire);
         }
-        (answer.status() == 200 && answer.is_complete).then_some(())
+        ensure!(
+            answer.status() == 200 && answer.is_complete,
+            "HTTP/1, kept {}: {answer:?}",
+            self.keeps
+        );
+        Ok(())
     }
 }
 
@@ -146,14 +155,14 @@ struct Multiplexed {
 }
 
 impl Client for Multiplexed {
-    fn get(&mut self) -> Option<()> {
+    fn get(&mut self) -> anyhow::Result<()> {
         let (mut wire, mut input) = match self.wire.take() {
             Some(kept) => kept,
             None => {
                 self.stream = 1;
-                let mut wire = Wire::connect(self.front).ok()?;
-                wire.write(&frames::start()).ok()?;
-                wire.write(&frame(SETTINGS, 1, 0, &[])).ok()?;
+                let mut wire = Wire::connect(self.front)?;
+                wire.write(&frames::start())?;
+                wire.write(&frame(SETTINGS, 1, 0, &[]))?;
                 (wire, Vec::new())
             }
         };
@@ -164,8 +173,7 @@ impl Client for Multiplexed {
             (b":authority", GOOD_HOST.as_bytes()),
         ]);
         let flags = END_HEADERS | END_STREAM;
-        wire.write(&frame(HEADERS, flags, self.stream, &request))
-            .ok()?;
+        wire.write(&frame(HEADERS, flags, self.stream, &request))?;
         let mut is_good = false;
         loop {
             while let Some(frame) = frames::take(&mut input) {
@@ -175,13 +183,13 @@ impl Client for Multiplexed {
                 if frame.stream == self.stream && (is_end || frame.kind == frames::RST_STREAM) {
                     self.stream += 2;
                     self.wire = Some((wire, input));
-                    return (is_end && is_good).then_some(());
+                    ensure!(is_end && is_good, "HTTP/2: the last frame was {frame:?}");
+                    return Ok(());
                 }
-                if frame.kind == frames::GOAWAY {
-                    return None;
-                }
+                ensure!(frame.kind != frames::GOAWAY, "HTTP/2: GOAWAY");
             }
-            input.extend(wire.some().ok()?);
+            let more = wire.some();
+            input.extend(more.map_err(|none| anyhow!("HTTP/2: {none:?}"))?);
         }
     }
 }

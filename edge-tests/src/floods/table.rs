@@ -43,19 +43,18 @@ pub fn print(tidegate: &Path, only: &str) -> anyhow::Result<()> {
         "| flood | connections | units | connections ended | memory before → most | good requests | failed | p50 | p99 quiet → flooded |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
-    let mut failed = 0;
+    let mut failed = Vec::new();
     for kind in KINDS.iter().filter(|kind| kind.name.contains(only)) {
         let (quiet, ()) = during(site.address(), || pause(TIME));
-        failed += quiet.failed;
+        failed.extend(quiet.failed.iter().cloned());
         for strength in STRENGTHS {
-            failed += row(&site, *kind, strength, &quiet);
+            failed.extend(row(&site, *kind, strength, &quiet));
         }
     }
-    ensure!(failed == 0, "{failed} requests of good clients failed");
-    Ok(())
+    served_all(&failed)
 }
 
-fn row(site: &Site, kind: Kind, strength: Strength, quiet: &Served) -> usize {
+fn row(site: &Site, kind: Kind, strength: Strength, quiet: &Served) -> Vec<String> {
     let front = site.address();
     let before = site.gateway.process.rss_kib();
     let (over, most) = (AtomicBool::new(false), AtomicU64::new(before));
@@ -81,13 +80,25 @@ fn row(site: &Site, kind: Kind, strength: Strength, quiet: &Served) -> usize {
         flooded.ended.load(Ordering::Relaxed),
         before / 1024,
         most.load(Ordering::Relaxed) / 1024,
-        served.times.len() + served.failed,
-        served.failed,
+        served.times.len() + served.failed.len(),
+        served.failed.len(),
         shown(served.quantile(0.5)),
         p99(quiet),
         p99(&served),
     );
     served.failed
+}
+
+/// # Errors
+/// When a good client was not served.
+pub(crate) fn served_all(failed: &[String]) -> anyhow::Result<()> {
+    let number = failed.len();
+    let list = failed.join("\n");
+    ensure!(
+        number == 0,
+        "{number} requests of good clients failed:\n{list}"
+    );
+    Ok(())
 }
 
 fn p99(served: &Served) -> String {
