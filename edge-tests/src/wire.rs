@@ -255,6 +255,8 @@ impl Wire {
                 self.input.extend_from_slice(&piece[..len]);
                 Ok(())
             }
+            // As when the process was stopped and goes on; whoever wants more asks again.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => NoMessage::Silence,
                 _ => NoMessage::Reset,
