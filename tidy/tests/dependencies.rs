@@ -34,9 +34,8 @@ const MAY_USE: [(&str, Option<&[&str]>); 17] = [
 ];
 
 /// Third-party packages that only some of ours may name, in tests too.
-const SOLE_USERS: [(&str, &[&str]); 11] = [
+const SOLE_USERS: [(&str, &[&str]); 10] = [
     ("openraft", &["store"]),
-    ("sled", &["store"]),
     ("kube", &["operator"]),
     ("k8s-openapi", &["operator"]),
     (

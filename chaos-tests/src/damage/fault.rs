@@ -47,7 +47,7 @@ const KINDS: [Kind; 8] = [
 /// A fault that was made.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// What kind of file it hit, such as `log/db` or `blobs/*.pack`.
+    /// What kind of file it hit, such as `log/*.log` or `blobs/*.pack`.
     pub class: String,
     /// What was done.
     pub kind: Kind,
@@ -76,10 +76,10 @@ pub fn inject(dir: &Path, earlier: &Path, chance: &mut Chance) -> anyhow::Result
     let classes: Vec<_> = classes(dir)?.into_iter().collect();
     let log: Vec<_> = classes
         .iter()
-        .filter(|(class, _)| class == "log/db")
+        .filter(|(class, _)| class == "log/*.log")
         .cloned()
         .collect();
-    // The file in which everything acknowledged is gets more than its share.
+    // The files in which everything acknowledged is get more than their share.
     let is_log = chance.once_in(3) && !log.is_empty();
     let from = if is_log { &log } else { &classes };
     let (class, files) = chance.pick(from).context("the directory is empty")?;
@@ -113,7 +113,7 @@ fn classes(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<PathBuf>>> {
     Ok(classes)
 }
 
-/// `snap.0000000000000123` and `0000000000000010.image` are named by numbers; those of one class are one.
+/// `0000000000000002.log` and `0000000000000010.image` are named by numbers; those of one class are one.
 fn class(path: &Path) -> String {
     let text = path.to_string_lossy();
     let words = text.split_inclusive(['/', '.']);
@@ -193,8 +193,8 @@ fn leave(path: &Path, part: &[u8], chance: &mut Chance) -> anyhow::Result<String
     let names = [
         format!("{stem}.tmp"),
         "00000000000000ff.tmp".to_owned(),
-        format!("{name}.generating"),
-        "snap.00000000FFFFFFFF.generating".to_owned(),
+        format!("{name}.tmp"),
+        "ffffffffffffffff.tmp".to_owned(),
         format!("{name}~"),
         "lost+found".to_owned(),
         ".nfs0000000000000001".to_owned(),
@@ -212,7 +212,7 @@ mod tests {
     fn files_that_differ_by_a_number_are_of_one_class() {
         let named = |path: &str| class(Path::new(path));
         assert_eq!(named("images/000000000000002a.image"), "images/*.image");
-        assert_eq!(named("log/snap.00000000000A1B2C"), "log/snap.*");
+        assert_eq!(named("log/000000000000000a.log"), "log/*.log");
         assert_eq!(named("IDENTITY"), "IDENTITY");
     }
 }

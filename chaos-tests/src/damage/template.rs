@@ -23,7 +23,7 @@ pub enum Kind {
     Stopped,
     /// Images, a purged log; killed.
     Killed,
-    /// The same with a log that has filled and freed segments of its file.
+    /// The same with a log that has filled and freed many segments.
     Grown,
 }
 
@@ -55,11 +55,13 @@ pub struct Acknowledged {
     pub versions: BTreeMap<u64, Bytes>,
 }
 
-/// How the stores of the trials are opened: an image every 15 entries, so that images and purges are among the files.
+/// How the stores of the trials are opened: an image every 15 entries and small files of the log, so that images, purges and
+/// several segments are among the files.
 #[must_use]
 pub fn options(dir: &Path) -> OpenOptions {
     let mut options = OpenOptions::new(dir);
     options.image_every = 15;
+    options.segment_bytes = 64 << 10;
     options.free_bytes_min = 0;
     options
 }
@@ -81,7 +83,7 @@ pub fn write(all: &mut Acknowledged, number: u32) -> [Command; 2] {
         all.objects.remove(&name);
         operation::Operation::Delete(key(&name))
     } else {
-        // Some are larger than a row of the log.
+        // Some are larger than a page of the log.
         let times = if number.is_multiple_of(5) { 6_000 } else { 60 };
         let content = Bytes::from(format!("{number:04}").repeat(times));
         all.objects.insert(name.clone(), content.clone());

@@ -1,4 +1,4 @@
-//! No acknowledgement leaves configd before its entry and the witness of it are on the disk.
+//! No acknowledgement leaves configd before its entry is on the disk and the witness of it is written.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::process::Process;
 use crate::properties::Setting;
 use crate::trace::{self, Write};
 
-/// What is traced. Bytes are wanted whole: a buffer of the log's engine is at most 512 KiB.
+/// What is traced. Bytes are wanted whole: frames of these writes are far below 600 kB.
 const STRACE: [&str; 7] = [
     // The traced process is the child, the tracer its grandchild.
     "-D",

@@ -308,12 +308,12 @@ fn a_data_directory_of_another_version_or_in_use_is_refused() {
     let identity = folder.path().join("configd/IDENTITY");
     let text = fs::read_to_string(&identity).unwrap();
     let later = text.lines().next().unwrap();
-    let later = later.replace("\"format_version\":1", "\"format_version\":2");
+    let later = later.replace("\"format_version\":2", "\"format_version\":3");
     let checksum = crc32c::crc32c(later.as_bytes());
     fs::write(&identity, format!("{later}\ncrc32c {checksum:08x}\n")).unwrap();
     let error = start_again();
     assert!(
-        error.contains("has format version 2, this tidegate reads version 1"),
+        error.contains("has format version 3, this tidegate reads version 2"),
         "{error}"
     );
 }

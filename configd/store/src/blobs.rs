@@ -1,4 +1,4 @@
-//! The bytes of parts: one pack file for each log entry that brought some, outside sled.
+//! The bytes of parts: one pack file for each log entry that brought some.
 //!
 //! A pack is durable before an image names its parts. Until then the log has its entry, which brings it again when a loss
 //! of power has taken it.
@@ -148,6 +148,12 @@ impl Blobs {
     /// [`StoreError::Damaged`] where a part has other bytes, or a failed file operation.
     pub(crate) fn holds(&self, pack: u64, parts: &[(Digest, Place)]) -> Result<bool, StoreError> {
         holds_at(&self.path(pack), parts)
+    }
+
+    /// Whether there is no pack at all.
+    pub(crate) fn is_empty(&self) -> Result<bool, StoreError> {
+        let is_pack = |path: &PathBuf| path.extension().is_some_and(|end| end == "pack");
+        Ok(!files(&self.dir)?.iter().any(is_pack))
     }
 
     /// Whether the file of a pack is there.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 
-/// The format that this build reads and writes.
-pub(crate) const FORMAT_VERSION: u64 = 1;
+/// The format that this build reads and writes. 1 had another log.
+pub(crate) const FORMAT_VERSION: u64 = 2;
 /// The first node of a cluster.
 pub(crate) const FIRST_NODE_ID: u64 = 1;
 /// The epoch of a cluster that was never restored from a backup.
@@ -95,7 +95,12 @@ impl Claim {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io("read", file)(error)),
         };
-        if identity.is_none() && path.join("log").exists() {
+        let has_log = || {
+            ["log", "WITNESS"]
+                .iter()
+                .any(|name| path.join(name).exists())
+        };
+        if identity.is_none() && has_log() {
             return Err(StoreError::damaged(
                 file,
                 "the file is missing, but there is a log",

@@ -29,7 +29,8 @@ pub enum StoreError {
     /// The data directory was written in another format.
     #[error(
         "data directory {} has format version {found}, this tidegate reads version {wanted}; \
-         use the tidegate that wrote it, or choose an empty directory", dir.display()
+         use the tidegate that wrote it. To change over, make a backup with that one (`tidegate cluster backup`) and \
+         restore it into an empty directory with this one (`tidegate cluster restore`)", dir.display()
     )]
     OtherFormat {
         /// The data directory.

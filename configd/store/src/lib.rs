@@ -2,14 +2,15 @@
 //!
 //! Every change is one entry of a Raft log. An entry is acknowledged after the log is on the disks of a quorum
 //! (`fdatasync` returned) and the entry is applied. The store knows keys and bytes; what the bytes mean
-//! is the compiler's business. This is the only crate that names openraft or sled.
+//! is the compiler's business. This is the only crate that names openraft.
 //!
 //! # Files of a data directory
 //!
 //! ```text
 //! IDENTITY   who this node is, written once
 //! LOCK       held by the process that uses the directory
-//! log/       the Raft log, in sled, fenced by checksummed and chained frames
+//! WITNESS    how far the log was acknowledged
+//! log/       the Raft log: segments of checksummed and chained frames
 //! images/    the state up to a log index; older log entries are purged
 //! blobs/     the bytes of parts, one pack file for each entry that brought some
 //! backup/    what a backup that is being made still has to send

@@ -1,14 +1,17 @@
-//! The Raft log: openraft's storage interface in front of one writer thread that owns the engine.
+//! The Raft log: openraft's storage interface in front of one writer thread that owns the files.
 //!
 //! Entries since the last image are kept in memory as well, so the disk is only read when the store opens.
 
+mod contents;
 mod frame;
+mod journal;
+mod medium;
+mod record;
 mod scan;
 mod wire;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
     fmt::Debug,
     io,
     ops::RangeBounds,
@@ -25,9 +28,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     StoreError,
-    disk::LogEngine,
     raft::{Entry, LogId, TypeConfig, Vote},
 };
+use contents::Contents;
+pub(crate) use frame::Link;
+use journal::Journal;
+pub(crate) use journal::Past;
+pub(crate) use medium::{Medium, Witness};
+use record::Record;
 pub(crate) use wire::{
     LogIdWire, MembershipWire, decode_entry, decode_membership, encode_entry, encode_membership,
     log_id, log_id_wire,
@@ -40,75 +48,51 @@ const QUEUE_LEN_MAX: usize = 1_024;
 /// The log of one node. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Log {
-    view: Arc<Mutex<View>>,
+    /// What is in the log, as readers see it: at once, not only when it is durable.
+    view: Arc<Mutex<Contents>>,
     requests: mpsc::Sender<Request>,
 }
 
-/// What is in the log, as readers see it: at once, not only when it is durable.
-#[derive(Debug, Default)]
-struct View {
-    entries: BTreeMap<u64, Entry>,
-    purged: Option<LogId>,
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-}
-
 impl Log {
-    /// Reads and checks the whole log, then starts its writer. `dir` is for messages, `received` as in [`scan`].
+    /// Reads and checks the whole log, then starts its writer. A segment has `segment_bytes`; `dir` is for messages.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] when a row has other bytes than were written, or is missing between others.
+    /// [`StoreError::Damaged`] when something that was acknowledged is not as it was written.
     pub(crate) fn open(
-        mut engine: impl LogEngine,
+        medium: impl Medium,
+        segment_bytes: u64,
+        past: Past,
         dir: &Path,
-        received: Option<u64>,
     ) -> Result<Self, StoreError> {
-        let witness = engine.witness();
-        let found = scan::scan(engine.rows()?, received)
-            .and_then(|found| scan::held_against_witness(found, witness, received))
-            .map_err(|what| StoreError::damaged(dir, what))?;
+        let (journal, contents) = Journal::open(medium, segment_bytes, past, dir)?;
         let (requests, queue) = mpsc::channel(QUEUE_LEN_MAX);
-        let known = writer::Known {
-            chains: found.chains,
-            purged: found.purged.map(|id| id.index),
-            purged_chain: found.purged_chain,
-            vote: found.vote,
-        };
-        let writer = Writer::new(engine, known);
+        let writer = Writer::new(journal);
         std::thread::Builder::new()
             .name("store-log".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(StoreError::io("start the writer of", dir))?;
-        let view = View {
-            entries: found.entries,
-            purged: found.purged,
-            vote: found.vote,
-            committed: found.committed,
-        };
         Ok(Self {
-            view: Arc::new(Mutex::new(view)),
+            view: Arc::new(Mutex::new(contents)),
             requests,
         })
     }
 
     /// Index of the last entry that is or was in the log; `None` where there never was one.
     pub(crate) fn last_index(&self) -> Option<u64> {
-        let view = self.view();
-        let last = view.entries.last_key_value().map(|(index, _)| *index);
-        last.max(view.purged.map(|id| id.index))
+        self.view().last().map(|id| id.index)
     }
 
     /// Index of the last entry that is gone because an image contains it.
     pub(crate) fn purged_index(&self) -> Option<u64> {
-        self.view().purged.map(|id| id.index)
+        self.view().state.purged.map(|id| id.index)
     }
 
     /// Keeps the vote that was given, and no lead that was won by it. After a restart openraft would lead on in the same term:
     /// the end of the log, which the others may have had before this disk, would be written again with other entries, and
     /// reads would be answered without what was committed last.
     pub(crate) fn give_up_lead(&self) {
-        if let Some(vote) = &mut self.view().vote {
+        if let Some(vote) = &mut self.view().state.vote {
             vote.committed = false;
         }
     }
@@ -121,7 +105,7 @@ impl Log {
         }
     }
 
-    fn view(&self) -> MutexGuard<'_, View> {
+    fn view(&self) -> MutexGuard<'_, Contents> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,7 +137,7 @@ impl RaftLogReader<TypeConfig> for Log {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        Ok(self.view().vote)
+        Ok(self.view().state.vote)
     }
 }
 
@@ -162,13 +146,9 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let view = self.view();
-        let last = view
-            .entries
-            .last_key_value()
-            .map(|(_, entry)| entry.log_id());
         Ok(LogState {
-            last_purged_log_id: view.purged,
-            last_log_id: last.or(view.purged),
+            last_purged_log_id: view.state.purged,
+            last_log_id: view.last(),
         })
     }
 
@@ -179,12 +159,12 @@ impl RaftLogStorage<TypeConfig> for Log {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = *vote;
         self.ask(|done| Request::Vote { vote, done }).await?;
-        self.view().vote = Some(vote);
+        self.view().state.vote = Some(vote);
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        self.view().committed = committed;
+        self.view().state.committed = committed;
         // Not waited for: it travels with the next batch. A start that finds an older one applies the rest
         // of the log once the node leads.
         self.requests
@@ -194,7 +174,7 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(self.view().committed)
+        Ok(self.view().state.committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -212,17 +192,13 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let first_gone = last.map_or(0, |last| last.index + 1);
-        self.view().entries.split_off(&first_gone);
+        self.view().apply(Record::Truncated { first_gone });
         self.ask(|done| Request::Truncate { first_gone, done })
             .await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        {
-            let mut view = self.view();
-            view.purged = view.purged.max(Some(upto));
-            view.entries = view.entries.split_off(&(upto.index + 1));
-        }
+        self.view().apply(Record::Purged(upto));
         self.ask(|done| Request::Purge { upto, done }).await
     }
 }

@@ -17,6 +17,8 @@ pub struct OpenOptions {
     pub free_bytes_min: u64,
     /// Log entries after which a state image is made.
     pub image_every: u64,
+    /// Bytes of a file of the log, unless one entry needs more. Files go whole once images contain their entries.
+    pub segment_bytes: u64,
     /// How long opening a node that is alone may wait for it to lead and to have applied its log.
     pub ready_timeout: Duration,
     /// How the node takes part in a cluster; `None` for one that is alone.
@@ -47,13 +49,15 @@ pub enum Start {
 }
 
 impl OpenOptions {
-    /// The usual settings: 64 MiB kept free, an image every 20,000 entries, ready within 60 s, alone.
+    /// The usual settings: 64 MiB kept free, an image every 20,000 entries, files of the log of 4 MiB, ready within 60 s,
+    /// alone.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let (free_bytes_min, image_every) = (64 << 20, 20_000);
         Self {
             dir: dir.into(),
             free_bytes_min,
             image_every,
+            segment_bytes: 4 << 20,
             ready_timeout: Duration::from_secs(60),
             cluster: None,
         }

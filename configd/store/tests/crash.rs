@@ -24,9 +24,10 @@ const CYCLES: u32 = 25;
 const DIR: &str = "TIDEGATE_CRASH_TEST_DIR";
 
 fn options(dir: &Path) -> OpenOptions {
-    // Few entries to an image, so that images and purges are interrupted as well.
+    // Few entries to an image and to a file of the log, so that images, purges and new files are interrupted as well.
     let mut options = OpenOptions::new(dir);
     options.image_every = 15;
+    options.segment_bytes = 64 << 10;
     options
 }
 

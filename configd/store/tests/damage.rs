@@ -124,40 +124,69 @@ async fn an_identity_that_is_no_text_keeps_the_store_closed() {
 }
 
 #[tokio::test]
-async fn settings_that_the_engine_does_not_know_keep_the_store_closed() {
-    let dir = written(1).await;
-    let path = dir.path().join("log/conf");
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[10] |= 0x80;
-    fs::write(&path, bytes).unwrap();
-    assert_eq!(refusal(dir.path()).await.0, dir.path().join("log"));
+async fn a_log_whose_witness_is_gone_or_empty_keeps_the_store_closed() {
+    for is_gone in [true, false] {
+        let dir = written(3).await;
+        let witness = dir.path().join("WITNESS");
+        let says = if is_gone {
+            fs::remove_file(&witness).unwrap();
+            "empty or gone"
+        } else {
+            fs::write(&witness, "").unwrap();
+            "no record of it can be read"
+        };
+        let (path, text) = refusal(dir.path()).await;
+        assert_eq!(path, witness);
+        assert!(text.contains(says), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_the_log_that_is_cut_or_gone_keeps_the_store_closed() {
+    for is_gone in [true, false] {
+        let dir = written(3).await;
+        let segment = dir.path().join("log/0000000000000001.log");
+        if is_gone {
+            fs::remove_file(&segment).unwrap();
+        } else {
+            let bytes = fs::read(&segment).unwrap();
+            fs::write(&segment, &bytes[..bytes.len() - 4_096]).unwrap();
+        }
+        assert_eq!(refusal(dir.path()).await.0, segment);
+    }
 }
 
 #[tokio::test]
 async fn a_lock_that_an_ended_store_has_not_let_go_yet_is_waited_for() {
     let dir = written(3).await;
-    let db = File::open(dir.path().join("log/db")).unwrap();
-    db.lock().unwrap();
+    let lock = File::open(dir.path().join("log/LOCK")).unwrap();
+    lock.lock().unwrap();
     let letting_go = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        drop(db);
+        drop(lock);
     });
     has_all(dir.path(), 3).await;
     letting_go.join().unwrap();
 }
 
 #[tokio::test]
-async fn a_log_whose_witness_is_gone_or_empty_keeps_the_store_closed() {
-    for is_gone in [true, false] {
-        let dir = written(3).await;
-        let witness = dir.path().join("log/witness");
-        if is_gone {
-            fs::remove_file(&witness).unwrap();
-        } else {
-            fs::write(&witness, "").unwrap();
-        }
-        let (path, text) = refusal(dir.path()).await;
-        assert_eq!(path, witness);
-        assert!(text.contains("empty or gone"), "{text}");
+async fn an_unfinished_file_of_the_log_is_removed() {
+    let dir = written(3).await;
+    let unfinished = dir.path().join("log/00000000000000ff.tmp");
+    fs::write(&unfinished, "half").unwrap();
+    has_all(dir.path(), 3).await;
+    assert!(!unfinished.exists());
+}
+
+#[tokio::test]
+async fn a_log_that_is_gone_with_all_notes_of_it_keeps_the_store_closed() {
+    let dir = written(3).await;
+    fs::remove_dir_all(dir.path().join("log")).unwrap();
+    // The packs are left.
+    for note in ["INITIALISED", "WITNESS"] {
+        fs::remove_file(dir.path().join(note)).unwrap();
     }
+    let (path, text) = refusal(dir.path()).await;
+    assert_eq!(path, dir.path().join("log"));
+    assert!(text.contains("this node has written one"), "{text}");
 }

@@ -206,18 +206,41 @@ async fn a_directory_of_another_format_is_refused_with_both_versions() {
             error,
             StoreError::OtherFormat {
                 found: 9,
-                wanted: 1,
+                wanted: 2,
                 ..
             }
         ),
         "{error}"
     );
     let expected = format!(
-        "data directory {} has format version 9, this tidegate reads version 1; use the tidegate that wrote \
-         it, or choose an empty directory",
+        "data directory {} has format version 9, this tidegate reads version 2; use the tidegate that wrote \
+         it. To change over, make a backup with that one (`tidegate cluster backup`) and restore it into an empty \
+         directory with this one (`tidegate cluster restore`)",
         dir.path().display()
     );
     assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_directory_of_the_release_before_is_refused_with_the_way_to_take_it_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = r#"{"format_version":1,"node_id":1,"cluster_id":"c","created_at_unix_ms":0}"#;
+    let text = format!("{body}\ncrc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+    std::fs::write(dir.path().join("IDENTITY"), text).unwrap();
+    std::fs::create_dir(dir.path().join("log")).unwrap();
+    let error = Store::open(OpenOptions::new(dir.path())).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::OtherFormat { found: 1, .. }),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("`tidegate cluster restore`"),
+        "{error}"
+    );
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("log")).unwrap().count(),
+        0
+    );
 }
 
 #[tokio::test]

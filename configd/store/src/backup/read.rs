@@ -17,11 +17,12 @@ use crate::{
     StoreError,
     blobs::Blobs,
     directory::{Claim, FIRST_NODE_ID, Identity, sync_dir},
-    disk::SledEngine,
+    disk::LogFiles,
     image::{Image, ImageFile, Images},
-    log::Log,
+    log::{Log, Past},
     member::Member,
     node::stopped,
+    options::OpenOptions,
     peers::{Received, receive},
     raft::{LogId, Membership, StoredMembership, Vote},
 };
@@ -60,7 +61,7 @@ pub async fn restore(backup: &Path, dir: &Path, now_unix_ms: i64) -> Result<(), 
         StoreError::Damaged { what, .. } => damaged(what),
         other => other,
     })?;
-    begin_log(&dir.join("log"), applied).await?;
+    begin_log(dir, applied).await?;
     std::fs::remove_dir_all(&incoming).map_err(StoreError::io("remove", &incoming))?;
     sync_dir(dir)?;
     claim.settle(Identity::new(
@@ -98,8 +99,14 @@ fn place(received: Received, dir: &Path, now_unix_ms: i64) -> Result<LogId, Stor
 }
 
 /// A log that begins after the image, with a vote that is not older than its entries.
-async fn begin_log(path: &Path, applied: LogId) -> Result<(), StoreError> {
-    let mut log = Log::open(SledEngine::open(path)?, path, None)?;
+async fn begin_log(dir: &Path, applied: LogId) -> Result<(), StoreError> {
+    let past = Past {
+        is_new: true,
+        received: None,
+    };
+    let segment_bytes = OpenOptions::new(dir).segment_bytes;
+    let files = LogFiles::open(dir)?;
+    let mut log = Log::open(files, segment_bytes, past, &dir.join("log"))?;
     let vote = Vote {
         leader_id: LeaderId {
             term: applied.leader_id.term,

@@ -1,185 +1,229 @@
-//! Reads the whole log when the store opens, and holds every row against what was written.
-
-use std::collections::BTreeMap;
-
-use openraft::entry::RaftEntry as _;
+//! Reads segments and holds every frame against what was written. Pure.
+//!
+//! A frame is written once the one before is durable. So a frame that is not whole, where nothing comes after it and the
+//! witness knows of none, was never acknowledged: it is a torn one. Everything else that does not fit is damage.
 
 use super::{
-    frame::{self, Chain},
-    wire,
-};
-use crate::{
-    disk::{Row, Witness},
-    raft::{Entry, LogId, Vote},
+    contents::Contents,
+    frame::{Frame, Link, PAGE_BYTES},
+    medium::Witness,
+    record::Record,
 };
 
-/// Key of the vote.
-pub(crate) const VOTE: &[u8] = b"m/vote";
-/// Key of the last log id that is known to be committed.
-pub(crate) const COMMITTED: &[u8] = b"m/committed";
-/// Key of the last log id that is gone because an image contains it, with the chain after it.
-pub(crate) const PURGED: &[u8] = b"m/purged";
+/// A segment, and the last entry that it brought; with that purged, nothing in it counts any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) number: u64,
+    pub(crate) last_entry: Option<u64>,
+}
 
-/// Where an entry ends: the chain after its last row, and its rows.
+/// Where the log ends, and goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
-    pub(crate) chain: Chain,
-    pub(crate) parts: u32,
+    pub(crate) segment: u64,
+    /// Length of the segment.
+    pub(crate) len: u64,
+    pub(crate) salt: u64,
+    /// Behind the last frame.
+    pub(crate) at: u64,
+    /// The last frame.
+    pub(crate) link: Link,
 }
 
-/// A log that passed every check.
+/// What does not fit, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) segment: u64,
+    pub(crate) what: String,
+}
+
+/// Reads one segment after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) entries: BTreeMap<u64, Entry>,
-    pub(crate) chains: BTreeMap<u64, End>,
-    pub(crate) purged: Option<LogId>,
-    pub(crate) purged_chain: Chain,
-    pub(crate) vote: Option<Vote>,
-    pub(crate) committed: Option<LogId>,
-}
-
-/// Checks all rows: no gap, every checksum, one chain from the purged entry to the last one. `received` is the log
-/// index of an image that another node sent and after which the log may not be purged yet.
-///
-/// # Errors
-///
-/// A sentence that says which row does not fit.
-pub(crate) fn scan(rows: Vec<Row>, received: Option<u64>) -> Result<Found, String> {
-    let mut found = Found::default();
-    let mut log = Vec::new();
-    for (key, value) in rows {
-        match frame::read_key(&key) {
-            Some((index, part)) => log.push((index, part, key, value)),
-            None => read_mark(&mut found, &key, &value)?,
-        }
-    }
-    let purged = found.purged.map(|id| id.index);
-    let mut rows = log
-        .into_iter()
-        .filter(|(index, ..)| Some(*index) > purged)
-        .peekable();
-    let mut chain = found.purged_chain;
-    let mut next = purged.map(|index| index + 1);
-    while let Some(&(index, ..)) = rows.peek() {
-        if next.is_some_and(|next| next != index) {
-            return Err(format!(
-                "log entry {} is missing before entry {index}",
-                next.unwrap_or_default()
-            ));
-        }
-        let mut bytes = Vec::new();
-        let mut parts = 0;
-        while let Some((_, part, key, value)) = rows.next_if(|(at, ..)| *at == index) {
-            let name = || format!("row {part} of log entry {index}");
-            let (stated, before, payload) =
-                frame::open(&key, &value).map_err(|why| format!("{} {why}", name()))?;
-            if part != parts
-                || (part + 1 == stated) == rows.peek().is_some_and(|(at, ..)| *at == index)
-            {
-                return Err(format!(
-                    "log entry {index} has {stated} rows, not those that are there"
-                ));
-            }
-            if before != chain {
-                return Err(format!("{} does not follow the row before it", name()));
-            }
-            chain = frame::link(chain, &key, payload);
-            bytes.extend_from_slice(payload);
-            parts += 1;
-        }
-        let entry = wire::decode_entry(bytes).map_err(|why| format!("log entry {index} {why}"))?;
-        if entry.index() != index {
-            return Err(format!(
-                "log entry {index} says that it is entry {}",
-                entry.index()
-            ));
-        }
-        found.chains.insert(index, End { chain, parts });
-        found.entries.insert(index, entry);
-        next = Some(index + 1);
-    }
-    held_against_committed(found, received)
-}
-
-/// The committed mark is written after the entries that it covers, so a log that ends before it has lost some.
-/// Entries up to `received` came within an image of another node, so the log need not have had them.
-fn held_against_committed(found: Found, received: Option<u64>) -> Result<Found, String> {
-    let last = found.entries.last_key_value().map(|(index, _)| *index);
-    let last = last
-        .or_else(|| found.purged.map(|id| id.index))
-        .max(received);
-    match found.committed {
-        Some(committed) if last.is_none_or(|last| last < committed.index) => {
-            let last = last.map_or_else(|| "nothing".to_owned(), |last| format!("entry {last}"));
-            Err(format!(
-                "entry {} was committed, but the log ends with {last}",
-                committed.index
-            ))
-        }
-        _ => Ok(found),
-    }
-}
-
-/// What the witness knows of was acknowledged, so it must still be there. Entries up to `received` came within an image
-/// of another node.
-pub(crate) fn held_against_witness(
-    found: Found,
+pub(crate) struct Scan {
+    pub(crate) contents: Contents,
+    pub(crate) extents: Vec<Extent>,
+    pub(crate) end: Option<End>,
+    /// The first segment that is left, and the entry that was next when it began.
+    first: Option<(u64, u64)>,
     witness: Option<Witness>,
-    received: Option<u64>,
-) -> Result<Found, String> {
-    let Some(witness) = witness else {
-        return Ok(found);
-    };
-    let purged = found.purged.map(|id| id.index);
-    let last = found.entries.last_key_value().map(|(index, _)| *index);
-    let last = last.or(purged).max(received);
-    if last < witness.last {
-        let name = |index: Option<u64>| {
-            index.map_or_else(|| "nothing".to_owned(), |index| format!("entry {index}"))
+}
+
+impl Scan {
+    pub(crate) fn new(witness: Option<Witness>) -> Self {
+        Self {
+            witness,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next segment.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not follow the one before, or does not begin as a segment does.
+    pub(crate) fn take(&mut self, number: u64, bytes: &[u8]) -> Result<(), Damage> {
+        let damage = |what: String| Damage {
+            segment: number,
+            what,
         };
-        let (wanted, last) = (name(witness.last), name(last));
-        return Err(format!(
-            "{wanted} was acknowledged, but the log ends with {last}"
-        ));
+        let head = Frame::read(bytes).ok_or_else(|| damage(no_frame(0)))?;
+        let link = match self.end {
+            Some(end) => link_over(end, number, &head)?,
+            // The first segment that is left follows one that is gone.
+            None => Link {
+                sequence: head.link.sequence.wrapping_sub(1),
+                crc: head.before,
+            },
+        };
+        self.end = Some(End {
+            segment: number,
+            len: bytes.len() as u64,
+            salt: head.salt,
+            at: 0,
+            link,
+        });
+        self.extents.push(Extent {
+            number,
+            last_entry: None,
+        });
+        while let Some(frame) = self.next_frame(bytes) {
+            self.take_frame(&frame).map_err(damage)?;
+        }
+        Ok(())
     }
-    let chain = match witness.last {
-        Some(last) if Some(last) == purged => Some(found.purged_chain),
-        Some(last) => found.chains.get(&last).map(|end| end.chain),
-        None => None,
-    };
-    if chain.is_some_and(|chain| chain != witness.chain) {
-        let last = witness.last.unwrap_or_default();
-        return Err(format!(
-            "the log up to entry {last} is not the one that was acknowledged"
-        ));
+
+    /// Holds the log, whose last segment has these bytes, against what was acknowledged. Whether a torn frame is there.
+    ///
+    /// # Errors
+    ///
+    /// Where something is not there any more.
+    pub(crate) fn finish(&self, last: &[u8]) -> Result<bool, Damage> {
+        let Some(end) = self.end else {
+            return match self.witness {
+                Some(witness) => Err(missing(witness.segment)),
+                None => Ok(false),
+            };
+        };
+        self.check_first()?;
+        let at = usize::try_from(end.at).unwrap_or(usize::MAX);
+        let damage = |what: String| Damage {
+            segment: end.segment,
+            what: format!("{}, but {what}", no_frame(at)),
+        };
+        if let Some(witness) = self.witness
+            && witness.link.sequence > end.link.sequence
+        {
+            if witness.segment > end.segment {
+                return Err(missing(end.segment + 1));
+            }
+            let (sequence, upto) = (witness.link.sequence, witness.end);
+            let what = format!("frame {sequence} was acknowledged, and ended at byte {upto}");
+            return Err(damage(what));
+        }
+        if let Some(later) = later_frame(last, at, end.salt) {
+            return Err(damage(format!("a later one is at byte {later}")));
+        }
+        let rest = last.get(at..).unwrap_or_default();
+        Ok(rest.iter().any(|byte| *byte != 0))
     }
-    let vote = found.vote.as_ref().map(plain_vote).unwrap_or_default();
-    match vote < witness.vote {
-        true => Err("a vote that was given is not there any more".to_owned()),
-        false => Ok(found),
+
+    /// Segments go once all of their entries are purged, so what was in the log when the first one that is left began must be.
+    fn check_first(&self) -> Result<(), Damage> {
+        let purged = self.contents.state.purged.map_or(0, |id| id.index + 1);
+        match self.first {
+            Some((number, next)) if number > 1 && next > purged => Err(missing(number - 1)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The frame behind the last one, where there is one that follows it.
+    fn next_frame<'b>(&self, bytes: &'b [u8]) -> Option<Frame<'b>> {
+        let end = self.end?;
+        let frame = Frame::read(bytes.get(usize::try_from(end.at).ok()?..)?)?;
+        let follows = frame.salt == end.salt && end.link.is_before(&frame);
+        follows.then_some(frame)
+    }
+
+    fn take_frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        let (sequence, at) = (frame.link.sequence, self.end.map_or(0, |end| end.at));
+        let what = |why: String| format!("frame {sequence} at byte {at}: {why}");
+        if let Some(witness) = self.witness
+            && witness.link.sequence == sequence
+            && witness.link.crc != frame.link.crc
+        {
+            return Err(what("it is not the one that was acknowledged".to_owned()));
+        }
+        let mut is_head = at == 0;
+        for record in Record::decode_all(frame.records) {
+            let record = record.map_err(what)?;
+            let is_segment = matches!(record, Record::Segment { .. });
+            if is_segment != std::mem::take(&mut is_head) {
+                return Err(what("it is not in its place".to_owned()));
+            }
+            self.take_record(record).map_err(what)?;
+        }
+        if let Some(end) = &mut self.end {
+            (end.at, end.link) = (end.at + frame.len() as u64, frame.link);
+        }
+        Ok(())
+    }
+
+    fn take_record(&mut self, record: Record) -> Result<(), String> {
+        match (&record, self.end) {
+            (Record::Segment { number, len, next }, Some(end)) => {
+                if *number != end.segment {
+                    return Err(format!("it begins segment {number}"));
+                }
+                if *len != end.len {
+                    let found = end.len;
+                    return Err(format!(
+                        "the segment has {len} bytes, and {found} are there"
+                    ));
+                }
+                self.first.get_or_insert((*number, *next));
+            }
+            (Record::Entry(entry), _) => {
+                if let Some(extent) = self.extents.last_mut() {
+                    extent.last_entry = extent.last_entry.max(Some(entry.log_id.index));
+                }
+            }
+            _ => {}
+        }
+        self.contents.apply(record);
+        Ok(())
     }
 }
 
-/// A vote as the witness holds it; later ones are greater.
-pub(crate) fn plain_vote(vote: &Vote) -> (u64, u64, bool) {
-    (vote.leader_id.term, vote.leader_id.node_id, vote.committed)
+/// The link from one segment to the next.
+fn link_over(end: End, number: u64, head: &Frame<'_>) -> Result<Link, Damage> {
+    if number != end.segment + 1 {
+        return Err(missing(end.segment + 1));
+    }
+    if end.link.is_before(head) {
+        return Ok(end.link);
+    }
+    let (at, sequence) = (end.at, head.link.sequence);
+    Err(Damage {
+        segment: end.segment,
+        what: format!(
+            "at byte {at} is no whole frame that follows, but segment {number} begins with frame {sequence}"
+        ),
+    })
 }
 
-fn read_mark(found: &mut Found, key: &[u8], value: &[u8]) -> Result<(), String> {
-    let name = String::from_utf8_lossy(key).into_owned();
-    let (_, _, payload) = frame::open(key, value).map_err(|why| format!("row {name} {why}"))?;
-    match key {
-        VOTE => found.vote = Some(wire::decode_vote(payload)?),
-        COMMITTED => found.committed = Some(wire::decode_log_id(payload)?),
-        PURGED => {
-            let (id, chain) = wire::decode_purged(payload)?;
-            (found.purged, found.purged_chain) = (Some(id), chain);
-        }
-        _ => {
-            return Err(format!(
-                "row {name} is of a kind that this release does not know"
-            ));
-        }
+/// Where a frame of this segment is from `at` on, though none follows there.
+fn later_frame(bytes: &[u8], at: usize, salt: u64) -> Option<usize> {
+    let mut pages = (at..bytes.len()).step_by(PAGE_BYTES);
+    pages.find(|page| Frame::read(&bytes[*page..]).is_some_and(|frame| frame.salt == salt))
+}
+
+fn missing(segment: u64) -> Damage {
+    Damage {
+        segment,
+        what: "it is missing".to_owned(),
     }
-    Ok(())
+}
+
+fn no_frame(at: usize) -> String {
+    format!("at byte {at} is no whole frame that follows")
 }

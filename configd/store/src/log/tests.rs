@@ -1,6 +1,7 @@
 //! The log keeps what it acknowledged, and notices what the disk did to it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod disk;
 mod faults;
 
 use std::{
@@ -20,11 +21,19 @@ use openraft::{
 use super::*;
 use crate::{
     blobs::Blobs,
-    disk::{Row, SledEngine, Witness, Write},
+    disk::LogFiles,
     image::{Image, Images},
     machine::Machine,
     raft::Payload,
     views::Views,
+};
+use disk::{Chance, Disk, Files};
+
+/// Two pages: all but the smallest frames begin a segment of their own.
+const SEGMENT_BYTES: u64 = 8 << 10;
+const NEW: Past = Past {
+    is_new: true,
+    received: None,
 };
 
 struct Builder;
@@ -34,8 +43,7 @@ impl StoreBuilder<TypeConfig, Log, Machine, tempfile::TempDir> for Builder {
         &self,
     ) -> Result<(tempfile::TempDir, Log, Machine), openraft::StorageError<TypeConfig>> {
         let (dir, machine) = machine();
-        let path = dir.path().join("log");
-        let log = Log::open(SledEngine::open(&path).unwrap(), &path, None).unwrap();
+        let log = open_files(dir.path()).unwrap();
         Ok((dir, log, machine))
     }
 }
@@ -75,8 +83,19 @@ async fn append(log: &mut Log, entries: Vec<Entry>) -> io::Result<()> {
     durable.await.unwrap()
 }
 
-fn open(dir: &Path) -> Result<Log, StoreError> {
-    Log::open(SledEngine::open(dir)?, dir, None)
+fn open_files(dir: &Path) -> Result<Log, StoreError> {
+    Log::open(LogFiles::open(dir)?, SEGMENT_BYTES, NEW, &dir.join("log"))
+}
+
+fn open(disk: Disk) -> Result<Log, StoreError> {
+    Log::open(disk, SEGMENT_BYTES, NEW, Path::new("disk"))
+}
+
+fn slow() -> Disk {
+    Disk {
+        sync_time: Duration::from_millis(50),
+        ..Disk::default()
+    }
 }
 
 async fn read(log: &mut Log) -> Vec<Entry> {
@@ -86,7 +105,7 @@ async fn read(log: &mut Log) -> Vec<Entry> {
 #[tokio::test]
 async fn large_and_small_entries_are_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let mut log = open(dir.path()).unwrap();
+    let mut log = open_files(dir.path()).unwrap();
     let entries: Vec<_> = (0..20)
         .map(|index| entry(index, index as usize * 3_000))
         .collect();
@@ -97,7 +116,7 @@ async fn large_and_small_entries_are_there_after_a_restart() {
     let before = read(&mut log).await;
     log.close().await;
 
-    let mut log = open(dir.path()).unwrap();
+    let mut log = open_files(dir.path()).unwrap();
     assert_eq!(read(&mut log).await, before);
     assert_eq!(before.len(), 12);
     assert_eq!(
@@ -108,102 +127,25 @@ async fn large_and_small_entries_are_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn an_index_snapshot_that_sled_did_not_finish_does_not_block_the_open() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log = open(dir.path()).unwrap();
-    append(&mut log, vec![entry(0, 10)]).await.unwrap();
-    log.close().await;
-    std::fs::write(dir.path().join("snap.0000000000000BAD.generating"), b"torn").unwrap();
-    let mut log = open(dir.path()).unwrap();
-    assert_eq!(read(&mut log).await, vec![entry(0, 10)]);
-}
-
-#[tokio::test]
-async fn a_damaged_index_snapshot_is_refused_rather_than_opened_without_its_entries() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log = open(dir.path()).unwrap();
-    append(&mut log, vec![entry(0, 10)]).await.unwrap();
-    log.close().await;
-    // In a copy: a task that sled left behind may still tidy the original's snapshots.
-    let copy = tempfile::tempdir().unwrap();
-    for name in ["db", "conf"] {
-        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
-    }
-    let damaged = copy.path().join("snap.FFFFFFFFFFFFFFFF");
-    std::fs::write(damaged, b"not what sled wrote").unwrap();
-    let opened = open(copy.path()).map(|log| log.last_index());
-    assert!(
-        matches!(opened, Err(StoreError::Damaged { .. })),
-        "{opened:?}"
-    );
-}
-
-/// An engine in memory that notes what is asked of it, and fails when it is told to.
-#[derive(Clone, Default)]
-struct Memory {
-    rows: Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>,
-    steps: Arc<Mutex<Vec<&'static str>>>,
-    fails: Arc<Mutex<bool>>,
-    witness: Arc<Mutex<Option<Witness>>>,
-}
-
-impl LogEngine for Memory {
-    fn rows(&mut self) -> Result<Vec<Row>, StoreError> {
-        Ok(self.rows.lock().unwrap().clone().into_iter().collect())
-    }
-
-    fn write(&mut self, batch: Vec<Write>) -> Result<(), StoreError> {
-        self.steps.lock().unwrap().push("write");
-        let mut rows = self.rows.lock().unwrap();
-        for write in batch {
-            match write {
-                Write::Put(key, value) => rows.insert(key, value),
-                Write::Remove(key) => rows.remove(&key),
-            };
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        // Long enough for a wrong acknowledgement to overtake it.
-        std::thread::sleep(Duration::from_millis(50));
-        self.steps.lock().unwrap().push("sync");
-        match *self.fails.lock().unwrap() {
-            true => Err(StoreError::io("sync", "db")(
-                io::ErrorKind::StorageFull.into(),
-            )),
-            false => Ok(()),
-        }
-    }
-
-    fn witness(&mut self) -> Option<Witness> {
-        *self.witness.lock().unwrap()
-    }
-
-    fn attest(&mut self, witness: Witness) -> Result<(), StoreError> {
-        self.steps.lock().unwrap().push("attest");
-        *self.witness.lock().unwrap() = Some(witness);
-        Ok(())
-    }
-}
-
-#[tokio::test]
 async fn nothing_is_acknowledged_before_the_sync_has_returned() {
-    let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
+    let disk = slow();
+    let mut log = open(disk.clone()).unwrap();
+    let began = ["create", "attest", "settle"];
+    assert_eq!(*disk.steps.lock().unwrap(), began);
+    disk.steps.lock().unwrap().clear();
     append(&mut log, vec![entry(0, 10)]).await.unwrap();
-    assert_eq!(*engine.steps.lock().unwrap(), ["write", "sync", "attest"]);
+    // The witness outlives the process, too; nobody waits for its sync.
+    assert_eq!(*disk.steps.lock().unwrap(), ["write", "sync", "attest"]);
+    disk.steps.lock().unwrap().clear();
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
-    assert_eq!(
-        *engine.steps.lock().unwrap(),
-        ["write", "sync", "attest", "write", "sync", "attest"]
-    );
+    let steps = disk.steps.lock().unwrap().clone();
+    assert!(steps.ends_with(&["write", "sync", "attest"]), "{steps:?}");
 }
 
 #[tokio::test]
 async fn appends_that_wait_together_share_a_sync() {
-    let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
+    let disk = slow();
+    let mut log = open(disk.clone()).unwrap();
     let mut waiting = Vec::new();
     for index in 0..40 {
         let (done, durable) = TypeConfig::oneshot();
@@ -215,127 +157,284 @@ async fn appends_that_wait_together_share_a_sync() {
     for durable in waiting {
         durable.await.unwrap().unwrap();
     }
-    let syncs = engine
-        .steps
-        .lock()
-        .unwrap()
-        .iter()
-        .filter(|step| **step == "sync")
-        .count();
+    let steps = disk.steps.lock().unwrap().clone();
+    let syncs = steps.iter().filter(|step| **step == "sync").count();
     assert!(syncs <= 5, "{syncs} syncs for 40 appends");
 }
 
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
-    let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
-    *engine.fails.lock().unwrap() = true;
+    let disk = Disk {
+        chance: Arc::new(Mutex::new(Some(Chance(1)))),
+        ..Disk::default()
+    };
+    let mut log = open(disk.clone()).unwrap();
+    *disk.fault_every.lock().unwrap() = Some(1);
     assert!(append(&mut log, vec![entry(0, 10)]).await.is_err());
-    *engine.fails.lock().unwrap() = false;
+    *disk.fault_every.lock().unwrap() = None;
     assert!(append(&mut log, vec![entry(1, 10)]).await.is_err());
     assert_eq!(read(&mut log).await.len(), 2, "reads go on");
 }
 
-async fn written() -> Memory {
-    let engine = Memory::default();
-    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
-    append(&mut log, (0..6).map(|index| entry(index, 10_000)).collect())
+/// A log of some segments: six entries, a vote, and two of the entries purged. What was there before the last two steps
+/// comes first.
+async fn written() -> (Files, Files) {
+    let disk = Disk::default();
+    let mut log = open(disk.clone()).unwrap();
+    append(&mut log, (0..3).map(|index| entry(index, 10_000)).collect())
         .await
         .unwrap();
-    log.save_vote(&Vote::new(1, 1)).await.unwrap();
-    log.save_committed(Some(id(5))).await.unwrap();
-    log.purge(id(1)).await.unwrap();
-    log.close().await;
-    engine
-}
-
-#[tokio::test]
-async fn a_flipped_bit_in_any_row_is_refused() {
-    let engine = written().await;
-    let keys: Vec<_> = engine.rows.lock().unwrap().keys().cloned().collect();
-    assert!(keys.len() > 8);
-    for key in keys {
-        engine.rows.lock().unwrap().get_mut(&key).unwrap()[20] ^= 4;
-        let opened = Log::open(engine.clone(), Path::new("memory"), None);
-        assert!(
-            matches!(opened, Err(StoreError::Damaged { .. })),
-            "row {key:?}"
-        );
-        engine.rows.lock().unwrap().get_mut(&key).unwrap()[20] ^= 4;
+    for index in 3..6 {
+        append(&mut log, vec![entry(index, 3_000)]).await.unwrap();
     }
-    assert!(Log::open(engine, Path::new("memory"), None).is_ok());
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    let before = disk.files();
+    log.purge(id(1)).await.unwrap();
+    append(&mut log, vec![entry(6, 10)]).await.unwrap();
+    log.close().await;
+    (before, disk.files())
+}
+
+fn refusal(files: Files) -> Option<String> {
+    match open(Disk::holding(files)) {
+        Ok(_) => None,
+        Err(error @ StoreError::Damaged { .. }) => Some(error.to_string()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Whether all that [`written`] wrote is there.
+async fn is_whole(files: Files) -> bool {
+    let mut log = open(Disk::holding(files)).unwrap();
+    let found: Vec<u64> = read(&mut log)
+        .await
+        .iter()
+        .map(|entry| entry.index())
+        .collect();
+    found == [2, 3, 4, 5, 6] && log.read_vote().await.unwrap() == Some(Vote::new(1, 1))
 }
 
 #[tokio::test]
-async fn a_log_that_lost_its_end_or_its_vote_is_refused() {
-    let engine = written().await;
-    let rows = engine.rows.lock().unwrap().clone();
-    let without = |lost: &dyn Fn(&[u8]) -> bool| {
-        let left = rows.clone().into_iter().filter(|(key, _)| !lost(key));
-        let engine = Memory {
-            rows: Arc::new(Mutex::new(left.collect())),
-            witness: engine.witness.clone(),
-            ..Memory::default()
-        };
-        Log::open(engine, Path::new("memory"), None).map(|_| ())
+async fn a_flipped_bit_is_refused_or_loses_nothing() {
+    let (_, files) = written().await;
+    assert!(files.segments.len() > 3);
+    let mut refused = 0;
+    for (number, bytes) in &files.segments {
+        for at in (0..bytes.len()).step_by(61) {
+            let mut flipped = files.clone();
+            flipped.segments.get_mut(number).unwrap()[at] ^= 4;
+            match refusal(flipped.clone()) {
+                Some(_) => refused += 1,
+                None => assert!(is_whole(flipped).await, "byte {at} of segment {number}"),
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[tokio::test]
+async fn a_page_that_is_zeros_or_was_never_written_is_refused_or_loses_nothing() {
+    let (before, files) = written().await;
+    let mut refused = 0;
+    for (number, bytes) in &files.segments {
+        for page in (0..bytes.len()).step_by(4_096) {
+            let older = before.segments.get(number).cloned();
+            for page_before in [Some(vec![0; bytes.len()]), older].into_iter().flatten() {
+                let mut damaged = files.clone();
+                damaged.segments.get_mut(number).unwrap()[page..page + 4_096]
+                    .copy_from_slice(&page_before[page..page + 4_096]);
+                match refusal(damaged.clone()) {
+                    Some(_) => refused += 1,
+                    None => assert!(is_whole(damaged).await, "byte {page} of segment {number}"),
+                }
+            }
+        }
+    }
+    assert!(refused > 5, "{refused}");
+}
+
+#[tokio::test]
+async fn a_segment_that_is_cut_emptied_or_gone_is_refused() {
+    let (_, files) = written().await;
+    for (number, bytes) in &files.segments {
+        for len in [0, 100, 4_096, bytes.len() - 1] {
+            let mut cut = files.clone();
+            cut.segments.get_mut(number).unwrap().truncate(len);
+            let text = refusal(cut).unwrap();
+            assert!(
+                text.starts_with(&format!("disk/{number} is damaged")),
+                "{text}"
+            );
+        }
+        let mut gone = files.clone();
+        gone.segments.remove(number);
+        let text = refusal(gone).unwrap();
+        assert!(
+            text.starts_with(&format!("disk/{number} is damaged: it is missing")),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_end_that_was_acknowledged_last_is_missed() {
+    let (_, mut files) = written().await;
+    let newest = files.segments.values_mut().next_back().unwrap();
+    let last_page = newest.len() - 4_096;
+    assert!(newest[last_page..].iter().any(|byte| *byte != 0));
+    newest[last_page..].fill(0);
+    let text = refusal(files).unwrap();
+    assert!(
+        text.contains("was acknowledged, and ended at byte"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_log_without_its_witness_or_with_nothing_but_that_is_refused() {
+    let (_, files) = written().await;
+    let witness = None;
+    let segments = files.segments.clone();
+    let text = refusal(Files { segments, witness }).unwrap();
+    assert!(text.contains("empty or gone"), "{text}");
+    let witness = files.witness;
+    let segments = Default::default();
+    let text = refusal(Files { segments, witness }).unwrap();
+    assert!(text.contains("it is missing"), "{text}");
+}
+
+#[tokio::test]
+async fn a_log_that_is_gone_is_not_begun_anew() {
+    let past = Past {
+        is_new: false,
+        received: None,
     };
-    // Without the committed mark as well, so that the witness alone can tell.
-    let end = without(&|key| key == b"m/committed" || key.starts_with(&frame::key(5, 0)[..9]));
-    let Err(StoreError::Damaged { what, .. }) = end else {
-        panic!("{end:?}");
-    };
-    assert!(what.contains("entry 5 was acknowledged"), "{what}");
-    let vote = without(&|key| key == b"m/vote");
-    assert!(matches!(vote, Err(StoreError::Damaged { .. })), "{vote:?}");
+    let opened = Log::open(Disk::default(), SEGMENT_BYTES, past, Path::new("disk"));
+    let text = opened.map(|_| ()).unwrap_err().to_string();
+    assert!(
+        text.starts_with("disk is damaged: the log is gone"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_torn_frame_that_nobody_knows_of_is_cut() {
+    let disk = Disk::default();
+    let mut log = open(disk.clone()).unwrap();
+    append(&mut log, vec![entry(0, 10)]).await.unwrap();
+    let before = disk.files();
+    // In a segment of its own, with the witness as it was.
+    append(&mut log, vec![entry(1, 12_000)]).await.unwrap();
+    let after = disk.files();
+    let newest = *after.segments.keys().next_back().unwrap();
+    let pages = after.segments[&newest].len() / 4_096;
+    assert!(pages > 3);
+    for lost in 1..pages {
+        let mut files = after.clone();
+        files.witness = before.witness;
+        files.segments.get_mut(&newest).unwrap()[lost * 4_096..][..4_096].fill(0);
+        let disk = Disk::holding(files);
+        let mut log = open(disk.clone()).unwrap();
+        assert_eq!(read(&mut log).await, vec![entry(0, 10)]);
+        append(&mut log, vec![entry(1, 20)]).await.unwrap();
+        log.close().await;
+        let mut log = open(Disk::holding(disk.files())).unwrap();
+        assert_eq!(read(&mut log).await, vec![entry(0, 10), entry(1, 20)]);
+    }
+}
+
+#[tokio::test]
+async fn a_frame_stored_within_an_entry_is_not_taken_for_one() {
+    let (_, files) = written().await;
+    // Every page of another log, at every place that a page of the entry can have.
+    let other: Vec<u8> = files.segments.values().flatten().copied().collect();
+    let disk = Disk::default();
+    let mut log = open(disk.clone()).unwrap();
+    let witness = disk.files().witness;
+    let mut content = vec![0; 4_096];
+    content.extend(&other);
+    for shift in 0..64 {
+        let bytes = content[shift * 64..].to_vec();
+        let stored = Entry::new_normal(id(0), Payload(bytes.into()));
+        append(&mut log, vec![stored]).await.unwrap();
+        log.truncate_after(None).await.unwrap();
+    }
+    append(&mut log, vec![entry(0, 10)]).await.unwrap();
+    log.close().await;
+    let mut torn = disk.files();
+    assert_eq!(refusal(torn.clone()), None);
+    // Nor behind a torn one.
+    torn.segments.retain(|number, _| *number < 3);
+    torn.segments.get_mut(&2).unwrap()[4_096..8_192].fill(0);
+    torn.witness = witness;
+    assert_eq!(refusal(torn), None);
+}
+
+#[tokio::test]
+async fn segments_go_once_their_entries_are_purged() {
+    let disk = Disk::default();
+    let mut log = open(disk.clone()).unwrap();
+    log.save_vote(&Vote::new(7, 3)).await.unwrap();
+    for index in 0..100 {
+        append(&mut log, vec![entry(index, 5_000)]).await.unwrap();
+        if let Some(purged) = index.checked_sub(10) {
+            log.purge(id(purged)).await.unwrap();
+        }
+        let segments = disk.files().segments.len();
+        assert!(segments < 26, "{segments} segments for ten entries");
+    }
+    log.save_committed(Some(id(99))).await.unwrap();
+    log.close().await;
+    let mut log = open(Disk::holding(disk.files())).unwrap();
+    assert_eq!(read(&mut log).await.len(), 10);
+    assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(7, 3)));
+    assert_eq!(log.read_committed().await.unwrap(), Some(id(99)));
+}
+
+#[tokio::test]
+async fn a_purge_beyond_the_end_leaves_nothing_but_its_mark() {
+    let disk = Disk::default();
+    let mut log = open(disk.clone()).unwrap();
+    append(&mut log, (0..9).map(|index| entry(index, 5_000)).collect())
+        .await
+        .unwrap();
+    log.purge(id(50)).await.unwrap();
+    append(&mut log, vec![entry(51, 10)]).await.unwrap();
+    log.close().await;
+    let mut log = open(Disk::holding(disk.files())).unwrap();
+    assert_eq!(read(&mut log).await, vec![entry(51, 10)]);
+    assert_eq!(log.purged_index(), Some(50));
 }
 
 #[tokio::test]
 async fn a_log_that_was_shortened_on_purpose_is_no_damage() {
-    let engine = written().await;
-    let mut log = Log::open(engine.clone(), Path::new("memory"), None).unwrap();
-    log.save_committed(Some(id(3))).await.unwrap();
+    let (_, files) = written().await;
+    let disk = Disk::holding(files);
+    let mut log = open(disk.clone()).unwrap();
     log.truncate_after(Some(id(3))).await.unwrap();
     log.close().await;
-    let log = Log::open(engine, Path::new("memory"), None).unwrap();
+    let log = open(Disk::holding(disk.files())).unwrap();
     assert_eq!(log.last_index(), Some(3));
 }
 
 #[tokio::test]
-async fn a_missing_row_is_refused_wherever_it_was() {
-    let engine = written().await;
-    let rows: Vec<_> = engine.rows.lock().unwrap().clone().into_iter().collect();
-    for (key, value) in rows.into_iter().filter(|(key, _)| key[0] == b'l') {
-        engine.rows.lock().unwrap().remove(&key);
-        let opened = Log::open(engine.clone(), Path::new("memory"), None);
-        assert!(
-            matches!(opened, Err(StoreError::Damaged { .. })),
-            "row {key:?}"
-        );
-        engine.rows.lock().unwrap().insert(key, value);
-    }
-}
-
-#[tokio::test]
-async fn a_row_that_an_earlier_log_left_is_refused() {
-    let engine = written().await;
-    let other = Memory::default();
-    let mut log = Log::open(other.clone(), Path::new("memory"), None).unwrap();
-    append(&mut log, (0..6).map(|index| entry(index, 9_999)).collect())
+async fn a_shorter_log_with_a_later_entry_in_an_older_segment_loses_nothing() {
+    let disk = Disk::default();
+    let mut log = open(disk.clone()).unwrap();
+    append(&mut log, (0..9).map(|index| entry(index, 2_000)).collect())
         .await
         .unwrap();
-    log.close().await;
-    for part in 0..2 {
-        let key = frame::key(4, part);
-        let stale = other.rows.lock().unwrap()[&key].clone();
-        engine.rows.lock().unwrap().insert(key, stale);
+    log.truncate_after(Some(id(4))).await.unwrap();
+    for index in 5..9 {
+        append(&mut log, vec![entry(index, 6_000)]).await.unwrap();
+        log.purge(id(index - 3)).await.unwrap();
     }
-    let Err(error) = Log::open(engine, Path::new("/data/log"), None) else {
-        panic!("it was accepted")
-    };
-    assert!(
-        error
-            .to_string()
-            .starts_with("/data/log is damaged: row 0 of log entry 4"),
-        "{error}"
-    );
+    log.close().await;
+    let mut log = open(Disk::holding(disk.files())).unwrap();
+    let found: Vec<u64> = read(&mut log)
+        .await
+        .iter()
+        .map(|entry| entry.index())
+        .collect();
+    assert_eq!(found, [6, 7, 8]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use openraft::{EntryPayload, entry::RaftEntry as _, impls::leader_id_adv::LeaderId};
-use prost::Message;
+use prost::{Message, Oneof};
 
 use crate::{
     member::Member,
@@ -22,9 +22,9 @@ pub(crate) struct LogIdWire {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct EntryWire {
+pub(super) struct EntryWire {
     #[prost(message, required, tag = "1")]
-    id: LogIdWire,
+    pub(super) id: LogIdWire,
     #[prost(bytes = "bytes", optional, tag = "2")]
     command: Option<Bytes>,
     #[prost(message, optional, tag = "3")]
@@ -58,7 +58,7 @@ struct NodeWire {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct VoteWire {
+pub(super) struct VoteWire {
     #[prost(uint64, tag = "1")]
     term: u64,
     #[prost(uint64, tag = "2")]
@@ -68,11 +68,47 @@ struct VoteWire {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct PurgedWire {
-    #[prost(message, required, tag = "1")]
-    id: LogIdWire,
-    #[prost(fixed64, tag = "2")]
-    chain: u64,
+pub(super) struct RecordWire {
+    #[prost(oneof = "RecordKind", tags = "1, 2, 3, 4, 5, 6")]
+    pub(super) kind: Option<RecordKind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum RecordKind {
+    #[prost(message, tag = "1")]
+    Segment(SegmentWire),
+    #[prost(message, tag = "2")]
+    Entry(EntryWire),
+    #[prost(message, tag = "3")]
+    Vote(VoteWire),
+    #[prost(message, tag = "4")]
+    Committed(CommittedWire),
+    #[prost(message, tag = "5")]
+    Truncated(TruncatedWire),
+    #[prost(message, tag = "6")]
+    Purged(LogIdWire),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SegmentWire {
+    #[prost(uint64, tag = "1")]
+    pub(super) number: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) len: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) next: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CommittedWire {
+    #[prost(message, optional, tag = "1")]
+    pub(super) id: Option<LogIdWire>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TruncatedWire {
+    #[prost(uint64, tag = "1")]
+    pub(super) first_gone: u64,
 }
 
 pub(crate) fn log_id_wire(id: &LogId) -> LogIdWire {
@@ -94,6 +130,10 @@ pub(crate) fn log_id(wire: &LogIdWire) -> LogId {
 }
 
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
+    entry_wire(entry).encode_to_vec()
+}
+
+pub(super) fn entry_wire(entry: &Entry) -> EntryWire {
     let (command, membership) = match &entry.payload {
         EntryPayload::Blank => (None, None),
         EntryPayload::Normal(Payload(bytes)) => (Some(bytes.clone()), None),
@@ -104,11 +144,13 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
         command,
         membership,
     }
-    .encode_to_vec()
 }
 
-pub(crate) fn decode_entry(bytes: Vec<u8>) -> Result<Entry, String> {
-    let wire = EntryWire::decode(Bytes::from(bytes)).map_err(|error| error.to_string())?;
+pub(crate) fn decode_entry(bytes: Bytes) -> Result<Entry, String> {
+    entry(EntryWire::decode(bytes).map_err(|error| error.to_string())?)
+}
+
+pub(super) fn entry(wire: EntryWire) -> Result<Entry, String> {
     let payload = match (wire.command, wire.membership) {
         (Some(bytes), None) => EntryPayload::Normal(Payload(bytes)),
         (None, Some(membership)) => EntryPayload::Membership(decode_membership(membership)?),
@@ -160,45 +202,20 @@ pub(crate) fn decode_membership(wire: MembershipWire) -> Result<Membership, Stri
     Membership::new(configs, nodes).map_err(|error| error.to_string())
 }
 
-pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
+pub(super) fn vote_wire(vote: &Vote) -> VoteWire {
     VoteWire {
         term: vote.leader_id.term,
         node: vote.leader_id.node_id,
         committed: vote.committed,
     }
-    .encode_to_vec()
 }
 
-pub(crate) fn decode_vote(bytes: &[u8]) -> Result<Vote, String> {
-    let wire = VoteWire::decode(bytes).map_err(|error| error.to_string())?;
-    Ok(Vote {
+pub(super) fn vote(wire: &VoteWire) -> Vote {
+    Vote {
         leader_id: LeaderId {
             term: wire.term,
             node_id: wire.node,
         },
         committed: wire.committed,
-    })
-}
-
-pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
-    log_id_wire(id).encode_to_vec()
-}
-
-pub(crate) fn decode_log_id(bytes: &[u8]) -> Result<LogId, String> {
-    LogIdWire::decode(bytes)
-        .map(|wire| log_id(&wire))
-        .map_err(|error| error.to_string())
-}
-
-pub(crate) fn encode_purged(id: &LogId, chain: u64) -> Vec<u8> {
-    PurgedWire {
-        id: log_id_wire(id),
-        chain,
     }
-    .encode_to_vec()
-}
-
-pub(crate) fn decode_purged(bytes: &[u8]) -> Result<(LogId, u64), String> {
-    let wire = PurgedWire::decode(bytes).map_err(|error| error.to_string())?;
-    Ok((log_id(&wire.id), wire.chain))
 }

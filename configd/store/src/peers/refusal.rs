@@ -45,7 +45,7 @@ mod tests {
 
     fn identity() -> Identity {
         Identity {
-            format_version: 1,
+            format_version: 2,
             node_id: 2,
             cluster_id: "c1".to_owned(),
             epoch: 3,

@@ -96,11 +96,7 @@ pub(super) fn append_wire(
 }
 
 pub(super) fn append(wire: v1::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, String> {
-    let entries: Result<Vec<Entry>, String> = wire
-        .entries
-        .into_iter()
-        .map(|bytes| decode_entry(bytes.into()))
-        .collect();
+    let entries: Result<Vec<Entry>, String> = wire.entries.into_iter().map(decode_entry).collect();
     Ok(AppendEntriesRequest {
         vote: ballot(wire.ballot)?,
         prev_log_id: wire.previous.as_ref().map(log_id),

@@ -14,10 +14,10 @@ use crate::{
     StoreError,
     blobs::Blobs,
     directory::{Claim, Directory},
-    disk::{LogEngine as _, SledEngine},
+    disk::LogFiles,
     founding::{Founded, Founders},
     image::{Image, Images},
-    log::Log,
+    log::{Log, Past},
     machine::Machine,
     member::Member,
     node::{Node, millis, stopped},
@@ -44,12 +44,14 @@ impl Store {
             dir,
             free_bytes_min,
             image_every,
+            segment_bytes,
             ready_timeout,
             cluster,
         } = options;
         let opening = Opening {
             dir,
             free_bytes_min,
+            segment_bytes,
             config: raft::config(image_every)?,
         };
         match cluster {
@@ -62,6 +64,7 @@ impl Store {
 struct Opening {
     dir: PathBuf,
     free_bytes_min: u64,
+    segment_bytes: u64,
     config: Arc<openraft::Config>,
 }
 
@@ -69,7 +72,7 @@ impl Opening {
     async fn alone(self, timeout: Duration) -> Result<Store, StoreError> {
         let started = Instant::now();
         let claim = take(self.dir.clone()).await?;
-        let files = open_files(claim).await?;
+        let files = open_files(claim, self.segment_bytes).await?;
         let id = files.directory.identity.node_id;
         let node = self.node(files, Arc::new(PlainDial)).await?;
         let store = store(node, None);
@@ -120,7 +123,7 @@ impl Opening {
                 };
             }
         }
-        let files = open_files(claim).await?;
+        let files = open_files(claim, self.segment_bytes).await?;
         let identity = files.directory.identity.clone();
         desk.settle(&identity);
         let is_new = files.log.last_index().is_none();
@@ -241,13 +244,14 @@ struct Files {
     machine: Machine,
 }
 
-async fn open_files(claim: Claim) -> Result<Files, StoreError> {
-    let opened = tokio::task::spawn_blocking(move || Files::open(claim.into_directory()?));
+async fn open_files(claim: Claim, segment_bytes: u64) -> Result<Files, StoreError> {
+    let opened =
+        tokio::task::spawn_blocking(move || Files::open(claim.into_directory()?, segment_bytes));
     opened.await.map_err(stopped)?
 }
 
 impl Files {
-    fn open(directory: Directory) -> Result<Self, StoreError> {
+    fn open(directory: Directory, segment_bytes: u64) -> Result<Self, StoreError> {
         let dir = directory.path.clone();
         let images = Images::open(dir.join("images"))?;
         let (file, image) = images.newest()?.map_or_else(
@@ -257,13 +261,14 @@ impl Files {
         let blobs = Blobs::open(dir.join("blobs"))?;
         let path = dir.join("log");
         let index = image.applied.map(|id| id.index);
-        let received = index.filter(|index| images.was_received(*index));
-        let mut engine = SledEngine::open(&path)?;
-        let is_attested = engine.witness().is_some();
-        let log = Log::open(engine, &path, received)?;
-        if received.is_none() {
+        let past = Past {
+            // The log is there before anything else is written or taken in.
+            is_new: !directory.had_log() && file.is_none() && blobs.is_empty()?,
+            received: index.filter(|index| images.was_received(*index)),
+        };
+        let log = Log::open(LogFiles::open(&dir)?, segment_bytes, past, &path)?;
+        if past.received.is_none() {
             check_log(&directory, &log, index, &path)?;
-            check_witness(&directory, is_attested, &path)?;
         }
         check_images(&log, index, &dir.join("images"))?;
         crate::directory::sync_dir(&dir)?;
@@ -300,15 +305,6 @@ fn check_log(
         }
         _ => Ok(()),
     }
-}
-
-/// Without the witness a log that has lost its end looks whole.
-fn check_witness(directory: &Directory, is_attested: bool, log: &Path) -> Result<(), StoreError> {
-    if is_attested || !directory.had_log() {
-        return Ok(());
-    }
-    let what = "it is empty or gone, but this node has written a log, and only it knows how far";
-    Err(StoreError::damaged(log.join("witness"), what))
 }
 
 /// Entries are only purged once an image contains them.

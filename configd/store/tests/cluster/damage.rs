@@ -6,9 +6,9 @@ use tidegate_store::StoreError;
 
 use crate::support::{Cluster, names, put};
 
-/// Flips a bit in the middle of every row of the log that holds this content.
+/// Flips a bit in the middle of every record of the log that holds this content.
 fn damage(dir: &Path, content: &[u8]) {
-    let path = dir.join("log/db");
+    let path = dir.join("log/0000000000000001.log");
     let mut bytes = fs::read(&path).unwrap();
     let places: Vec<usize> = bytes
         .windows(content.len())

@@ -1,4 +1,5 @@
-//! openraft's suite over a disk that fails and loses power: an error surfaces, and what was acknowledged is there.
+//! openraft's suite over a disk that fails, while its process is killed and loses power: an error surfaces, and what was
+//! acknowledged is there.
 
 use openraft::{
     StorageError,
@@ -6,121 +7,12 @@ use openraft::{
 };
 use tokio::sync::Mutex as Turn;
 
-use super::*;
+use super::{disk::Chance, *};
 
 /// Runs of the suite, each with other faults.
 const SEEDS: u64 = 12;
 /// One of so many steps of a disk fails.
 const FAULT_EVERY: u64 = 6;
-
-/// Numbers from a seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
-/// What a disk was told, and what a loss of power leaves of it: of what is not synced, the first batches.
-#[derive(Clone, Default)]
-struct Platter {
-    rows: BTreeMap<Vec<u8>, Vec<u8>>,
-    unsynced: Vec<Vec<Write>>,
-    witness: Option<Witness>,
-}
-
-impl Platter {
-    fn keep(&mut self, batches: usize) {
-        for write in self.unsynced.drain(..).take(batches).flatten() {
-            match write {
-                Write::Put(key, value) => self.rows.insert(key, value),
-                Write::Remove(key) => self.rows.remove(&key),
-            };
-        }
-    }
-}
-
-/// A disk some of whose steps fail.
-#[derive(Clone)]
-struct Disk {
-    platter: Arc<Mutex<Platter>>,
-    chance: Arc<Mutex<Chance>>,
-    faults: Arc<Mutex<u64>>,
-    has_failed: Arc<Mutex<bool>>,
-}
-
-impl Disk {
-    /// The disk after a loss of power. Whoever has the old one writes into the void.
-    fn after_a_loss_of_power(&self) -> Self {
-        let mut platter = self.platter.lock().unwrap().clone();
-        let most = platter.unsynced.len() as u64 + 1;
-        platter.keep(usize::try_from(self.below(most)).unwrap());
-        Self {
-            platter: Arc::new(Mutex::new(platter)),
-            has_failed: Arc::default(),
-            ..self.clone()
-        }
-    }
-
-    fn below(&self, bound: u64) -> u64 {
-        self.chance.lock().unwrap().below(bound)
-    }
-
-    fn fails(&self) -> bool {
-        let fails = self.below(FAULT_EVERY) == 0;
-        if fails {
-            *self.faults.lock().unwrap() += 1;
-            *self.has_failed.lock().unwrap() = true;
-        }
-        fails
-    }
-}
-
-fn broken<T>() -> Result<T, StoreError> {
-    Err(StoreError::io("write", "disk")(
-        io::Error::from_raw_os_error(5),
-    ))
-}
-
-impl LogEngine for Disk {
-    fn rows(&mut self) -> Result<Vec<Row>, StoreError> {
-        let mut platter = self.platter.lock().unwrap().clone();
-        platter.keep(usize::MAX);
-        Ok(platter.rows.into_iter().collect())
-    }
-
-    fn write(&mut self, batch: Vec<Write>) -> Result<(), StoreError> {
-        let fails = self.fails();
-        if !fails || self.below(2) == 0 {
-            self.platter.lock().unwrap().unsynced.push(batch);
-        }
-        if fails { broken() } else { Ok(()) }
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        if self.fails() {
-            return broken();
-        }
-        self.platter.lock().unwrap().keep(usize::MAX);
-        Ok(())
-    }
-
-    fn witness(&mut self) -> Option<Witness> {
-        self.platter.lock().unwrap().witness
-    }
-
-    fn attest(&mut self, witness: Witness) -> Result<(), StoreError> {
-        let fails = self.fails();
-        if !fails || self.below(2) == 0 {
-            self.platter.lock().unwrap().witness = Some(witness);
-        }
-        if fails { broken() } else { Ok(()) }
-    }
-}
 
 /// A change that somebody waits for.
 enum Step {
@@ -133,7 +25,7 @@ enum Step {
 /// Last purged entry, last entry, vote, entries: what a log must still have after a restart.
 type Seen = (Option<LogId>, Option<LogId>, Option<Vote>, Vec<Entry>);
 
-/// A log whose node loses power after every step, acknowledged or not, and goes on where it was.
+/// A log whose process is killed or loses power after every step, acknowledged or not, and goes on where it was.
 #[derive(Clone)]
 struct Restarting {
     node: Arc<Turn<(Disk, Log)>>,
@@ -141,9 +33,8 @@ struct Restarting {
 
 impl Restarting {
     fn new(disk: Disk) -> Self {
-        let log = Log::open(disk.clone(), Path::new("disk"), None).unwrap();
         Self {
-            node: Arc::new(Turn::new((disk, log))),
+            node: Arc::new(Turn::new(open_again(disk))),
         }
     }
 
@@ -164,18 +55,31 @@ impl Restarting {
     }
 }
 
-/// Takes the step, then loses power. Whether the step was acknowledged.
+/// Opens the log, again after each failure.
+fn open_again(mut disk: Disk) -> (Disk, Log) {
+    loop {
+        match super::open(disk.clone()) {
+            Ok(log) => return (disk, log),
+            Err(error) => {
+                let is_fault = matches!(error, StoreError::Io { .. });
+                assert!(is_fault, "nothing was damaged: {error}");
+                disk = disk.after_an_end();
+            }
+        }
+    }
+}
+
+/// Takes the step, then ends. Whether the step was acknowledged.
 async fn attempt((disk, log): &mut (Disk, Log), step: &Step) -> bool {
     let before = seen(log).await;
     let done = carry_out(log, step).await.is_ok();
     assert_eq!(
         !done,
-        *disk.has_failed.lock().unwrap(),
+        disk.has_failed(),
         "faults surface, and nothing else does"
     );
     let after = seen(log).await;
-    *disk = disk.after_a_loss_of_power();
-    *log = Log::open(disk.clone(), Path::new("disk"), None).unwrap();
+    (*disk, *log) = open_again(disk.after_an_end());
     let found = seen(log).await;
     if done {
         assert_eq!(found, after, "what was acknowledged is there");
@@ -272,7 +176,7 @@ impl RaftLogStorage<TypeConfig> for Restarting {
 
 /// Builds stores on failing disks.
 struct FailingBuilder {
-    chance: Arc<Mutex<Chance>>,
+    chance: Arc<Mutex<Option<Chance>>>,
     faults: Arc<Mutex<u64>>,
 }
 
@@ -282,10 +186,10 @@ impl StoreBuilder<TypeConfig, Restarting, Machine, tempfile::TempDir> for Failin
     ) -> Result<(tempfile::TempDir, Restarting, Machine), StorageError<TypeConfig>> {
         let (dir, machine) = machine();
         let disk = Disk {
-            platter: Arc::default(),
+            fault_every: Arc::new(Mutex::new(Some(FAULT_EVERY))),
             chance: self.chance.clone(),
             faults: self.faults.clone(),
-            has_failed: Arc::default(),
+            ..Disk::default()
         };
         Ok((dir, Restarting::new(disk), machine))
     }
@@ -300,7 +204,7 @@ async fn the_log_passes_the_suite_of_openraft_on_a_disk_that_fails_and_loses_pow
 async fn pass(seed: u64) {
     let faults = Arc::new(Mutex::new(0));
     let builder = FailingBuilder {
-        chance: Arc::new(Mutex::new(Chance(seed))),
+        chance: Arc::new(Mutex::new(Some(Chance(seed)))),
         faults: faults.clone(),
     };
     let passed = Suite::test_all(builder).await;
