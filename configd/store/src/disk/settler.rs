@@ -86,7 +86,7 @@ impl Shared {
             let synced = file.sync_data();
             state = self.state();
             if let Err(error) = synced {
-                state.failed.get_or_insert(error.to_string());
+                state.failed.get_or_insert_with(|| error.to_string());
             }
         }
     }

@@ -79,7 +79,8 @@ impl Contents {
         let last = self.last().map(|id| id.index).max(received);
         match self.state.committed {
             Some(committed) if last < Some(committed.index) => {
-                let last = last.map_or("nothing".to_owned(), |last| format!("entry {last}"));
+                let last =
+                    last.map_or_else(|| "nothing".to_owned(), |last| format!("entry {last}"));
                 let committed = committed.index;
                 Err(format!(
                     "entry {committed} was committed, but the log ends with {last}"
