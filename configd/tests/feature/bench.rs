@@ -221,6 +221,8 @@ impl Bench {
 pub(crate) struct FakeWorker {
     requests: mpsc::Sender<SubscribeRequest>,
     answers: Streaming<SubscribeResponse>,
+    /// How often it was last asked to say what it answers, until somebody looks.
+    pub(crate) asked_every_ms: Option<u32>,
 }
 
 impl FakeWorker {
@@ -243,6 +245,7 @@ impl FakeWorker {
         Self {
             requests,
             answers: answers.into_inner(),
+            asked_every_ms: None,
         }
     }
 
@@ -265,12 +268,18 @@ impl FakeWorker {
     pub(crate) async fn update(&mut self) -> Vec<Update> {
         let mut pieces = vec![];
         loop {
-            if let subscribe_response::Message::Update(piece) = self.next().await {
-                let last = piece.last;
-                pieces.push(piece);
-                if last {
-                    return pieces;
+            match self.next().await {
+                subscribe_response::Message::Update(piece) => {
+                    let last = piece.last;
+                    pieces.push(piece);
+                    if last {
+                        return pieces;
+                    }
                 }
+                subscribe_response::Message::ReportTraffic(report) => {
+                    self.asked_every_ms = Some(report.every_ms);
+                }
+                _ => {}
             }
         }
     }

@@ -353,9 +353,12 @@ impl FakeWorker {
     /// Waits until it is asked what it answers.
     async fn asked_for_traffic(&mut self) {
         loop {
-            if let Message::ReportTraffic(report) = self.next().await {
-                assert!(report.every_ms > 0);
+            if let Some(every_ms) = self.asked_every_ms.take() {
+                assert!(every_ms > 0);
                 return;
+            }
+            if let Message::ReportTraffic(report) = self.next().await {
+                self.asked_every_ms = Some(report.every_ms);
             }
         }
     }
