@@ -30,8 +30,7 @@ fn one(folder: &Path) -> One {
         "127.0.0.1:0",
         "--insecure-plaintext",
     ]);
-    process.wait_for("configd serves");
-    process.wait_for("leads and publishes");
+    process.wait_for_all(&["configd serves", "leads and publishes"]);
     One {
         server: format!("http://{listen}"),
         process,

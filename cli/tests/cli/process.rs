@@ -55,18 +55,31 @@ impl Process {
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = self.stderr.recv_timeout(left) else {
-                panic!(
-                    "no line with \"{text}\" came; there were:\n{}",
-                    self.lines.join("\n")
-                );
-            };
-            self.lines.push(line.clone());
+            let line = self.next_line(end, text);
             if line.contains(text) {
                 return line;
             }
         }
+    }
+
+    /// Waits for a line with each of the texts, in any order.
+    pub(crate) fn wait_for_all(&mut self, texts: &[&str]) {
+        let end = Instant::now() + PATIENCE;
+        let mut left = texts.to_vec();
+        while let Some(text) = left.first() {
+            let line = self.next_line(end, text);
+            left.retain(|text| !line.contains(text));
+        }
+    }
+
+    fn next_line(&mut self, end: Instant, text: &str) -> String {
+        let left = end.saturating_duration_since(Instant::now());
+        let Ok(line) = self.stderr.recv_timeout(left) else {
+            let lines = self.lines.join("\n");
+            panic!("no line with \"{text}\" came; there were:\n{lines}");
+        };
+        self.lines.push(line.clone());
+        line
     }
 
     /// SIGKILL: no chance to tidy up.
