@@ -1,5 +1,8 @@
 //! The kinds of objects that configd is fed with, and the versions of them that it reads.
 
+/// What GatewayClasses of an installation name as their controller, unless it is told otherwise.
+pub(crate) const CONTROLLER_NAME: &str = "tidegate.dev/gateway-controller";
+
 /// Gateway API.
 pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 /// Its experimental kinds.

@@ -17,6 +17,7 @@ use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 use crate::app::{self, OperatorOptions};
 use crate::configd::Configds;
 use crate::gateway::{Issuer, PoolSettings};
+use crate::kinds::CONTROLLER_NAME;
 use crate::lease::LeaseOptions;
 
 /// Time for what runs to end after a signal.
@@ -52,7 +53,7 @@ pub struct OperatorArgs {
     /// GatewayClasses with this controllerName are ours
     #[arg(
         long,
-        default_value = "tidegate.dev/gateway-controller",
+        default_value = CONTROLLER_NAME,
         value_name = "NAME"
     )]
     controller_name: String,

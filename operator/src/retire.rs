@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::gateway::class_finalizers;
-use crate::kinds::GATEWAY_GROUP;
+use crate::kinds::{CONTROLLER_NAME, GATEWAY_GROUP};
 
 /// Pause between two looks at Gateways that are being deleted.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ pub struct RetireArgs {
     /// GatewayClasses with this controllerName are those of the installation
     #[arg(
         long,
-        default_value = "tidegate.dev/gateway-controller",
+        default_value = CONTROLLER_NAME,
         value_name = "NAME"
     )]
     controller_name: String,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::StoreError;
+use crate::{StoreError, directory::lock_file};
 
 /// Time for a store that ended in this process to write its last. Another process cannot have the lock, because the data
 /// directory has one, too.
@@ -17,13 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Waits for the lock; it goes with the file.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("LOCK");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = file.map_err(StoreError::io("open", &path))?;
+    let (path, file) = lock_file(dir)?;
     let locked = match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => wait(file),

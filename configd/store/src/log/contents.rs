@@ -93,19 +93,8 @@ impl Contents {
 
 #[cfg(test)]
 mod tests {
-    use openraft::impls::leader_id_adv::LeaderId;
-
+    use super::super::tests::id;
     use super::*;
-
-    fn id(index: u64) -> LogId {
-        LogId {
-            leader_id: LeaderId {
-                term: 1,
-                node_id: 1,
-            },
-            index,
-        }
-    }
 
     fn of(records: impl IntoIterator<Item = Record>) -> Contents {
         let mut contents = Contents::default();

@@ -62,7 +62,7 @@ async fn the_log_passes_the_suite_of_openraft() {
     Suite::test_all(Builder).await.unwrap();
 }
 
-fn id(index: u64) -> LogId {
+pub(super) fn id(index: u64) -> LogId {
     LogId {
         leader_id: LeaderId {
             term: 1,
