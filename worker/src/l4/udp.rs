@@ -27,7 +27,7 @@ mod syscalls;
 
 pub(crate) use dropped::Dropped;
 use engine::Engine;
-pub(crate) use port::Datagrams;
+pub(crate) use port::{Datagrams, tell_local_addresses};
 pub(crate) use share::UdpPort;
 
 /// How often idle flows are looked for.

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd as _;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::l4::udp::tell_local_addresses;
 
 /// How far above a port [`BindPolicy::NextFree`] looks.
 const NEXT_FREE_MAX: u16 = 100;
@@ -207,6 +210,9 @@ fn bind_all(
     drop(probe);
     let sockets = (0..count).map(|_| {
         let socket = socket(transport, bound, true)?;
+        if transport == Transport::Udp {
+            tell_local_addresses(socket.as_fd(), bound)?;
+        }
         socket.bind(&bound.into())?;
         Ok(socket)
     });
