@@ -185,8 +185,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
         .map_err(StoreError::io("sync", path))
 }
 
-/// The file that whoever has a directory locks, and its path.
-pub(crate) fn lock_file(dir: &Path) -> Result<(PathBuf, File), StoreError> {
+fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("LOCK");
     let file = File::options()
         .create(true)
@@ -194,11 +193,6 @@ pub(crate) fn lock_file(dir: &Path) -> Result<(PathBuf, File), StoreError> {
         .write(true)
         .open(&path);
     let file = file.map_err(StoreError::io("open", &path))?;
-    Ok((path, file))
-}
-
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let (path, file) = lock_file(dir)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse {

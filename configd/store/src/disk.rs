@@ -1,6 +1,5 @@
 //! Files of the log, and the space that is left for them.
 
-mod lock;
 mod segments;
 mod settler;
 mod space;

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use prost::Message as _;
@@ -17,6 +17,7 @@ use prost::Message as _;
 use crate::{
     StoreError,
     directory::{remove_unfinished, sync_dir},
+    lock::lock,
     raft::{LogId, StoredMembership},
     state::State,
 };
@@ -45,13 +46,17 @@ pub(crate) struct Image {
 #[derive(Debug, Clone)]
 pub(crate) struct Images {
     dir: Arc<Path>,
+    /// The lock of the directory, which whoever writes there holds: a write goes on when its store is gone.
+    writing: Arc<Mutex<File>>,
 }
 
 impl Images {
     /// Opens the directory, creates it where it is missing, and removes what an unfinished write left.
     pub(crate) fn open(dir: PathBuf) -> Result<Self, StoreError> {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
-        let images = Self { dir: dir.into() };
+        let writing = Arc::new(Mutex::new(lock(&dir)?));
+        let dir = dir.into();
+        let images = Self { dir, writing };
         for path in images.files("tmp")? {
             remove_unfinished(&path)?;
         }
@@ -68,8 +73,9 @@ impl Images {
         Ok(Some((file, image)))
     }
 
-    /// Writes an image and returns when it is on the disk. Blocks.
+    /// Writes an image and returns when it is on the disk. Blocks, also until other writes are done.
     pub(crate) fn write(&self, image: &Image) -> Result<ImageFile, StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let index = image.applied.map_or(0, |id| id.index);
         let path = self.dir.join(format!("{index:016x}.image"));
         let unfinished = path.with_extension("tmp");

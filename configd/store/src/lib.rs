@@ -28,6 +28,7 @@ mod founding;
 mod history;
 mod image;
 mod key;
+mod lock;
 mod log;
 mod machine;
 mod marks;

@@ -159,14 +159,16 @@ async fn a_file_of_the_log_that_is_cut_or_gone_keeps_the_store_closed() {
 #[tokio::test]
 async fn a_lock_that_an_ended_store_has_not_let_go_yet_is_waited_for() {
     let dir = written(3).await;
-    let lock = File::open(dir.path().join("log/LOCK")).unwrap();
-    lock.lock().unwrap();
-    let letting_go = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        drop(lock);
-    });
-    has_all(dir.path(), 3).await;
-    letting_go.join().unwrap();
+    for folder in ["log", "images"] {
+        let lock = File::open(dir.path().join(folder)).unwrap();
+        lock.lock().unwrap();
+        let letting_go = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(lock);
+        });
+        has_all(dir.path(), 3).await;
+        letting_go.join().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -12,10 +12,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{lock::lock, witness::WitnessFile};
+use super::witness::WitnessFile;
 use crate::{
     StoreError,
     directory::{remove_unfinished, sync_dir},
+    lock::lock,
     log::{Medium, Witness},
 };
 

@@ -68,7 +68,21 @@ fn an_unfinished_image_is_removed_and_the_one_before_counts() {
     let dir = tempfile::tempdir().unwrap();
     let images = Images::open(dir.path().to_owned()).unwrap();
     images.write(&image()).unwrap();
+    drop(images);
     fs::write(dir.path().join("00000000000000ff.tmp"), b"torn").unwrap();
     let images = Images::open(dir.path().to_owned()).unwrap();
     assert_eq!(images.newest().unwrap().unwrap().1, image());
+}
+
+#[test]
+fn an_image_that_an_ended_store_still_writes_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = Images::open(dir.path().to_owned()).unwrap();
+    let writing = std::thread::spawn(move || {
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+        images.write(&image()).unwrap();
+    });
+    let images = Images::open(dir.path().to_owned()).unwrap();
+    assert_eq!(images.newest().unwrap().unwrap().1, image());
+    writing.join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! The lock of the log's folder, which a store that ended in this process may hold a little longer.
+//! The lock of a folder that is written by tasks and threads, which outlive the store that began them a little.
 
 use std::{
     fs::{File, TryLockError},
@@ -9,31 +9,31 @@ use std::{
     time::Duration,
 };
 
-use crate::{StoreError, directory::lock_file};
+use crate::StoreError;
 
 /// Time for a store that ended in this process to write its last. Another process cannot have the lock, because the data
 /// directory has one, too.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Waits for the lock; it goes with the file.
-pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
-    let (path, file) = lock_file(dir)?;
-    let locked = match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => wait(file),
+/// Waits for the lock on the folder itself; it goes with the file.
+pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
+    let folder = File::open(dir).map_err(StoreError::io("open", dir))?;
+    let locked = match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => wait(folder),
         Err(TryLockError::Error(error)) => Err(error),
     };
-    locked.map_err(StoreError::io("lock", path))
+    locked.map_err(StoreError::io("lock", dir))
 }
 
 /// Locks in a thread of its own, so that the wait has an end.
-fn wait(file: File) -> io::Result<File> {
+fn wait(folder: File) -> io::Result<File> {
     let (done, locked) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("store-lock".to_owned())
         .spawn(move || {
-            let locked = file.lock();
-            let _ = done.send(locked.map(|()| file));
+            let locked = folder.lock();
+            let _ = done.send(locked.map(|()| folder));
         })?;
     let locked = locked.recv_timeout(DEADLINE);
     locked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
