@@ -299,6 +299,7 @@ mod tests {
             generation: 1,
             pool: Some(text("p")),
             ports: vec![],
+            parameters: None,
             status: status.into(),
             shown: vec![],
         };

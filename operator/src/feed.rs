@@ -1,6 +1,7 @@
 //! Feeds the objects of the cluster to configd: a full set at the beginning of a session, then each change.
 
 mod batch;
+mod kept;
 mod refusal;
 mod selection;
 mod session;
@@ -18,7 +19,7 @@ use crate::error::chain;
 use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::OperatorMetrics;
-use session::{Session, SessionError};
+use session::{Kept, Session, SessionError};
 
 /// The first and the longest pause between two sessions.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
@@ -47,13 +48,16 @@ impl Feed {
     /// Feeds for as long as this process leads, again and again, until it is dropped.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new(BACKOFF[0], BACKOFF[1], SplitMix64::from_process());
+        let mut kept = Kept::new();
         loop {
             self.wait_for_the_cluster().await;
             self.condition.set();
             self.leadership.held().await;
             let error = tokio::select! {
-                error = self.session(&mut backoff) => error,
+                error = self.session(&mut backoff, &mut kept) => error,
                 () = self.leadership.lost() => {
+                    // What is deleted while another one leads, this one does not know.
+                    kept.clear();
                     info!("Another operator leads; this one stands by.");
                     continue;
                 }
@@ -91,8 +95,8 @@ impl Feed {
         }
     }
 
-    async fn session(&self, backoff: &mut Backoff) -> SessionError {
-        let mut session = match Session::open(self).await {
+    async fn session(&self, backoff: &mut Backoff, kept: &mut Kept) -> SessionError {
+        let mut session = match Session::open(self, kept).await {
             Ok(session) => session,
             Err(error) => return error,
         };

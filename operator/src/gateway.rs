@@ -8,6 +8,7 @@ mod children;
 mod class;
 mod dereference;
 mod identity;
+mod memory;
 pub(crate) mod names;
 mod parameters;
 mod patch;
@@ -16,6 +17,7 @@ mod reconcile;
 pub(crate) use children::{Children, follow as follow_children};
 pub(crate) use class::finalizers as class_finalizers;
 pub(crate) use identity::Issuer;
+pub(crate) use memory::{remembered_by, remembering};
 #[cfg(test)]
 pub(crate) use patch::merge as merge_patch;
 pub(crate) use reconcile::{PoolSettings, Reconciler};

@@ -45,6 +45,8 @@ pub(crate) struct Served {
     pub(crate) pool: String,
     /// The ports of its listeners, and where workers bind them.
     pub(crate) ports: Vec<BoundPort>,
+    /// The GatewayParameters by which it is served, `{"own": …, "ofClass": …}`; empty where it is not.
+    pub(crate) parameters: String,
 }
 
 impl Wanted {
@@ -54,6 +56,14 @@ impl Wanted {
             Self::Status { served, .. } => Some(served),
             Self::Nothing => None,
         }
+    }
+
+    /// Whether workers serve a Gateway, accepted or with what it had before.
+    pub(crate) fn is_served(&self) -> bool {
+        let remembers = self
+            .served()
+            .is_some_and(|served| !served.parameters.is_empty());
+        remembers || self.is_true("Accepted")
     }
 
     /// Whether a condition of the whole object is true.

@@ -151,6 +151,13 @@ async fn a_foreign_authority_is_refused_and_both_sides_say_so() {
     );
 }
 
+#[test]
+fn a_certificate_counts_from_a_day_before_it_was_made() {
+    // So it counts at once where the clock of whoever signed it is ahead.
+    let validity = Validity::from_now(HOUR);
+    assert!(validity.not_before < SystemTime::now() - 23 * HOUR);
+}
+
 #[tokio::test]
 async fn an_expired_certificate_is_refused_and_both_sides_say_so() {
     let pki = Pki::new("tidegate.test");

@@ -41,6 +41,8 @@ pub(crate) struct GatewayPlan {
     pub(crate) parameters: Parameters,
     addresses: Addresses,
     refused: Option<(&'static str, String)>,
+    /// Why its parameters are those that it had before.
+    outdated: Option<String>,
     /// Why its workers are not as it asks.
     overruled: Option<String>,
 }
@@ -72,14 +74,24 @@ pub(crate) fn plan(
     let (client_certificate, client_certificate_problem) =
         match client_certificate(objects, object, &mut diagnostics) {
             None => (None, None),
-            Some(Ok(certificate)) => (Some(certificate), None),
+            Some(Ok(certificate)) => {
+                let reason = "InvalidClientCertificateRef";
+                let problem = certificate.outdated().map(|message| (reason, message));
+                (Some(certificate), problem)
+            }
             Some(Err(problem)) => (None, Some(problem)),
         };
-    let (parameters, refused) = match parameters(objects, object, class) {
-        Ok(parameters) => (parameters, None),
-        Err((field, code, message)) => {
-            diagnostics.push(Diagnostic::new(&object.key, field, code, message.clone()));
-            (Parameters::default(), Some(("InvalidParameters", message)))
+    let (parameters, outdated, refused) = match parameters(objects, object, class) {
+        (Some(parameters), None) => (parameters, None, None),
+        (parameters, problem) => {
+            let message = problem.map(|problem| problem.told(object, &mut diagnostics));
+            match parameters {
+                Some(parameters) => (parameters, message, None),
+                None => {
+                    let refused = message.map(|message| ("InvalidParameters", message));
+                    (Parameters::default(), None, refused)
+                }
+            }
         }
     };
     let is_shared = settings.pooling == Pooling::PerGateway && parameters.is_shared();
@@ -98,6 +110,7 @@ pub(crate) fn plan(
         refused: refused.or_else(|| unsupported_address(object, &mut diagnostics)),
         parameters,
         diagnostics,
+        outdated,
         overruled: None,
     };
     plan.plan_listeners(objects, sets);
@@ -127,24 +140,55 @@ fn client_certificate(
     )
 }
 
-/// What the parameters of a Gateway and its class say; else the field, the code and the message of what is
-/// wrong with them.
+/// What is wrong with a reference to parameters.
+struct Problem {
+    field: &'static str,
+    code: &'static Code,
+    message: String,
+}
+
+impl Problem {
+    /// Its message, which is a finding about the Gateway.
+    fn told(self, gateway: &Parsed<GatewaySpec>, diagnostics: &mut Vec<Diagnostic>) -> String {
+        let message = self.message.clone();
+        diagnostics.push(Diagnostic::new(
+            &gateway.key,
+            self.field,
+            self.code,
+            self.message,
+        ));
+        message
+    }
+}
+
+/// The parameters of a Gateway and its class, and what is wrong with them, if something is: then they are those by which
+/// it was served last, or none.
 fn parameters(
     objects: &Objects,
     gateway: &Parsed<GatewaySpec>,
     class: &Parsed<GatewayClassSpec>,
-) -> Result<Parameters, (&'static str, &'static Code, String)> {
-    let own = parameters::of_gateway(objects, gateway).map_err(|problem| {
-        let message = format!("infrastructure.parametersRef: {problem}");
-        let field = "spec.infrastructure.parametersRef";
-        (field, &codes::GATEWAY_PARAMETERS, message)
-    })?;
+) -> (Option<Parameters>, Option<Problem>) {
+    let own = parameters::of_gateway(objects, gateway).map_err(|problem| Problem {
+        field: "spec.infrastructure.parametersRef",
+        code: &codes::GATEWAY_PARAMETERS,
+        message: format!("infrastructure.parametersRef: {problem}"),
+    });
     let of_class = parameters::of_class(objects, class).map_err(|problem| {
         let name = &class.key.name;
-        let message = format!("GatewayClass {name} is not accepted: parametersRef: {problem}");
-        ("spec.gatewayClassName", &codes::CLASS_PARAMETERS, message)
-    })?;
-    Ok(Parameters { own, of_class })
+        Problem {
+            field: "spec.gatewayClassName",
+            code: &codes::CLASS_PARAMETERS,
+            message: format!("GatewayClass {name} is not accepted: parametersRef: {problem}"),
+        }
+    });
+    match (own, of_class) {
+        (Ok(own), Ok(of_class)) => (Some(Parameters { own, of_class }), None),
+        (Ok(own), Err(problem)) => (Parameters::or_last(Some(own), None, gateway), Some(problem)),
+        (Err(problem), of_class) => (
+            Parameters::or_last(None, of_class.ok(), gateway),
+            Some(problem),
+        ),
+    }
 }
 
 fn unsupported_address(
@@ -311,6 +355,7 @@ impl GatewayPlan {
         self.overruled = Some(message);
     }
 
+    /// Whether it is served.
     pub(crate) fn is_accepted(&self) -> bool {
         self.refused.is_none() && self.own_listeners().any(ListenerPlan::is_accepted)
     }
@@ -349,6 +394,10 @@ impl GatewayPlan {
             generation,
             pool: Some(self.pool.clone()),
             ports: self.ports(),
+            parameters: self
+                .is_accepted()
+                .then(|| self.parameters.to_remember())
+                .flatten(),
             status: status.into(),
             shown: self.own_listeners().flat_map(ListenerPlan::shown).collect(),
         }
@@ -391,6 +440,12 @@ impl GatewayPlan {
         if !self.is_accepted() {
             let message = format!("No listener is valid: see the conditions of {names}");
             return Condition::no("Accepted", "ListenersNotValid", message);
+        }
+        if let Some(problem) = &self.outdated {
+            let message = format!(
+                "{problem}. Until then it is served with the parameters that it had before"
+            );
+            return Condition::no("Accepted", "InvalidParameters", message);
         }
         if names.is_empty() {
             return Condition::yes("Accepted", "Accepted", "The Gateway is accepted");

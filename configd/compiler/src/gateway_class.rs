@@ -41,6 +41,7 @@ pub(crate) fn status(
         generation: class.generation,
         pool: None,
         ports: vec![],
+        parameters: None,
         status: json!({
             "conditions": conditions(&[accepted, version], class.generation),
             "supportedFeatures": features.collect::<Vec<_>>(),

@@ -138,6 +138,7 @@ impl ListenerSetPlan {
             generation,
             pool: Some(pool.clone()),
             ports: vec![],
+            parameters: None,
             status: json!({
                 "conditions": conditions(&[accepted, programmed], generation),
                 "listeners": entries,

@@ -1,11 +1,13 @@
 //! GatewayParameters: which ones a Gateway has, and what they say for each of its ports.
 
+mod last;
+
 use std::collections::BTreeSet;
 use std::num::{NonZeroU8, NonZeroU64};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tidegate_ir::{Cap, ClientTrust, Edge, EdgeBounds, Pace};
 
 use crate::api::OWN_GROUP;
@@ -20,10 +22,15 @@ use crate::diagnostic::Diagnostic;
 use crate::duration;
 use crate::gateway::GatewayPlan;
 use crate::objects::{Objects, Parsed, Place};
+use crate::read::strip_nulls;
+
+pub(crate) use last::LastParameters;
 
 /// What GatewayParameters say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct GatewayParameters {
+    /// `spec` as JSON.
+    text: Arc<str>,
     /// What holds on every port.
     everywhere: Edge,
     proxy_protocol: Option<ProxyProtocol>,
@@ -34,7 +41,7 @@ pub(crate) struct GatewayParameters {
 }
 
 /// Whether connections begin with a PROXY header.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ProxyProtocol {
     required: bool,
     /// Empty for all ports.
@@ -140,6 +147,24 @@ impl Reference<'_> {
 }
 
 impl Parameters {
+    /// Those by which a Gateway was served last, but for what is known now.
+    pub(crate) fn or_last(
+        own: Option<Option<Arc<Parsed<GatewayParameters>>>>,
+        of_class: Option<Option<Arc<Parsed<GatewayParameters>>>>,
+        gateway: &Parsed<GatewaySpec>,
+    ) -> Option<Self> {
+        let last = gateway.spec.last_parameters.as_ref()?;
+        Some(Self {
+            own: own.unwrap_or_else(|| last.own(gateway)),
+            of_class: of_class.unwrap_or_else(|| last.of_class(gateway)),
+        })
+    }
+
+    /// As whoever runs the workers is to remember them; `None` where that is too much.
+    pub(crate) fn to_remember(&self) -> Option<Arc<str>> {
+        last::written(self)
+    }
+
     /// How clients are met on a port: field by field, the first word counts.
     pub(crate) fn on_port(&self, port: u16) -> Edge {
         let words = self.both().map(|one| one.spec.on_port(port));
@@ -186,7 +211,10 @@ impl GatewayParameters {
             bounds: bounds(&spec.limits),
         };
         let proxy_protocol = spec.clients.proxy_protocol.as_ref();
+        let mut whole = json!(spec);
+        strip_nulls(&mut whole);
         Self {
+            text: whole.to_string().into(),
             everywhere,
             proxy_protocol: proxy_protocol.map(ProxyProtocol::new),
             is_shared: spec.workers.sharing.as_ref().map(|word| word == "Shared"),

@@ -12,7 +12,7 @@ use crate::api::backend_tls_policy::BackendTlsPolicySpec;
 use crate::api::core::{
     ClusterTrustBundle, ConfigMap, EndpointSlice, Namespace, Pod, Secret, Service,
 };
-use crate::api::gateway::{GatewayClassSpec, GatewaySpec};
+use crate::api::gateway::{GatewayClassSpec, GatewayMeta, GatewaySpec};
 use crate::api::gateway_parameters::GatewayParametersSpec;
 use crate::api::grpc_route::GrpcRouteSpec;
 use crate::api::http_route::HttpRouteSpec;
@@ -127,9 +127,9 @@ fn known(group: &str, kind: &str, json: impl Input) -> Result<Known, Vec<Invalid
             Known::GatewayClass(object.spec)
         }
         (GATEWAY_GROUP, "Gateway") => {
-            let object: Strict<GatewaySpec> = typed(json)?;
+            let object: Strict<GatewaySpec, GatewayMeta> = typed(json)?;
             checked(&object, rules::gateway)?;
-            Known::Gateway(object.spec)
+            Known::Gateway(object.spec.remembering(&object.metadata))
         }
         (GATEWAY_GROUP, "HTTPRoute") => {
             let object: Strict<HttpRouteSpec> = typed(json)?;
@@ -206,7 +206,7 @@ fn known(group: &str, kind: &str, json: impl Input) -> Result<Known, Vec<Invalid
 }
 
 /// Kubernetes drops nulls before it looks at an object; an empty `hostnames:` in YAML is one.
-fn strip_nulls(json: &mut Value) {
+pub(crate) fn strip_nulls(json: &mut Value) {
     match json {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
@@ -301,8 +301,8 @@ fn plain(message: &str) -> String {
     format!("{before}expected {expected}")
 }
 
-fn checked<S>(
-    object: &Strict<S>,
+fn checked<S, M>(
+    object: &Strict<S, M>,
     rules: fn(&S) -> Vec<InvalidField>,
 ) -> Result<(), Vec<InvalidField>> {
     let invalid = rules(&object.spec);

@@ -13,7 +13,10 @@ use crate::key_match;
 
 /// What is in a Secret of type `kubernetes.io/tls`, or why it is of no use.
 #[derive(Debug)]
-pub(crate) struct TlsSecret(Result<KeyPair, String>);
+pub(crate) struct TlsSecret {
+    pair: Result<KeyPair, String>,
+    is_deleted: bool,
+}
 
 /// A certificate chain and the key of its leaf.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,12 +30,20 @@ pub(crate) struct KeyPair {
 
 impl TlsSecret {
     pub(crate) fn new(secret: &Secret) -> Self {
-        Self(key_pair(secret))
+        Self {
+            pair: key_pair(secret),
+            is_deleted: secret.metadata.annotations.deleted.is_some(),
+        }
+    }
+
+    /// Whether it is gone at its source, and this is what it was last.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.is_deleted
     }
 
     /// The pair, or one sentence why there is none.
     pub(crate) fn key_pair(&self) -> Result<&KeyPair, &str> {
-        self.0.as_ref().map_err(String::as_str)
+        self.pair.as_ref().map_err(String::as_str)
     }
 }
 

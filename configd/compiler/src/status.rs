@@ -19,6 +19,9 @@ pub struct ObjectStatus {
     pub pool: Option<Arc<str>>,
     /// For a Gateway: the ports that it serves, in their order.
     pub ports: Vec<BoundPort>,
+    /// For a Gateway that is served: the GatewayParameters by which it is, `{"own": …, "ofClass": …}`; `None` where nobody
+    /// can remember them.
+    pub parameters: Option<Arc<str>>,
     /// The `status` field, but for `lastTransitionTime` and what other controllers own.
     pub status: StatusText,
     /// Certificates of its listeners. When they are valid is for somebody with a clock to say.

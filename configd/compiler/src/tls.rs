@@ -19,6 +19,20 @@ pub(crate) struct CertificateUse {
     pub(crate) secret: Arc<Parsed<TlsSecret>>,
 }
 
+impl CertificateUse {
+    /// Says so where the Secret is gone, and this is what it was last.
+    pub(crate) fn outdated(&self) -> Option<String> {
+        let secret = &self.secret;
+        let message = || {
+            format!(
+                "Secret {} is deleted; create it again. Until then the certificate that it had is used",
+                secret.name()
+            )
+        };
+        secret.spec.is_deleted().then(message)
+    }
+}
+
 /// The certificates of a listener, and the worst thing that is wrong with its references.
 #[derive(Debug, Default)]
 pub(crate) struct CertificateRefs {
@@ -70,6 +84,10 @@ pub(crate) fn resolve(
     for (index, reference) in references.iter().enumerate() {
         match follow(objects, holder, reference) {
             Ok(used) => {
+                if let Some(message) = used.outdated() {
+                    let path = format!("tls.certificateRefs[{index}]");
+                    report(path, "InvalidCertificateRef", message);
+                }
                 let known = resolved.certificates.iter();
                 let mut known = known.filter(|known| known.part_name == used.part_name);
                 if known.next().is_none() {

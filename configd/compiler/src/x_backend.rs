@@ -84,9 +84,14 @@ fn add_client_certificate(
                 return;
             };
             let (certificate, key) = pair.parts(&used.part_name);
+            let outdated = used.outdated();
             tls.client_certificate = Some(used.part_name);
             let parts = [Part::Certificate(certificate), Part::PrivateKey(key)];
             validated.parts.extend(parts);
+            if let Some(message) = outdated {
+                let field = "tls.clientCertificateRef".to_owned();
+                validated.findings.push((field, message));
+            }
         }
         Err((reason, message)) => {
             let field = "tls.clientCertificateRef";

@@ -199,5 +199,6 @@ fn status(entry: &Entry, fleet: &Fleet, now: i64) -> ObjectStatus {
         status: entry.joined(fleet, now).to_string().into(),
         pool: pool.map(ToString::to_string).unwrap_or_default(),
         ports: ports.collect(),
+        parameters: own.parameters.as_deref().unwrap_or_default().to_owned(),
     }
 }

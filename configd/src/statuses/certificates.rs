@@ -91,6 +91,7 @@ mod tests {
             generation: 3,
             pool: None,
             ports: vec![],
+            parameters: None,
             status: json!({"listeners": [listener("http"), listener("https")]}).into(),
             shown: vec![shown],
         }

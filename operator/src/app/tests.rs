@@ -2,6 +2,7 @@
 
 mod api_server;
 mod configd;
+mod parameters;
 
 use std::time::Duration;
 
@@ -140,6 +141,53 @@ async fn a_session_begins_with_the_full_set_and_follows_each_change() {
         .until(|state| !has(state, "HTTPRoute shop/cart"))
         .await;
     assert_eq!(last.sessions, 1, "one session has carried all of it");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_deleted_while_something_names_it_stays_as_it_was() {
+    const SECRETS: &str = "/api/v1/namespaces/infra/secrets";
+    let secret = || {
+        json!({
+            "metadata": {"name": "cert", "namespace": "infra", "uid": "s"},
+            "type": "kubernetes.io/tls", "data": {"tls.crt": "YQ==", "tls.key": "Yg=="},
+        })
+    };
+    let api = ApiServer::new();
+    api.put(CLASSES, class());
+    let mut listening = gateway();
+    listening["spec"]["listeners"][0]["tls"] = json!({"certificateRefs": [{"name": "cert"}]});
+    api.put(GATEWAYS, listening);
+    api.put(SECRETS, secret());
+    let world = World::start(api).await;
+    let found = |state: &configd::State| {
+        let secret = state.objects.get("Secret infra/cert")?;
+        serde_json::from_slice::<Value>(&secret.content).ok()
+    };
+    world.configd.until(|state| found(state).is_some()).await;
+
+    world.api.delete(SECRETS, "cert");
+    let is_marked = |state: &configd::State| {
+        let mark = json!("true");
+        let is_marked =
+            |secret: &Value| secret["metadata"]["annotations"]["tidegate.dev/deleted"] == mark;
+        found(state).is_some_and(|secret| is_marked(&secret))
+    };
+    let state = world.configd.until(is_marked).await;
+    let kept = found(&state).expect("it is there");
+    assert_eq!(kept["data"], secret()["data"]);
+    // A configd that has lost it gets it again.
+    world.configd.forget();
+    world.api.put(ROUTES, route("cart"));
+    world.configd.until(is_marked).await;
+
+    world.api.put(SECRETS, secret());
+    let is_whole = |state: &configd::State| found(state).is_some() && !is_marked(state);
+    world.configd.until(is_whole).await;
+    world.api.delete(SECRETS, "cert");
+    world.configd.until(is_marked).await;
+    world.api.put(GATEWAYS, gateway());
+    world.configd.until(|state| found(state).is_none()).await;
     world.stop().await;
 }
 

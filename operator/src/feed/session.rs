@@ -17,9 +17,11 @@ use tracing::{info, warn};
 
 use super::refusal::{Verdict, refused_places, verdict};
 use super::selection::{Affected, Selection};
-use super::{Feed, batch};
+use super::{Feed, batch, kept};
 use crate::cluster::Observed;
+use crate::gateway;
 use crate::key::ObjectKey;
+use crate::kinds::GATEWAY_GROUP;
 use crate::table::Changes;
 
 /// How often a write is sent again whose answer did not come.
@@ -53,9 +55,13 @@ pub(super) enum SessionError {
     Late(&'static str),
 }
 
+/// What is kept of Secrets that are gone, from one session to the next: at most as many as configd has.
+pub(super) type Kept = BTreeMap<ObjectKey, Arc<Observed>>;
+
 /// A session that is open.
 pub(super) struct Session<'f> {
     feed: &'f Feed,
+    kept: &'f mut Kept,
     number: u64,
     /// Writes that were carried out.
     sequence: u64,
@@ -69,7 +75,7 @@ pub(super) struct Session<'f> {
 
 impl<'f> Session<'f> {
     /// Opens one, after which older writers are refused.
-    pub(super) async fn open(feed: &'f Feed) -> Result<Self, SessionError> {
+    pub(super) async fn open(feed: &'f Feed, kept: &'f mut Kept) -> Result<Self, SessionError> {
         let request = OpenSessionRequest {
             source: feed.source.clone(),
             requested_by: feed.writer.clone(),
@@ -83,6 +89,7 @@ impl<'f> Session<'f> {
         feed.metrics.sessions.inc();
         Ok(Self {
             feed,
+            kept,
             number,
             sequence: 0,
             changes: feed.mirror.objects.subscribe(),
@@ -101,6 +108,17 @@ impl<'f> Session<'f> {
         }
         let mut wanted = all;
         wanted.retain(|(key, _)| self.selection.wants(key));
+        let mirror = &self.feed.mirror.objects;
+        self.kept
+            .retain(|key, _| self.selection.wants(key) && mirror.get(key).is_none());
+        wanted.extend(
+            self.kept
+                .iter()
+                .map(|(key, last)| (key.clone(), last.clone())),
+        );
+        for (key, observed) in &mut wanted {
+            *observed = self.as_sent(key, observed);
+        }
         for _ in 0..REFUSALS_MAX {
             match self.send_set(&wanted).await {
                 Ok(answer) => {
@@ -217,7 +235,7 @@ impl<'f> Session<'f> {
         Ok(())
     }
 
-    /// These, and what they name or have ceased to name.
+    /// These, what they name or have ceased to name, and what is sent with a part of them.
     fn affected(&mut self, mut keys: BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
         let objects = &self.feed.mirror.objects;
         let mut namespaces = BTreeSet::new();
@@ -229,6 +247,7 @@ impl<'f> Session<'f> {
                 namespaces: more,
             } = self.selection.look_at(&key, whole);
             keys.extend(objects);
+            keys.extend(gateway::remembered_by(&key, whole));
             namespaces.extend(more);
         }
         if !namespaces.is_empty() {
@@ -238,10 +257,44 @@ impl<'f> Session<'f> {
         keys
     }
 
+    /// An object as configd gets it.
+    fn as_sent(&self, key: &ObjectKey, observed: &Arc<Observed>) -> Arc<Observed> {
+        match key.is(GATEWAY_GROUP, "Gateway") {
+            true => {
+                let sent = self.sent.get(key).map(|sent| &**sent);
+                gateway::remembering(&self.feed.mirror, key, observed, sent)
+            }
+            false => observed.clone(),
+        }
+    }
+
+    /// What configd is to have of an object.
+    fn wanted(&self, key: &ObjectKey) -> Option<Arc<Observed>> {
+        if !self.selection.wants(key) {
+            return None;
+        }
+        match self.feed.mirror.objects.get(key) {
+            Some(observed) => Some(self.as_sent(key, &observed)),
+            None if kept::is_kept(key) => self.sent.get(key).map(kept::deleted),
+            None => None,
+        }
+    }
+
+    /// Remembers what is sent of an object that is gone.
+    fn note_kept(&mut self, key: &ObjectKey, wanted: Option<&Arc<Observed>>) {
+        if !kept::is_kept(key) {
+            return;
+        }
+        let is_gone = self.feed.mirror.objects.get(key).is_none();
+        match wanted.filter(|_| is_gone) {
+            Some(last) => drop(self.kept.insert(key.clone(), last.clone())),
+            None => drop(self.kept.remove(key)),
+        }
+    }
+
     fn differing(&self, keys: BTreeSet<ObjectKey>) -> Vec<batch::Wanted> {
         let changed = keys.into_iter().filter_map(|key| {
-            let observed = self.feed.mirror.objects.get(&key);
-            let wanted = observed.filter(|_| self.selection.wants(&key));
+            let wanted = self.wanted(&key);
             let is_refused = |own: &Arc<Observed>| self.refused.get(&key) == Some(&own.content);
             match (&wanted, self.sent.get(&key)) {
                 (Some(wanted), Some(sent)) if is_same(wanted, sent) => None,
@@ -281,6 +334,7 @@ impl<'f> Session<'f> {
         self.feed.metrics.changes.inc_by(batch.len() as u64);
         for (key, wanted) in batch {
             self.refused.remove(key);
+            self.note_kept(key, wanted.as_ref());
             match wanted {
                 Some(observed) => drop(self.sent.insert(key.clone(), observed.clone())),
                 None => drop(self.sent.remove(key)),

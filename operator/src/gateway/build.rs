@@ -60,6 +60,8 @@ pub(super) struct Front {
     pub(super) ports: BTreeMap<Port, u16>,
     /// The first IP address that the Gateway asks for.
     pub(super) asked_address: Option<String>,
+    /// By which parameters the Gateway is served, for it to be remembered.
+    pub(super) last_parameters: Option<String>,
     pub(super) parameters: WorkerParameters,
 }
 

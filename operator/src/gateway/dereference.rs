@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::build::metadata::of_gateway;
 use super::build::{Front, Metadata, Owner, Pool, Port, Transport};
 use super::parameters::WorkerParameters;
-use super::{names, parameters, reconcile::PoolSettings};
+use super::{memory, names, parameters, reconcile::PoolSettings};
 use crate::cluster::{Mirror, Observed};
 use crate::key::ObjectKey;
 use crate::kinds::{GATEWAY_GROUP, OWN_GROUP};
@@ -48,8 +48,9 @@ struct Named {
     key: ObjectKey,
     gateway: Arc<Observed>,
     class: String,
-    own: Option<Arc<Observed>>,
-    of_class: Option<Arc<Observed>>,
+    /// `spec` of its GatewayParameters, and of those of its class.
+    own: Option<Value>,
+    of_class: Option<Value>,
 }
 
 /// Looks everything up that a Gateway needs.
@@ -67,7 +68,7 @@ pub(super) fn dereference(around: Surroundings<'_>, key: &ObjectKey) -> Found {
         served => {
             // Before configd's first word, what was shared is left alone.
             let was_shared = served.is_none() && around.has_shared_front(&named);
-            let is_new = !around.is_accepted(key) && !around.has_objects(&named);
+            let is_new = !around.is_served(key) && !around.has_objects(&named);
             if was_shared || is_new {
                 return Found::NotYet;
             }
@@ -95,9 +96,16 @@ impl Surroundings<'_> {
         self.board.get(key)?.served().cloned()
     }
 
-    fn is_accepted(&self, key: &ObjectKey) -> bool {
-        let status = self.board.get(key);
-        status.is_some_and(|status| status.is_true("Accepted"))
+    fn is_served(&self, key: &ObjectKey) -> bool {
+        self.board.get(key).is_some_and(|status| status.is_served())
+    }
+
+    /// By which parameters configd serves a Gateway, else by which it did.
+    fn last_parameters(&self, key: &ObjectKey, gateway: &Observed) -> Option<String> {
+        let served = self.served(key).map(|served| served.parameters);
+        served
+            .filter(|parameters| !parameters.is_empty())
+            .or_else(|| memory::last_parameters(self.mirror, key, gateway))
     }
 
     fn own(&self, kind: &str, named: &Named) -> Option<Arc<Observed>> {
@@ -137,9 +145,22 @@ impl Surroundings<'_> {
         }
         let reference = &found.whole["spec"]["parametersRef"];
         let namespace = reference["namespace"].as_str().unwrap_or_default();
-        let of_class = self.parameters_at(reference, namespace)?;
+        let of_class = self.parameters_at(reference, namespace);
         let reference = &gateway.whole["spec"]["infrastructure"]["parametersRef"];
-        let own = self.parameters_at(reference, &key.namespace)?;
+        let own = self.parameters_at(reference, &key.namespace);
+        // What is not there any more is as it was: that it is missing, the Gateway's conditions say.
+        let last = || {
+            let last = self.last_parameters(key, &gateway)?;
+            serde_json::from_str::<Value>(&last).ok()
+        };
+        let or_last = |found: Result<Option<Value>, String>, field: &str| match found {
+            Ok(found) => Ok(found),
+            Err(broken) => last()
+                .map(|mut last| Some(last[field].take()).filter(|spec| !spec.is_null()))
+                .ok_or(broken),
+        };
+        let of_class = or_last(of_class, "ofClass")?;
+        let own = or_last(own, "own")?;
         Ok(Some(Named {
             key: key.clone(),
             gateway,
@@ -149,11 +170,8 @@ impl Surroundings<'_> {
         }))
     }
 
-    fn parameters_at(
-        &self,
-        reference: &Value,
-        namespace: &str,
-    ) -> Result<Option<Arc<Observed>>, String> {
+    /// `spec` of the GatewayParameters that a reference names.
+    fn parameters_at(&self, reference: &Value, namespace: &str) -> Result<Option<Value>, String> {
         if reference.is_null() {
             return Ok(None);
         }
@@ -167,7 +185,7 @@ impl Surroundings<'_> {
         }
         let key = ObjectKey::new(OWN_GROUP, "GatewayParameters", namespace, name);
         match self.mirror.objects.get(&key) {
-            Some(found) => Ok(Some(found)),
+            Some(found) => Ok(Some(found.whole["spec"].clone())),
             None => Err(format!(
                 "{key} does not exist; create it or correct parametersRef"
             )),
@@ -185,6 +203,7 @@ impl Surroundings<'_> {
             metadata: metadata.clone(),
             ports: ports.iter().map(|port| (*port, port.0)).collect(),
             asked_address: asked_address(named.spec()),
+            last_parameters: self.last_parameters(&named.key, &named.gateway),
             parameters: parameters.clone(),
         };
         let ports = ports.into_iter().collect();
@@ -237,7 +256,7 @@ impl Surroundings<'_> {
     fn sets(&self, gateway: &ObjectKey) -> Vec<Arc<Observed>> {
         let all = self.mirror.objects.of_kind(GATEWAY_GROUP, "ListenerSet");
         let own = all.into_iter().filter(|(key, set)| {
-            self.is_accepted(key) && parent_of(key, &set.whole).as_ref() == Some(gateway)
+            self.is_served(key) && parent_of(key, &set.whole).as_ref() == Some(gateway)
         });
         own.map(|(_, set)| set).collect()
     }
@@ -249,12 +268,7 @@ impl Named {
     }
 
     fn parameters(&self) -> Result<WorkerParameters, String> {
-        let spec_of = |parameters: &Option<Arc<Observed>>| {
-            let found = parameters.as_ref();
-            found.map(|found| found.whole["spec"].clone())
-        };
-        let (own, of_class) = (spec_of(&self.own), spec_of(&self.of_class));
-        parameters::read(own.as_ref(), of_class.as_ref())
+        parameters::read(self.own.as_ref(), self.of_class.as_ref())
     }
 
     fn owner(&self) -> Owner {

@@ -5,9 +5,14 @@
 
 use serde_json::{Value, json};
 
-/// Completes the status of an accepted Gateway by the addresses of its Service; `asked` is its `spec.addresses`.
-pub(super) fn complete(status: &mut Value, asked: &Value, service: Option<&Value>) {
-    if condition(status, "Accepted")["status"] != "True" {
+/// Completes the status of a Gateway that is served by the addresses of its Service; `asked` is its `spec.addresses`.
+pub(super) fn complete(
+    status: &mut Value,
+    is_served: bool,
+    asked: &Value,
+    service: Option<&Value>,
+) {
+    if !is_served {
         return;
     }
     let found = service.map(addresses_of).unwrap_or_default();
@@ -88,13 +93,6 @@ fn not_assigned(service: Option<&Value>) -> String {
     )
 }
 
-fn condition<'s>(status: &'s Value, type_: &str) -> &'s Value {
-    let mut conditions = status["conditions"].as_array().into_iter().flatten();
-    conditions
-        .find(|one| one["type"] == type_)
-        .unwrap_or(&Value::Null)
-}
-
 /// `Programmed` is false for this reason; where it is false because the Gateway is not valid, that stays.
 fn hold_back(status: &mut Value, from: &[&str], reason: &str, message: &str) {
     let conditions = status["conditions"].as_array_mut().into_iter().flatten();
@@ -127,7 +125,7 @@ mod tests {
 
     fn completed(asked: Value, service: Option<&Value>) -> (Value, Value) {
         let mut status = status();
-        complete(&mut status, &asked, service);
+        complete(&mut status, true, &asked, service);
         (
             status["addresses"].clone(),
             status["conditions"][1]["reason"].clone(),
@@ -175,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_is_not_accepted_has_none() {
+    fn a_gateway_that_is_not_served_has_none() {
         let mut status = status();
         status["conditions"][0]["status"] = json!("False");
         let before = status.clone();
-        complete(&mut status, &Value::Null, None);
+        complete(&mut status, false, &Value::Null, None);
         assert_eq!(status, before);
     }
 }

@@ -160,6 +160,7 @@ impl Stream<'_> {
             served: Served {
                 pool: status.pool,
                 ports: status.ports,
+                parameters: status.parameters,
             },
         };
         let board = &self.follower.board;

@@ -208,7 +208,8 @@ impl Writer {
         if key.is(GATEWAY_GROUP, "Gateway") {
             let service = self.service_of(key, observed);
             let service = service.as_ref().map(|service| &service.whole);
-            addresses::complete(&mut status, &current["spec"]["addresses"], service);
+            let asked = &current["spec"]["addresses"];
+            addresses::complete(&mut status, wanted.is_served(), asked, service);
         } else if key.is(GATEWAY_GROUP, "GatewayClass") {
             self.bundle.correct(&mut status);
             features::add(&mut status);

@@ -16,8 +16,8 @@ use super::{Identity, InvalidCertificate, InvalidIdentity, Principal, TrustDomai
 
 pub use folder::{AUTHORITY_CERTIFICATE, AUTHORITY_KEY, CERTIFICATE, FolderError, KEY};
 
-/// Clocks may differ by this much.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// Clocks may differ by this much. Whoever signs with a clock ahead would otherwise make certificates that nobody takes yet.
+const CLOCK_SKEW: Duration = Duration::from_hours(24);
 
 /// An authority of one trust domain.
 pub struct Authority {
@@ -66,7 +66,7 @@ pub enum AuthorityError {
 }
 
 impl Validity {
-    /// From a little before now, since clocks differ, for this long.
+    /// From a day before now, since clocks differ, for this long.
     pub fn from_now(length: Duration) -> Self {
         let now = SystemTime::now();
         Self {

@@ -85,6 +85,8 @@ pub(crate) struct SlicePort {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Secret {
+    #[serde(default)]
+    pub(crate) metadata: SecretMeta,
     #[serde(rename = "type")]
     pub(crate) type_: Option<String>,
     /// Base64.
@@ -93,6 +95,21 @@ pub(crate) struct Secret {
     /// Plain text, as files may have it.
     #[serde(default)]
     pub(crate) string_data: BTreeMap<String, String>,
+}
+
+/// What of a Secret's metadata compiles.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SecretMeta {
+    pub(crate) annotations: SecretAnnotations,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SecretAnnotations {
+    /// It is gone at its source, and this is what it was last.
+    #[serde(rename = "tidegate.dev/deleted")]
+    pub(crate) deleted: Option<String>,
 }
 
 /// A ConfigMap; only the entry with certificates of authorities is read.

@@ -9,6 +9,7 @@ use super::meta::{
     LabelSelector, LocalObjectReference, ObjectReference, ParametersReference,
     SecretObjectReference,
 };
+use crate::parameters::LastParameters;
 
 /// `GatewayClass.spec`.
 #[derive(Debug, Deserialize)]
@@ -33,6 +34,36 @@ pub(crate) struct GatewaySpec {
     pub(crate) allowed_listeners: Option<AllowedListeners>,
     pub(crate) tls: Option<GatewayTls>,
     pub(crate) default_scope: Option<String>,
+    /// From an annotation: by which parameters it was served last.
+    #[serde(skip)]
+    pub(crate) last_parameters: Option<LastParameters>,
+}
+
+/// What of a Gateway's metadata compiles.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GatewayMeta {
+    annotations: GatewayAnnotations,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct GatewayAnnotations {
+    /// Whoever runs the workers writes it into what it sends.
+    #[serde(rename = "tidegate.dev/last-parameters")]
+    last_parameters: Option<String>,
+}
+
+impl GatewaySpec {
+    /// With what the metadata remember.
+    pub(crate) fn remembering(self, metadata: &GatewayMeta) -> Self {
+        let text = metadata.annotations.last_parameters.as_deref();
+        let last_parameters = text.and_then(LastParameters::read);
+        Self {
+            last_parameters,
+            ..self
+        }
+    }
 }
 
 /// Which ListenerSets may attach.

@@ -1,12 +1,12 @@
 //! GatewayParameters, our own: how the clients of a Gateway are met.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::quantity::Quantity;
 
 /// `GatewayParameters.spec`; what it leaves open is up to the GatewayClass's, then to the worker.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct GatewayParametersSpec {
     pub(crate) clients: ClientParameters,
@@ -16,7 +16,7 @@ pub(crate) struct GatewayParametersSpec {
 }
 
 /// What the workers are like, which is the operator's business but for who shares them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct WorkerParameters {
     /// PerGateway or Shared.
@@ -26,7 +26,7 @@ pub(crate) struct WorkerParameters {
 }
 
 /// Whose word about a client counts, and what backends are told.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct ClientParameters {
     /// 0 trusts nobody.
@@ -39,7 +39,7 @@ pub(crate) struct ClientParameters {
 }
 
 /// Whether connections begin with a PROXY header: Required or Disabled, on some ports or on all.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ProxyProtocolParameters {
     #[serde(default = "required")]
@@ -53,14 +53,14 @@ fn required() -> String {
 }
 
 /// How paths are read.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct PathParameters {
     pub(crate) merge_slashes: Option<bool>,
 }
 
 /// How much a client may take, of one worker.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct LimitParameters {
     pub(crate) request_line_bytes: Option<Quantity>,
@@ -81,7 +81,7 @@ pub(crate) struct LimitParameters {
 }
 
 /// Bytes of a body that must come in each period; 0 asks for nothing.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PaceParameters {
     pub(crate) bytes: Quantity,

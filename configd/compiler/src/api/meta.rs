@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-/// A whole object; `status` is never an input.
+/// A whole object; `status` is never an input, and of the metadata only what `M` reads.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Strict<S> {
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    bound(deserialize = "S: Deserialize<'de>, M: Deserialize<'de> + Default")
+)]
+pub(crate) struct Strict<S, M = IgnoredAny> {
     #[serde(rename = "apiVersion", default)]
     pub(crate) _api_version: IgnoredAny,
     #[serde(rename = "kind", default)]
     pub(crate) _kind: IgnoredAny,
-    #[serde(rename = "metadata", default)]
-    pub(crate) _metadata: IgnoredAny,
+    #[serde(default)]
+    pub(crate) metadata: M,
     pub(crate) spec: S,
     #[serde(rename = "status", default)]
     pub(crate) _status: IgnoredAny,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 const UNITS: [(&str, u64); 6] = [
@@ -14,7 +15,8 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 /// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub(crate) struct Quantity(pub(crate) u64);
 
 fn parse(text: &str) -> Option<u64> {

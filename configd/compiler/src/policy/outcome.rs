@@ -181,6 +181,7 @@ pub(super) fn status(
         generation,
         pool: None,
         ports: vec![],
+        parameters: None,
         status: json!({ "ancestors": ancestors }).into(),
         shown: vec![],
     })

@@ -50,6 +50,7 @@ pub(crate) fn compile(
         generation: route.generation,
         pool: None,
         ports: vec![],
+        parameters: None,
         status: json!({ "parents": parents }).into(),
         shown: vec![],
     });

@@ -20,6 +20,12 @@ use crate::kinds::KINDS;
 /// Events that wait for a watch; no test has so many.
 const EVENTS_MAX: usize = 1_000;
 
+/// Groups that are served, each in one version.
+const GROUPS: [(&str, &str); 2] = [
+    ("gateway.networking.k8s.io", "v1"),
+    ("tidegate.dev", "v1alpha1"),
+];
+
 /// What pools have and configd does not get.
 const OF_POOLS: [&str; 4] = [
     "deployments",
@@ -278,12 +284,14 @@ fn kind_of(collection: &str) -> Option<String> {
 
 /// Group, kind and plural of what is served.
 fn plurals() -> Vec<(&'static str, &'static str, String)> {
-    let served = KINDS
-        .iter()
-        .filter(|kind| kind.group.is_empty() || kind.group.ends_with("networking.k8s.io"));
+    let served = KINDS.iter().filter(|kind| {
+        kind.group.is_empty() || GROUPS.iter().any(|(group, _)| *group == kind.group)
+    });
     let plural = |kind: &str| match kind {
         "GatewayClass" => "gatewayclasses".to_owned(),
         "BackendTLSPolicy" => "backendtlspolicies".to_owned(),
+        "BackendPolicy" => "backendpolicies".to_owned(),
+        "GatewayParameters" => "gatewayparameters".to_owned(),
         kind => format!("{}s", kind.to_lowercase()),
     };
     served
@@ -292,7 +300,7 @@ fn plurals() -> Vec<(&'static str, &'static str, String)> {
 }
 
 fn discovery(path: &str) -> Option<Value> {
-    let resources = |group: &str| {
+    let resources = |group: &str, version: &str| {
         let own = plurals().into_iter().filter(|(of, _, _)| *of == group);
         let own = own.map(|(_, kind, plural)| {
             let namespaced = !matches!(kind, "GatewayClass" | "Namespace");
@@ -301,25 +309,31 @@ fn discovery(path: &str) -> Option<Value> {
                 "verbs": ["get", "list", "watch", "patch"],
             })
         });
-        let version = if group.is_empty() {
-            "v1".to_owned()
-        } else {
-            format!("{group}/v1")
+        let version = match group {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
         };
         json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": own.collect::<Vec<_>>()})
     };
-    let group = "gateway.networking.k8s.io";
+    let of_group = GROUPS
+        .iter()
+        .find(|(group, version)| path == format!("/apis/{group}/{version}"));
+    if let Some((group, version)) = of_group {
+        return Some(resources(group, version));
+    }
     Some(match path {
         "/api" => {
             json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
         }
-        "/api/v1" => resources(""),
+        "/api/v1" => resources("", "v1"),
         "/apis" => {
-            let version = json!({"groupVersion": format!("{group}/v1"), "version": "v1"});
-            let group = json!({"name": group, "versions": [version], "preferredVersion": version});
-            json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]})
+            let groups = GROUPS.map(|(group, version)| {
+                let version =
+                    json!({"groupVersion": format!("{group}/{version}"), "version": version});
+                json!({"name": group, "versions": [version], "preferredVersion": version})
+            });
+            json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
-        "/apis/gateway.networking.k8s.io/v1" => resources(group),
         _ => return None,
     })
 }

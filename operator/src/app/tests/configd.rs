@@ -99,6 +99,20 @@ impl FakeConfigd {
         });
     }
 
+    /// Says the status of the Gateway `infra/web`, and the parameters by which it is served.
+    pub(super) fn say_served(&self, status: &Value, parameters: &str) {
+        let key = Key::new(GATEWAY_GROUP, "Gateway", "infra", "web");
+        self.publish(ObjectStatus {
+            key: Some(key.wire("eu-1")),
+            uid: "g".to_owned(),
+            generation: 1,
+            status: status.to_string().into(),
+            pool: "infra/web".to_owned(),
+            parameters: parameters.to_owned(),
+            ..ObjectStatus::default()
+        });
+    }
+
     /// Says the status of a Gateway, and the workers that it shares: those of a pool, and of a port.
     pub(super) fn say_shared(&self, (name, uid): (&str, &str), status: &Value, bind_port: u32) {
         let key = Key::new(GATEWAY_GROUP, "Gateway", "infra", name);
@@ -114,6 +128,7 @@ impl FakeConfigd {
             status: status.to_string().into(),
             pool: "infra/shared_tidegate".to_owned(),
             ports: vec![port],
+            ..ObjectStatus::default()
         });
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Front, Pool, Transport, pod, without_nulls};
+use crate::gateway::memory::LAST_PARAMETERS;
 use crate::gateway::patch;
 
 /// The Service in front of the workers.
@@ -19,9 +20,12 @@ pub(super) fn service(front: &Front) -> Option<Value> {
     });
     let ranges = &wanted.load_balancer_source_ranges;
     let mut metadata = front.metadata.json();
-    if !wanted.annotations.is_empty() {
-        let annotations = json!({"annotations": wanted.annotations});
-        patch::merge(&mut metadata, &annotations);
+    let mut annotations = wanted.annotations.clone();
+    if let Some(last) = &front.last_parameters {
+        annotations.insert(LAST_PARAMETERS.to_owned(), last.clone());
+    }
+    if !annotations.is_empty() {
+        patch::merge(&mut metadata, &json!({"annotations": annotations}));
     }
     Some(without_nulls(json!({
         "apiVersion": "v1",

@@ -29,6 +29,7 @@ fn parts(parameters: &Value) -> (Pool, Front) {
         metadata: metadata.clone(),
         ports: ports.into_iter().map(|port| (port, port.0)).collect(),
         asked_address: None,
+        last_parameters: None,
         parameters: parameters.clone(),
     };
     let pool = Pool {

@@ -44,7 +44,7 @@ pub(in crate::gateway) fn dereference(around: Surroundings<'_>, pool: &ObjectKey
             }
             continue;
         };
-        let is_accepted = around.is_accepted(&gateway);
+        let is_accepted = around.is_served(&gateway);
         if is_shared(&gateway, &served) && (is_accepted || had_them) {
             members.push(Member {
                 named,
@@ -113,6 +113,7 @@ impl Surroundings<'_> {
             pods: of_shared_pool(&named.class),
             ports: served.ports.iter().filter_map(port).collect(),
             asked_address: asked_address(named.spec()),
+            last_parameters: self.last_parameters(&named.key, &named.gateway),
             parameters: named.parameters()?,
         };
         Ok(Parts {
