@@ -121,3 +121,22 @@ built_load() {
   mapfile -t sources < <(sources_of load)
   product load build_load "${sources[@]}"
 }
+
+build_metrics() {
+  (cd "$modules/metrics" && go build -ldflags '-s -w' -o "$1/metrics" .)
+}
+built_metrics() {
+  local sources
+  mapfile -t sources < <(sources_of metrics)
+  product metrics build_metrics "${sources[@]}"
+}
+
+build_cert_manager() {
+  (cd "$modules/cert-manager" && nice go build -ldflags '-s -w' -o "$1/cert-manager" .)
+  cp --recursive --no-preserve=mode "$(folder_of cert-manager github.com/cert-manager/cert-manager)/deploy/crds" "$1/crds"
+}
+built_cert_manager() {
+  local sources
+  mapfile -t sources < <(sources_of cert-manager)
+  product cert-manager build_cert_manager "${sources[@]}"
+}

@@ -1,0 +1,3 @@
+module tidegate.dev/conformance/metrics
+
+go 1.26.0
