@@ -29,9 +29,9 @@ macro_rules! codes {
 codes! {
     UNREADABLE = "TG1001" Error "The object does not fit its schema or breaks one of its rules; it is left out until it is corrected.";
     CLASS_NOT_FOUND = "TG1101" Warning "A Gateway names a GatewayClass that does not exist, so nothing serves it; create the class or correct spec.gatewayClassName.";
-    CLASS_PARAMETERS = "TG1102" Error "The parametersRef of a GatewayClass does not lead to valid GatewayParameters; no Gateway of the class is served until it does.";
+    CLASS_PARAMETERS = "TG1102" Error "The parametersRef of a GatewayClass does not lead to valid GatewayParameters; a Gateway of the class that was not served before is not until it does.";
     CLASS_FOREIGN = "TG1103" Info "A Gateway's GatewayClass names the controller of another implementation, so Tidegate leaves the Gateway to that one.";
-    GATEWAY_PARAMETERS = "TG1201" Error "infrastructure.parametersRef of a Gateway does not lead to valid GatewayParameters of its namespace; the Gateway is not served until it does.";
+    GATEWAY_PARAMETERS = "TG1201" Error "infrastructure.parametersRef of a Gateway does not lead to valid GatewayParameters of its namespace; the Gateway is not served until it does, unless it was before.";
     ADDRESS_TYPE = "TG1202" Error "A Gateway asks for an address of a type that is not supported; use IPAddress or Hostname.";
     GATEWAY_FIELD = "TG1203" Error "A Gateway uses a field that is not supported yet; the listeners that it concerns are refused.";
     GATEWAY_CLASH = "TG1204" Error "Another source has a Gateway of the same namespace and name in the same pool; the older one is served.";
