@@ -36,7 +36,7 @@ pub(crate) struct GatewaySpec {
     pub(crate) default_scope: Option<String>,
     /// From an annotation: by which parameters it was served last.
     #[serde(skip)]
-    pub(crate) last_parameters: Option<LastParameters>,
+    pub(crate) last_parameters: Option<Box<LastParameters>>,
 }
 
 /// What of a Gateway's metadata compiles.
@@ -58,7 +58,7 @@ impl GatewaySpec {
     /// With what the metadata remember.
     pub(crate) fn remembering(self, metadata: &GatewayMeta) -> Self {
         let text = metadata.annotations.last_parameters.as_deref();
-        let last_parameters = text.and_then(LastParameters::read);
+        let last_parameters = text.and_then(LastParameters::read).map(Box::new);
         Self {
             last_parameters,
             ..self
