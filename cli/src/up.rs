@@ -92,6 +92,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
         security: Security::Plaintext,
         seal_keys: args.seal.keys()?,
         disk_reserve: None,
+        highest_level: None,
         cluster: None,
         metrics: metrics.clone(),
         readiness: readiness.clone(),

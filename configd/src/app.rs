@@ -45,6 +45,9 @@ pub struct ConfigdOptions {
     pub cluster: Option<PeerOptions>,
     /// Bytes that are kept free on its disk; below that no write is taken. `None` for 64 MiB.
     pub disk_reserve: Option<u64>,
+    /// The highest feature level that it takes part in, to be an older release in tests of upgrades; `None` for all that
+    /// this one knows.
+    pub highest_level: Option<u32>,
     /// Counts go here.
     pub metrics: Metrics,
     /// Gets a condition that is met when the store is open, the services listen, and what was written before has been
@@ -133,6 +136,7 @@ impl Configd {
         }
         let mut opening = OpenOptions::new(options.data_dir);
         opening.free_bytes_min = options.disk_reserve.unwrap_or(opening.free_bytes_min);
+        opening.highest_level = options.highest_level.unwrap_or(opening.highest_level);
         let (store, peers) = match options.cluster {
             None => {
                 let store = Store::open(opening).await;

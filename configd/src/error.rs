@@ -100,7 +100,8 @@ pub(crate) fn store(error: &StoreError) -> Status {
         // Not UNAVAILABLE, which clients send again by themselves.
         StoreError::Uncertain { .. } => Status::aborted(message),
         StoreError::Membership { .. } => Status::failed_precondition(message),
-        StoreError::Removed { .. } => Status::unavailable(message),
+        StoreError::LevelBelow { .. } => unexpected("LEVEL_TOO_LOW", message),
+        StoreError::Removed { .. } | StoreError::LevelAbove { .. } => Status::unavailable(message),
         StoreError::NoLeader { .. } | StoreError::NotReady { .. } | StoreError::Stopped { .. } => {
             let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(500)));
             Status::with_error_details(Code::Unavailable, message, details)

@@ -92,6 +92,8 @@ struct RaftMetrics {
     /// The members whose lag is shown.
     shown: Arc<Mutex<BTreeSet<MemberLabels>>>,
     disk_free: Gauge,
+    level: Gauge,
+    highest_level: Gauge,
     disk_reserve: Gauge,
 }
 
@@ -113,6 +115,10 @@ impl RaftMetrics {
             registry.register("raft_applied_index", help, self.applied.clone());
             let help = "Log entries that a member has still to get, as the leader sees it";
             registry.register("raft_member_lag_entries", help, self.lag.clone());
+            let help = "Feature level of the cluster: what its log may hold";
+            registry.register("feature_level", help, self.level.clone());
+            let help = "Highest feature level that this configd knows";
+            registry.register("feature_level_known", help, self.highest_level.clone());
             let help = "Space of the data directory that is free";
             registry.register("disk_free_bytes", help, self.disk_free.clone());
             let help = "Space below which no write is taken";
@@ -126,6 +132,8 @@ impl RaftMetrics {
         self.leads.set(i64::from(store.is_leader()));
         self.last.set(number(raft.last_log_index.unwrap_or(0)));
         self.applied.set(number(raft.applied_index.unwrap_or(0)));
+        self.level.set(i64::from(store.level()));
+        self.highest_level.set(i64::from(store.highest_level()));
         let mut shown = BTreeSet::new();
         for status in store.members() {
             if let Some(lag) = status.lag {

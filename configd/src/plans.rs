@@ -10,7 +10,7 @@ use tidegate_ir::Digest;
 use tidegate_proto::plans::v1::{Plan, PlanInfo};
 use tidegate_proto::raft::v1::PutObjects;
 
-pub(crate) use draft::{Draft, draft};
+pub(crate) use draft::{Draft, changed, draft};
 
 /// Plans that are kept, at most; the oldest goes first.
 const PLANS_MAX: usize = 32;

@@ -16,6 +16,7 @@ use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::seal::SealArgs;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
+use tidegate_store::HIGHEST_LEVEL;
 use tracing::{info, warn};
 
 use self::peers::PeerArgs;
@@ -66,6 +67,9 @@ pub struct ConfigdArgs {
         value_parser = clap::value_parser!(u64).range(1..=1_048_576)
     )]
     disk_reserve_mib: u64,
+    /// Take part as a release that knows no higher feature level, for tests of upgrades
+    #[arg(long, hide = true, value_name = "LEVEL", value_parser = clap::value_parser!(u32).range(1..=i64::from(HIGHEST_LEVEL)))]
+    highest_level: Option<u32>,
     #[command(flatten)]
     seal: SealArgs,
     #[command(flatten)]
@@ -89,6 +93,7 @@ impl ConfigdArgs {
             addresses,
             log_format,
             disk_reserve_mib,
+            highest_level,
             seal,
             tls,
             peers,
@@ -135,6 +140,7 @@ impl ConfigdArgs {
             seal_keys,
             cluster,
             disk_reserve: Some(disk_reserve_mib << 20),
+            highest_level,
             metrics,
             readiness,
         };

@@ -63,6 +63,8 @@ struct PerThread {
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
     backends: Mutex<HashMap<PartName, Arc<Series>>>,
     active_requests: AtomicI64,
+    /// gRPC exchanges that failed by another status than HTTP's.
+    grpc_failed: AtomicU64,
     /// By the number of [`Ended`].
     connections_ended: [AtomicU64; Ended::ALL.len()],
     connections: Mutex<BTreeMap<u16, Arc<AtomicI64>>>,
@@ -136,8 +138,8 @@ impl WorkerMetrics {
             .fetch_add(micros(took), Ordering::Relaxed);
     }
 
-    /// Requests that were answered since the snapshot that is in use was applied, and how many of them with 5xx. Looks at
-    /// every series of every thread.
+    /// Requests that were answered since the snapshot that is in use was applied, and how many of them with 5xx
+    /// or a gRPC status like it. Looks at every series of every thread.
     pub(crate) fn traffic(&self) -> Traffic {
         let begin = *lock(&self.shared.traffic_before);
         let (requests, errors) = self.answered();
@@ -202,6 +204,11 @@ impl ThreadMetrics {
     pub(crate) fn request_ended(&self) {
         let active = &self.shared.active_requests;
         active.store(active.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    /// A gRPC exchange ended with a status by which the server has failed, and with none of HTTP that says so.
+    pub(crate) fn grpc_failed(&self) {
+        add(&self.shared.grpc_failed, 1);
     }
 
     /// A connection ended before its time.

@@ -94,6 +94,7 @@ impl World {
             security: Security::Plaintext,
             seal_keys: None,
             disk_reserve: None,
+            highest_level: None,
             cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: readiness.clone(),

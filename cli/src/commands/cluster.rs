@@ -141,6 +141,7 @@ fn table(members: &[Member]) -> String {
         "ROLE",
         "LAG",
         "DISK",
+        "LEVEL",
         "PEER-ADDRESS",
         "API-ADDRESS",
     ]);
@@ -153,6 +154,7 @@ fn table(members: &[Member]) -> String {
                 .lag
                 .map_or_else(|| "unknown".to_owned(), |lag| lag.to_string()),
             disk(member.disk.as_ref()),
+            member.level.to_string(),
             member.peer_address.clone(),
             member.api_address.clone(),
         ]);
@@ -167,6 +169,7 @@ fn member_json(member: &Member) -> Value {
         "role": role(member.role()),
         "lag": member.lag,
         "disk": member.disk.as_ref().map(disk_json),
+        "level": member.level,
         "peerAddress": member.peer_address,
         "apiAddress": member.api_address,
     })
@@ -248,8 +251,19 @@ fn status_text(status: &GetStatusResponse) -> String {
     let _ = writeln!(text, "Last:      {}", number(status.last_log_index));
     let _ = writeln!(text, "Applied:   {}", number(status.applied_index));
     let _ = writeln!(text, "Revision:  {}", status.revision);
+    let _ = writeln!(text, "Level:     {}", level_text(status));
     let _ = writeln!(text, "Disk:      {}", disk_text(status.disk.as_ref()));
     text
+}
+
+fn level_text(status: &GetStatusResponse) -> String {
+    let (level, highest) = (status.level, status.highest_level);
+    match level < highest {
+        true => format!(
+            "{level} (this configd knows {highest}; all must, see `tidegate cluster members`)"
+        ),
+        false => format!("{level} (the highest that this configd knows)"),
+    }
 }
 
 fn disk_text(space: Option<&DiskSpace>) -> String {
@@ -273,6 +287,8 @@ fn status_json(status: &GetStatusResponse) -> Value {
         "appliedIndex": status.applied_index,
         "revision": status.revision,
         "disk": status.disk.as_ref().map(disk_json),
+        "level": status.level,
+        "highestLevel": status.highest_level,
     })
 }
 

@@ -24,6 +24,7 @@ Examples:
   tidegate explain GET http://shop.example.com/cart -f manifests/
   tidegate explain GET http://localhost:8080/cart -H 'x-canary: always'
   tidegate explain POST https://shop.example.com:8443/orders --server http://127.0.0.1:15010
+  tidegate explain GET http://shop.example.com/cart --plan 4f1c0a2b9d3e5f60
   tidegate explain tls://db.example.com:5432
   tidegate explain tcp://:5432
   tidegate explain udp://:53
@@ -42,6 +43,9 @@ pub(crate) struct ExplainArgs {
     /// Request header, as in curl; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// Explain what would become of it after this plan of `tidegate plan`
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, conflicts_with_all = ["version", "files"])]
+    plan: String,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -85,6 +89,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
     let question = ExplainRouteRequest {
         pool: args.about.pool.clone(),
         version: args.about.version,
+        plan: args.plan.clone(),
         ..asked
     };
     let explained = match args.about.offline()? {
@@ -99,7 +104,11 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<()> {
         Output::Table => {
             let url = args.url.as_ref().map(|url| format!(" {url}"));
             let title = format!("{}{}", args.what, url.unwrap_or_default());
-            report::text(&explained, &title, Style::stdout())
+            let origin = match args.plan.as_str() {
+                "" => report::origin(explained.snapshot.as_ref()),
+                plan => format!("plan {plan}, if it were applied"),
+            };
+            report::text(&explained, &title, &origin, Style::stdout())
         }
         Output::Json => json_text(json(&explained)),
     };

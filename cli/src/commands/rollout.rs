@@ -20,6 +20,7 @@ use crate::table::Table;
 const START_EXAMPLES: &str = "\
 Examples:
   tidegate rollout start --steps 10,50 --bake 60   the next snapshot: 10 % of the workers, 50 %, then all
+  tidegate rollout start --steps 1w,10,50          one worker first
   tidegate snapshots freeze                        first, to change several objects before
 ";
 
@@ -45,9 +46,9 @@ pub(crate) enum RolloutCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// Percentages of the workers, growing
-    #[arg(long, required = true, value_delimiter = ',', value_name = "PERCENT,…")]
-    steps: Vec<u32>,
+    /// Percentages of the workers, or numbers of workers as "1w", growing
+    #[arg(long, required = true, value_delimiter = ',', value_name = "PERCENT|COUNTw,…", value_parser = size)]
+    steps: Vec<Size>,
     /// Seconds that all workers of a step must serve the snapshot before the next one
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     bake: u32,
@@ -72,6 +73,23 @@ pub(crate) struct GateArgs {
     /// Percentage of a step's workers that must serve the snapshot
     #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
     min_ready: u32,
+}
+
+/// How many workers a step has.
+#[derive(Debug, Clone, Copy)]
+enum Size {
+    Percent(u32),
+    Workers(u32),
+}
+
+/// Reads "10", which is percent, or "2w", which is workers.
+fn size(text: &str) -> Result<Size, String> {
+    let wrong =
+        |_| format!("{text} is neither a percentage such as 10 nor a number of workers such as 2w");
+    match text.strip_suffix('w') {
+        Some(workers) => workers.parse().map(Size::Workers).map_err(wrong),
+        None => text.parse().map(Size::Percent).map_err(wrong),
+    }
 }
 
 /// Thousandths.
@@ -107,9 +125,9 @@ impl GateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
-    /// Percentages of the workers, growing; without it all workers get snapshots at once
-    #[arg(long, value_delimiter = ',', value_name = "PERCENT,…")]
-    steps: Vec<u32>,
+    /// Percentages of the workers, or numbers of workers as "1w", growing; without it all workers get snapshots at once
+    #[arg(long, value_delimiter = ',', value_name = "PERCENT|COUNTw,…", value_parser = size)]
+    steps: Vec<Size>,
     /// Seconds that all workers of a step must serve the snapshot before the next one
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     bake: u32,
@@ -164,13 +182,22 @@ pub(crate) async fn run(command: RolloutCommand) -> anyhow::Result<()> {
     Ok(write_out(&text)?)
 }
 
-fn steps(percents: &[u32], bake_s: u32, gates: &GateArgs) -> Vec<RolloutStep> {
-    let step = |percent: &u32| RolloutStep {
-        percent: *percent,
-        bake_ms: u64::from(bake_s) * 1_000,
-        gates: Some(gates.gates()),
+/// A step keeps what the one before had of the other kind: 2 workers, then at least these and 10 %.
+fn steps(sizes: &[Size], bake_s: u32, gates: &GateArgs) -> Vec<RolloutStep> {
+    let (mut percent, mut workers) = (0, 0);
+    let step = |size: &Size| {
+        match *size {
+            Size::Percent(share) => percent = share,
+            Size::Workers(count) => workers = count,
+        }
+        RolloutStep {
+            percent,
+            workers,
+            bake_ms: u64::from(bake_s) * 1_000,
+            gates: Some(gates.gates()),
+        }
     };
-    percents.iter().map(step).collect()
+    sizes.iter().map(step).collect()
 }
 
 async fn start(args: StartArgs) -> anyhow::Result<String> {
@@ -291,15 +318,15 @@ fn under_way(pool: &PoolRollout) -> [String; 5] {
     let Some(rollout) = &pool.rollout else {
         return Default::default();
     };
-    let percent = rollout.steps.get(rollout.step as usize);
-    let percent = percent.map_or(100, |step| step.percent);
+    let size = rollout.steps.get(rollout.step as usize);
+    let size = size.map_or_else(|| "100%".to_owned(), size_text);
     let (step, steps) = (rollout.step + 1, rollout.steps.len());
     let paused = if rollout.paused { ", paused" } else { "" };
     let now = jiff::Timestamp::now().as_millisecond();
     let age = now.saturating_sub(rollout.since_unix_ms).max(0) / 1_000;
     [
         rollout.id.to_string(),
-        format!("{step} of {steps}: {percent}%{paused}"),
+        format!("{step} of {steps}: {size}{paused}"),
         format!("{}/{}", rollout.ready, rollout.chosen),
         short_duration(age),
         rollout.reason.clone(),
@@ -308,11 +335,17 @@ fn under_way(pool: &PoolRollout) -> [String; 5] {
 
 /// "10%,50%".
 fn steps_text(steps: &[RolloutStep]) -> String {
-    let steps: Vec<String> = steps
-        .iter()
-        .map(|step| format!("{}%", step.percent))
-        .collect();
+    let steps: Vec<String> = steps.iter().map(size_text).collect();
     steps.join(",")
+}
+
+/// "10%", "2w" or "10%+2w".
+fn size_text(step: &RolloutStep) -> String {
+    match (step.percent, step.workers) {
+        (percent, 0) => format!("{percent}%"),
+        (0, workers) => format!("{workers}w"),
+        (percent, workers) => format!("{percent}%+{workers}w"),
+    }
 }
 
 fn steps_json(steps: &[RolloutStep]) -> Value {
@@ -320,6 +353,7 @@ fn steps_json(steps: &[RolloutStep]) -> Value {
         let gates = step.gates.unwrap_or_default();
         json!({
             "percent": step.percent,
+            "workers": step.workers,
             "bakeMs": step.bake_ms,
             "max5xxDeltaPercent": gates.max_5xx_delta_permille.map(|share| f64::from(share) / 10.0),
             "maxNacks": gates.max_nacks,

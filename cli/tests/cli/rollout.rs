@@ -53,6 +53,11 @@ fn a_plan_is_shown_then_done_and_one_that_is_out_of_date_is_not() {
     let (code, text, _) = ask(&up, &["plan", "show", &id(&first)]);
     assert_eq!(code, Some(0));
     assert!(text.contains("/cart/* → /basket/*"), "{text}");
+    let url = format!("http://localhost:{}/basket", up.port("http"));
+    let (code, text, _) = ask(&up, &["explain", "GET", &url, "--plan", &id(&first)]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&format!("plan {}", id(&first))), "{text}");
+    assert!(text.contains("100.0 %"), "{text}");
     let (code, _, error) = ask(&up, &["plan", "apply", &id(&first), "--wait", "converged"]);
     assert_eq!(code, Some(0), "{error}");
     until(up.port("http"), "/basket", |answer| {

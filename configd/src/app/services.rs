@@ -160,6 +160,7 @@ impl Services {
             plans: Arc::default(),
             progress,
         };
+        let explainer = Explainer::new(planner.clone(), self.fleet.clone(), self.tasks.clone());
         let plans = PlanServiceServer::new(planner)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -171,7 +172,6 @@ impl Services {
         let cluster = ClusterServiceServer::new(ClusterEditor {
             store: self.store.clone(),
         });
-        let explainer = Explainer::new(self.store.clone(), self.fleet.clone(), self.tasks.clone());
         let explainer =
             ExplainServiceServer::new(explainer).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let health = health().await;

@@ -26,6 +26,9 @@ pub(crate) struct Draft {
     resolved: Vec<Diagnostic>,
 }
 
+/// What reads stored objects.
+type Stored<'a, F> = (&'a [Arc<StoredObject>], F);
+
 /// Compiles the objects as they are, as `opened` reads them, and as the changes would make them. Takes as long as
 /// two full compilations.
 ///
@@ -33,18 +36,55 @@ pub(crate) struct Draft {
 /// Every object must be readable.
 pub(crate) fn draft(
     settings: &Settings,
-    (objects, opened): (
-        &[Arc<StoredObject>],
-        impl Fn(&StoredObject) -> Result<Bytes, Unreadable>,
-    ),
+    stored: Stored<'_, impl Fn(&StoredObject) -> Result<Bytes, Unreadable>>,
     operations: &[Operation],
 ) -> Result<Draft, Unreadable> {
+    let opened = stored.1;
+    let mut compiler = loaded(settings, stored.0, &opened)?;
+    let before = compiler.compile();
+    change(&mut compiler, operations, &opened)?;
+    let after = compiler.compile();
+    Ok(Draft {
+        pools: pools(&before, &after),
+        statuses: statuses(&before, &after),
+        added: missing(&before, &after),
+        resolved: missing(&after, &before),
+    })
+}
+
+/// What the changes would make of the objects.
+///
+/// # Errors
+/// Every object must be readable.
+pub(crate) fn changed(
+    settings: &Settings,
+    stored: Stored<'_, impl Fn(&StoredObject) -> Result<Bytes, Unreadable>>,
+    operations: &[Operation],
+) -> Result<Compilation, Unreadable> {
+    let opened = stored.1;
+    let mut compiler = loaded(settings, stored.0, &opened)?;
+    change(&mut compiler, operations, &opened)?;
+    Ok(compiler.compile())
+}
+
+fn loaded(
+    settings: &Settings,
+    objects: &[Arc<StoredObject>],
+    opened: &impl Fn(&StoredObject) -> Result<Bytes, Unreadable>,
+) -> Result<Compiler, Unreadable> {
     let mut compiler = Compiler::new(settings.clone());
     for object in objects {
         // What this release cannot read is left out of snapshots, too.
         let _ = compiler.put(wire::compiler_object(object, opened(object)?));
     }
-    let before = compiler.compile();
+    Ok(compiler)
+}
+
+fn change(
+    compiler: &mut Compiler,
+    operations: &[Operation],
+    opened: &impl Fn(&StoredObject) -> Result<Bytes, Unreadable>,
+) -> Result<(), Unreadable> {
     for operation in operations {
         match &operation.operation {
             Some(operation::Operation::Put(put)) => {
@@ -57,7 +97,7 @@ pub(crate) fn draft(
                     content: put.content.clone(),
                     revision: 0,
                 };
-                let _ = compiler.put(wire::compiler_object(&object, put.content.clone()));
+                let _ = compiler.put(wire::compiler_object(&object, opened(&object)?));
             }
             Some(operation::Operation::Delete(key)) => {
                 compiler.remove(&wire::compiler_key(&wire::stored_key(key)));
@@ -65,13 +105,7 @@ pub(crate) fn draft(
             None => {}
         }
     }
-    let after = compiler.compile();
-    Ok(Draft {
-        pools: pools(&before, &after),
-        statuses: statuses(&before, &after),
-        added: missing(&before, &after),
-        resolved: missing(&after, &before),
-    })
+    Ok(())
 }
 
 impl Draft {

@@ -2,21 +2,21 @@
 
 use tidegate_ir::Digest;
 use tidegate_proto::snapshots::v1::Worker;
-use tidegate_store::{Marks, Rollout};
+use tidegate_store::{Marks, Rollout, Step};
 
-/// Whether a worker belongs to the first `percent` of its pool, or is the very first of those that are connected.
-pub(crate) fn has(percent: u32, pool: &str, worker: &str, connected: &[Worker]) -> bool {
+/// Whether a worker belongs to the share of its pool that a step wants, or to the first of those that are connected, as many
+/// as it wants.
+pub(crate) fn has(step: &Step, pool: &str, worker: &str, connected: &[Worker]) -> bool {
     let own = place(pool, worker);
-    if own < percent.saturating_mul(100) {
+    if own < step.percent.saturating_mul(100) {
         return true;
     }
+    let before = connected.iter().filter(|other| {
+        let other = (place(pool, &other.name), &*other.name);
+        other < (own, worker)
+    });
     // A step of few workers in a small pool would be empty; then nobody would try the version first.
-    let first = connected
-        .iter()
-        .map(|other| (place(pool, &other.name), &*other.name));
-    first
-        .min()
-        .is_none_or(|(first, name)| (own, worker) <= (first, name))
+    before.count() < step.workers.max(1) as usize
 }
 
 /// The version that a worker is to serve, where a rollout is under way.
@@ -27,18 +27,16 @@ pub(crate) fn version_for(
     connected: &[Worker],
 ) -> Option<u64> {
     let rollout = marks.rollout.as_ref()?;
-    Some(
-        match has(rollout.present().percent, pool, worker, connected) {
-            true => rollout.canary,
-            false => rollout.stable,
-        },
-    )
+    Some(match has(&rollout.present(), pool, worker, connected) {
+        true => rollout.canary,
+        false => rollout.stable,
+    })
 }
 
 /// The connected workers of the present step.
 pub(crate) fn of<'w>(rollout: &Rollout, connected: &'w [Worker]) -> Vec<&'w Worker> {
-    let percent = rollout.present().percent;
-    let chosen = |worker: &&Worker| has(percent, &worker.pool, &worker.name, connected);
+    let step = rollout.present();
+    let chosen = |worker: &&Worker| has(&step, &worker.pool, &worker.name, connected);
     connected.iter().filter(chosen).collect()
 }
 
@@ -63,9 +61,30 @@ mod tests {
     }
 
     fn chosen(percent: u32, workers: &[Worker]) -> Vec<&str> {
-        let chosen = |worker: &&Worker| has(percent, "p", &worker.name, workers);
+        chosen_by((percent, 0), workers)
+    }
+
+    fn chosen_by((percent, count): (u32, u32), workers: &[Worker]) -> Vec<&str> {
+        let step = Step {
+            percent,
+            workers: count,
+            bake_ms: 0,
+            gates: tidegate_store::Gates::default(),
+        };
+        let chosen = |worker: &&Worker| has(&step, "p", &worker.name, workers);
         let chosen = workers.iter().filter(chosen);
         chosen.map(|worker| &*worker.name).collect()
+    }
+
+    #[test]
+    fn a_step_of_workers_has_as_many_of_those_that_are_connected() {
+        let all = workers(1_000);
+        let (two, five) = (chosen_by((0, 2), &all), chosen_by((0, 5), &all));
+        assert_eq!((two.len(), five.len()), (2, 5));
+        assert!(two.iter().all(|name| five.contains(name)));
+        // Whoever is in the share counts among them.
+        assert_eq!(chosen_by((10, 5), &all), chosen(10, &all));
+        assert_eq!(chosen_by((0, 5), &all[..3]).len(), 3);
     }
 
     #[test]

@@ -79,6 +79,7 @@ mod tests {
     fn rollout() -> Rollout {
         let step = |percent| Step {
             percent,
+            workers: 0,
             bake_ms: 1_000,
             gates: Gates::default(),
         };

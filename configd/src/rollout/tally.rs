@@ -145,6 +145,7 @@ mod tests {
     fn rollout() -> Rollout {
         let step = Step {
             percent: 50,
+            workers: 0,
             bake_ms: 0,
             gates: Gates::default(),
         };

@@ -62,6 +62,8 @@ impl ClusterService for ClusterEditor {
             applied_index: metrics.applied_index,
             revision: self.store.revision(),
             disk: found(metrics.node_id).and_then(|own| own.disk).map(disk),
+            level: self.store.level(),
+            highest_level: self.store.highest_level(),
         }))
     }
 
@@ -121,6 +123,7 @@ fn member(status: &MemberStatus) -> Member {
         role: role(status.role).into(),
         lag: status.lag,
         disk: status.disk.map(disk),
+        level: status.member.level,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidegate_compiler::Compilation;
 use tidegate_ir::{EncodedPart, PartKind, Snapshot};
 use tidegate_proto::explain::v1::explain_service_server::ExplainService;
 use tidegate_proto::explain::v1::{
@@ -13,6 +14,7 @@ use tidegate_store::{SnapshotMeta, Store};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use super::plans::Planner;
 use super::snapshots::read::manifest;
 use super::version;
 use crate::explain::{self, Unexplained};
@@ -28,34 +30,69 @@ pub(crate) struct Explainer {
     store: Store,
     fleet: Fleet,
     tasks: Tasks,
+    planner: Planner,
     room: Arc<Semaphore>,
 }
 
 impl Explainer {
-    pub(crate) fn new(store: Store, fleet: Fleet, tasks: Tasks) -> Self {
+    pub(crate) fn new(planner: Planner, fleet: Fleet, tasks: Tasks) -> Self {
         Self {
-            store,
+            store: planner.store.clone(),
             fleet,
             tasks,
+            planner,
             room: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
-    /// Has a snapshot looked at beside the threads that answer everybody else.
+    /// Has a version looked at.
     async fn look<T: Send + 'static>(
         &self,
         meta: &Arc<SnapshotMeta>,
         look: impl FnOnce(&Snapshot) -> T + Send + 'static,
     ) -> Result<T, Status> {
+        let (store, meta) = (self.store.clone(), meta.clone());
+        let read = move || snapshot(&store, &meta);
+        self.look_beside(read, look).await
+    }
+
+    /// Has a snapshot looked at beside the threads that answer everybody else.
+    async fn look_beside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<Snapshot, Status> + Send + 'static,
+        look: impl FnOnce(&Snapshot) -> T + Send + 'static,
+    ) -> Result<T, Status> {
         let stopped = |_| Status::internal("the question found no answer; configd's log says why");
         let room = self.room.clone().acquire_owned().await;
         let room = room.map_err(|_| Status::unavailable("this configd stops"))?;
-        let (store, meta) = (self.store.clone(), meta.clone());
         let looking = self.tasks.spawn_blocking("explain", move || {
             let _room = room;
-            snapshot(&store, &meta).map(|snapshot| look(&snapshot))
+            read().map(|snapshot| look(&snapshot))
         });
         looking.await.map_err(stopped)?
+    }
+
+    /// Explains what would become of it after a plan.
+    async fn explain_plan(
+        &self,
+        question: ExplainRouteRequest,
+    ) -> Result<ExplainRouteResponse, Status> {
+        if question.version != 0 {
+            let text = "name a plan or a version, not both";
+            return Err(error::invalid(&[error::Violation::new("plan", text)]));
+        }
+        let mut compiled = self.planner.compiled(&question.plan).await?;
+        let pool = planned(&compiled, &question.pool)?;
+        let bound = sockets(&self.fleet.list(&pool));
+        let parts = compiled.pools.remove(&pool).unwrap_or_default();
+        let read = move || {
+            let public = parts.values();
+            let public = public.filter(|part| part.key().kind != PartKind::PrivateKey);
+            Ok(Snapshot::new(pool, 0, public.cloned().collect::<Vec<_>>()))
+        };
+        let look = move |snapshot: &Snapshot| explain::route(snapshot, &question, &bound);
+        let explained = self.look_beside(read, look).await?;
+        explained.map_err(|why| unexplained(&why))
     }
 }
 
@@ -66,6 +103,10 @@ impl ExplainService for Explainer {
         request: Request<ExplainRouteRequest>,
     ) -> Result<Response<ExplainRouteResponse>, Status> {
         let question = request.into_inner();
+        if !question.plan.is_empty() {
+            let explained = self.explain_plan(question).await?;
+            return Ok(Response::new(explained));
+        }
         let meta = version::numbered(&self.store, &question.pool, question.version)?;
         let bound = sockets(&self.fleet.list(&meta.pool));
         let explained = self.look(&meta, move |snapshot| {
@@ -89,6 +130,31 @@ impl ExplainService for Explainer {
             snapshot: Some(wire::snapshot_info(&meta)),
             ..coverage
         }))
+    }
+}
+
+/// The pool of that name, or the only one, that there would be.
+fn planned(compiled: &Compilation, pool: &str) -> Result<String, Status> {
+    let names: Vec<&str> = compiled.pools.keys().map(String::as_str).collect();
+    match names[..] {
+        [only] if pool.is_empty() => Ok(only.to_owned()),
+        [] => Err(error::missing(
+            "pool",
+            pool,
+            "after the plan there would be no pool",
+        )),
+        _ if pool.is_empty() => {
+            let text = format!("name one of the pools: {}", names.join(", "));
+            Err(Status::invalid_argument(text))
+        }
+        _ if names.contains(&pool) => Ok(pool.to_owned()),
+        _ => {
+            let text = format!(
+                "after the plan there would be no pool {pool}, but {}",
+                names.join(", ")
+            );
+            Err(error::missing("pool", pool, text))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_compiler::Settings;
+use tidegate_compiler::{Compilation, Settings};
 use tidegate_proto::objects::v1::ApplyRequest;
 use tidegate_proto::plans::v1::plan_service_server::PlanService;
 use tidegate_proto::plans::v1::{
@@ -10,11 +10,11 @@ use tidegate_proto::plans::v1::{
     GetPlanResponse, ListPlansRequest, ListPlansResponse,
 };
 use tidegate_proto::raft::v1::PutObjects;
-use tidegate_store::{Command, ObjectFilter, Store, StoredObject};
+use tidegate_store::{Command, ObjectFilter, Outcome, Store, StoredObject};
 use tonic::{Request, Response, Status};
 
 use super::objects::check;
-use crate::plans::{KeptPlan, Plans, draft};
+use crate::plans::{KeptPlan, Plans, changed, draft};
 use crate::progress::{self, Progress};
 use crate::sealing::{Sealing, Unreadable};
 use crate::{clock, error};
@@ -116,6 +116,25 @@ impl Planner {
             ..put
         };
         Ok(KeptPlan::new(draft, put, clock::unix_ms()))
+    }
+
+    /// What the pools would have after a plan, where the objects are still those that it was made for.
+    pub(crate) async fn compiled(&self, id: &str) -> Result<Compilation, Status> {
+        let plan = self.kept(id)?;
+        let (revision, objects) = self.store.objects(&ObjectFilter::default());
+        if plan.put.base_revision != Some(revision) {
+            return Err(error::not_stored(Outcome::BaseMoved { revision }));
+        }
+        let (settings, plans) = (self.settings.clone(), self.plans.clone());
+        let sealing = self.sealing.clone();
+        let compiled = tokio::task::spawn_blocking(move || {
+            let _alone = plans.alone();
+            let opened = |object: &StoredObject| sealing.opened(object);
+            changed(&settings, (&objects, opened), &plan.put.operations)
+        });
+        let failed = |_| Status::internal("the compiler failed on the changes of the plan");
+        let unreadable = |why: Unreadable| Status::internal(error::chain(&why));
+        compiled.await.map_err(failed)?.map_err(unreadable)
     }
 
     fn kept(&self, id: &str) -> Result<Arc<KeptPlan>, Status> {

@@ -237,6 +237,7 @@ fn steps(steps: Vec<RolloutStep>, by: String, reason: String) -> RolloutSteps {
         let gates = step.gates.unwrap_or_default();
         raft::RolloutStep {
             percent: step.percent,
+            workers: step.workers,
             bake_ms: step.bake_ms,
             max_5xx_delta_permille: gates.max_5xx_delta_permille,
             max_nacks: gates.max_nacks,
@@ -252,6 +253,7 @@ fn steps(steps: Vec<RolloutStep>, by: String, reason: String) -> RolloutSteps {
 fn wire_steps(steps: &[store::Step]) -> Vec<RolloutStep> {
     let step = |step: &store::Step| RolloutStep {
         percent: step.percent,
+        workers: step.workers,
         bake_ms: step.bake_ms,
         gates: Some(Gates {
             max_5xx_delta_permille: step.gates.max_5xx_delta_permille,

@@ -34,6 +34,7 @@ pub(crate) async fn frames(
     node: std::sync::Arc<Node>,
 ) -> Result<impl Stream<Item = Bytes> + Send + 'static, StoreError> {
     let identity = node.directory.identity.clone();
+    let levels = node.views.levels.clone();
     let kept = tokio::task::spawn_blocking(move || Kept::gather(&node));
     let kept = kept.await.map_err(stopped)??;
     let start = v1::ImageStart {
@@ -42,6 +43,8 @@ pub(crate) async fn frames(
             epoch: identity.epoch,
             from: identity.node_id,
             to: 0,
+            level: levels.reached(),
+            highest_level: levels.highest,
         }),
         ballot: None,
     };

@@ -15,6 +15,7 @@ use tidegate_proto::{
 
 use crate::{
     key::ObjectKey,
+    level,
     source::{self, SourceRefusal},
 };
 
@@ -58,6 +59,8 @@ pub enum Command {
     CommitStage(v1::CommitStage),
     /// Change what is known or wanted of a source.
     ChangeSource(v1::ChangeSource),
+    /// Let the cluster write what a higher feature level knows. Only a leader that knows of all members asks for it.
+    RaiseLevel(v1::RaiseLevel),
 }
 
 /// What became of a command. Every replica computes the same one.
@@ -147,6 +150,8 @@ pub enum Outcome {
     SourceChanged,
     /// The source may not do that now; nothing was stored.
     SourceRefused(SourceRefusal),
+    /// The cluster has this feature level.
+    Level(u32),
     /// The command breaks a bound; nothing was stored.
     Refused {
         /// Which bound, as a sentence.
@@ -168,6 +173,7 @@ impl Command {
             Self::StageObjects(piece) => Wire::StageObjects(piece),
             Self::CommitStage(commit) => Wire::CommitStage(commit),
             Self::ChangeSource(change) => Wire::ChangeSource(change),
+            Self::RaiseLevel(raise) => Wire::RaiseLevel(raise),
         };
         v1::Command {
             command: Some(command),
@@ -196,6 +202,7 @@ impl Command {
             Some(Wire::StageObjects(piece)) => Ok(Self::StageObjects(piece)),
             Some(Wire::CommitStage(commit)) => Ok(Self::CommitStage(commit)),
             Some(Wire::ChangeSource(change)) => Ok(Self::ChangeSource(change)),
+            Some(Wire::RaiseLevel(raise)) => Ok(Self::RaiseLevel(raise)),
             None => Err("the command is of a kind that this release does not know".to_owned()),
         }
     }
@@ -203,6 +210,20 @@ impl Command {
     /// Why the state would refuse the command whatever it holds, as a sentence; `None` where it need not.
     pub fn refusal(&self) -> Option<String> {
         self.check().err()
+    }
+
+    /// The feature level that all nodes must know before the command is written.
+    pub(crate) fn level(&self) -> u32 {
+        use v1::change_pool::Change;
+        let steps = match self {
+            Self::CommitSnapshot(commit) => commit.rollout.as_ref(),
+            Self::ChangePool(change) => match &change.change {
+                Some(Change::NextRollout(steps) | Change::RolloutPolicy(steps)) => Some(steps),
+                _ => None,
+            },
+            _ => None,
+        };
+        steps.map_or(level::FIRST_LEVEL, crate::rollout::level)
     }
 
     /// The part bytes that the command brings.
@@ -226,6 +247,7 @@ impl Command {
             Self::StageObjects(piece) => source::check_stage(piece),
             Self::CommitStage(commit) => source::check_commit(commit),
             Self::ChangeSource(change) => source::check_change(change),
+            Self::RaiseLevel(_) => Ok(()),
         }
     }
 }

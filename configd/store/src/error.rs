@@ -51,6 +51,29 @@ pub enum StoreError {
         /// What does not fit.
         what: String,
     },
+    /// The cluster writes what this release does not know.
+    #[error(
+        "the cluster is at feature level {level}, this tidegate knows levels up to {highest}; nothing was changed. Run this \
+         node with the release that it had before, or a newer one: a level never goes down. To go back for good, restore a \
+         backup of before the upgrade (`tidegate cluster restore`)"
+    )]
+    LevelAbove {
+        /// The cluster's level.
+        level: u32,
+        /// The highest that this release, or the node that takes part as an older one, knows.
+        highest: u32,
+    },
+    /// Not every node of the cluster knows what was to be written.
+    #[error(
+        "this needs feature level {needed} of the cluster, which is at level {level}; nothing was written. Upgrade the \
+         configds that know less (`tidegate cluster members`)"
+    )]
+    LevelBelow {
+        /// The level that all nodes must know.
+        needed: u32,
+        /// The cluster's level.
+        level: u32,
+    },
     /// The file system has too little space for a write; reads go on.
     #[error(
         "the disk of {} is full: {free} bytes are free, {needed} are kept free for the log; nothing was \

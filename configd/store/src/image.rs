@@ -17,6 +17,7 @@ use prost::Message as _;
 use crate::{
     StoreError,
     directory::{remove_unfinished, sync_dir},
+    level::{self, HIGHEST_LEVEL},
     lock::lock,
     raft::{LogId, StoredMembership},
     state::State,
@@ -63,13 +64,13 @@ impl Images {
         Ok(images)
     }
 
-    /// Reads the newest image, if there is one.
-    pub(crate) fn newest(&self) -> Result<Option<(ImageFile, Image)>, StoreError> {
+    /// Reads the newest image, if there is one. It may be of feature levels up to `highest`.
+    pub(crate) fn newest(&self, highest: u32) -> Result<Option<(ImageFile, Image)>, StoreError> {
         let Some(path) = self.files("image")?.pop() else {
             return Ok(None);
         };
         let file = ImageFile { path };
-        let image = file.read()?;
+        let image = file.read_up_to(highest)?;
         Ok(Some((file, image)))
     }
 
@@ -128,6 +129,11 @@ impl Images {
 impl ImageFile {
     /// Reads and checks the whole file.
     pub(crate) fn read(&self) -> Result<Image, StoreError> {
+        self.read_up_to(HIGHEST_LEVEL)
+    }
+
+    /// The same where the node takes part in no higher feature level than `highest`.
+    pub(crate) fn read_up_to(&self, highest: u32) -> Result<Image, StoreError> {
         let damaged = |what: String| StoreError::damaged(&self.path, what);
         let file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
         let mut input = BufReader::new(file);
@@ -144,6 +150,8 @@ impl ImageFile {
                 .map_err(|error| damaged(error.to_string()))?;
             for record in chunk.records {
                 reader.take(record).map_err(damaged)?;
+                // Before anything that only a newer release knows.
+                level::check(reader.level(), highest)?;
             }
         }
         reader.finish().map_err(damaged)

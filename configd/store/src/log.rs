@@ -20,15 +20,15 @@ use std::{
 };
 
 use openraft::{
-    OptionalSend, RaftLogReader,
+    EntryPayload, OptionalSend, RaftLogReader,
     entry::RaftEntry as _,
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    StoreError,
-    raft::{Entry, LogId, TypeConfig, Vote},
+    StoreError, level,
+    raft::{Entry, LogId, Payload, TypeConfig, Vote},
 };
 use contents::Contents;
 pub(crate) use frame::Link;
@@ -86,6 +86,18 @@ impl Log {
     /// Index of the last entry that is gone because an image contains it.
     pub(crate) fn purged_index(&self) -> Option<u64> {
         self.view().state.purged.map(|id| id.index)
+    }
+
+    /// The feature level that the cluster has by the entries of the log; 0 where they say nothing of it.
+    pub(crate) fn level(&self) -> u32 {
+        let view = self.view();
+        let levels = view.entries.values().map(|entry| match &entry.payload {
+            EntryPayload::Normal(Payload(command)) => level::raised_by(command),
+            // A log begins with those who founded the cluster.
+            EntryPayload::Membership(founders) if entry.index() == 0 => level::founded_at(founders),
+            _ => 0,
+        });
+        levels.max().unwrap_or(0)
     }
 
     /// Keeps the vote that was given, and no lead that was won by it. After a restart openraft would lead on in the same term:

@@ -17,6 +17,7 @@ use crate::{
     StoreError,
     command::{Command, Outcome},
     image::{Image, ImageFile, Images},
+    level,
     raft::{Entry, LogId, Payload, StoredMembership, TypeConfig},
     views::Views,
 };
@@ -53,6 +54,7 @@ impl Machine {
             EntryPayload::Membership(membership) => {
                 self.views.update(|image| {
                     image.applied = Some(at);
+                    image.state.found_at(level::founded_at(&membership));
                     image.membership = StoredMembership::new(Some(at), membership);
                 });
                 Ok(Outcome::None)
@@ -65,6 +67,10 @@ impl Machine {
         let len = bytes.len();
         let command = Command::decode(bytes)
             .map_err(|why| io::Error::other(format!("log entry {}: {why}", at.index)))?;
+        if let Command::RaiseLevel(raise) = &command {
+            let known = self.views.levels.hear(raise.level);
+            known.map_err(StoreError::into_io)?;
+        }
         let views = self.views.clone();
         if command.blobs().is_empty() {
             return views.apply(at, len, &command).map_err(StoreError::into_io);

@@ -11,6 +11,8 @@ pub struct Member {
     pub peer_address: String,
     /// Where clients reach it: `http://configd-0.configd:15010`. May be empty.
     pub api_address: String,
+    /// The highest feature level that its release knows. A node that opens says its own, whatever stands here.
+    pub level: u32,
 }
 
 impl fmt::Display for Member {

@@ -13,13 +13,14 @@ use openraft::{
     errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
     type_config::alias::SnapshotOf,
 };
+use tidegate_proto::raft::v1::RaiseLevel;
 
 use tokio::sync::watch;
 
 use crate::{
     StoreError,
     blobs::holds_at,
-    command::Outcome,
+    command::{Command, Outcome},
     directory::Directory,
     disk::{DiskSpace, blocking},
     image::ImageFile,
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) network: Network,
     /// What the members have said about their disks, to a node that leads.
     pub(crate) disks: Mutex<BTreeMap<u64, DiskSpace>>,
+    /// Held while members come or the level goes up, so that no newcomer misses what it must know.
+    pub(crate) joining: tokio::sync::Mutex<()>,
     /// Whether the others say that the node is none of them.
     pub(crate) removed: watch::Sender<bool>,
 }
@@ -59,7 +62,7 @@ pub(crate) enum Declined {
 impl Node {
     /// Appends a command as the leader.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Outcome, Declined> {
-        self.check_removed()?;
+        self.check_place()?;
         self.check_space().map_err(Declined::Failed)?;
         let write = self.raft.client_write(Payload(command));
         let written = tokio::time::timeout(WRITE_DEADLINE, write).await;
@@ -92,7 +95,7 @@ impl Node {
 
     /// Confirms with a quorum that this node leads, and says how far a reader must have applied the log.
     pub(crate) async fn read_index(&self) -> Result<LogId, Declined> {
-        self.check_removed()?;
+        self.check_place()?;
         let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match tokio::time::timeout(READ_DEADLINE, asked).await {
             Ok(Ok(linearizer)) => Ok(*linearizer.read_log_id().log_id()),
@@ -124,7 +127,7 @@ impl Node {
         let snapshot = ImageFile {
             path: received.image,
         };
-        let image = snapshot.read()?;
+        let image = snapshot.read_up_to(self.views.levels.highest)?;
         let meta = meta_of(&image);
         let parts = image.state.parts_by_pack();
         for (pack, path) in &received.packs {
@@ -160,7 +163,34 @@ impl Node {
         }
     }
 
-    fn check_removed(&self) -> Result<(), Declined> {
+    /// Raises the cluster's feature level, as the leader, where all members know a higher one: by what stands in the log and by
+    /// what they have just `told`, so that none that is gone or went back to an older release is left behind.
+    pub(crate) async fn raise_level(&self, told: &BTreeMap<u64, u32>) {
+        let _alone = self.joining.lock().await;
+        let levels = &self.views.levels;
+        let own_id = self.directory.identity.node_id;
+        let all = {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let nodes = metrics.membership_config.membership().nodes();
+            let level = |(id, member): (&u64, &Member)| match *id == own_id {
+                true => levels.highest,
+                false => told.get(id).map_or(0, |told| member.level.min(*told)),
+            };
+            nodes.map(level).min().unwrap_or_default()
+        };
+        if all <= levels.reached() {
+            return;
+        }
+        let raise = Command::RaiseLevel(RaiseLevel { level: all });
+        if let Err(Declined::Failed(error)) = self.propose(raise.encode()).await {
+            tracing::warn!(level = all, %error, "the feature level is not raised yet");
+        }
+    }
+
+    /// Whether the node takes part in its cluster.
+    fn check_place(&self) -> Result<(), Declined> {
+        self.views.levels.check().map_err(Declined::Failed)?;
         let node_id = self.directory.identity.node_id;
         match *self.removed.borrow() {
             true => Err(Declined::Failed(StoreError::Removed { node_id })),

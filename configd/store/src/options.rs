@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
+    level::HIGHEST_LEVEL,
     member::Member,
     peers::{Dial, Incoming},
 };
@@ -21,6 +22,9 @@ pub struct OpenOptions {
     pub segment_bytes: u64,
     /// How long opening a node that is alone may wait for it to lead and to have applied its log.
     pub ready_timeout: Duration,
+    /// The highest feature level that the node takes part in. Less than [`HIGHEST_LEVEL`] makes it an older release, for tests
+    /// of upgrades.
+    pub highest_level: u32,
     /// How the node takes part in a cluster; `None` for one that is alone.
     pub cluster: Option<ClusterOptions>,
 }
@@ -59,6 +63,7 @@ impl OpenOptions {
             image_every,
             segment_bytes: 4 << 20,
             ready_timeout: Duration::from_secs(60),
+            highest_level: HIGHEST_LEVEL,
             cluster: None,
         }
     }

@@ -2,7 +2,10 @@
 
 use tidegate_proto::raft::v1::{self, Track};
 
-use crate::marks::{Note, check_note};
+use crate::{
+    level::{FIRST_LEVEL, WORKERS_OF_A_STEP},
+    marks::{Note, check_note},
+};
 
 /// Steps of a rollout, at most.
 const STEPS_MAX: usize = 20;
@@ -12,8 +15,10 @@ const BAKE_MS_MAX: u64 = 86_400_000;
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// Share of the workers that have the version; 1 to 100.
+    /// Share of the workers that have the version; up to 100.
     pub percent: u32,
+    /// As many of the connected workers have it in any case.
+    pub workers: u32,
     /// How long they must serve it before the next step, in milliseconds.
     pub bake_ms: u64,
     /// What stops it.
@@ -44,7 +49,7 @@ impl Default for Gates {
 /// The steps of a rollout, and who wants them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Steps {
-    /// In order, the percentage growing.
+    /// In order, growing.
     pub steps: Vec<Step>,
     /// Who wants them, and why.
     pub note: Note,
@@ -76,6 +81,7 @@ impl Rollout {
         let step = self.steps.steps.get(self.step as usize);
         step.copied().unwrap_or_else(|| Step {
             percent: 100,
+            workers: 0,
             bake_ms: 0,
             gates: Gates::default(),
         })
@@ -129,12 +135,15 @@ pub(crate) fn check(steps: &v1::RolloutSteps) -> Result<(), String> {
             "a rollout has at most {STEPS_MAX} steps, not {count}"
         ));
     }
-    let mut before = 0;
+    let mut before = (0, 0);
     for step in &steps.steps {
-        if step.percent <= before || step.percent > 100 {
-            let percent = step.percent;
+        let (percent, workers) = (step.percent, step.workers);
+        let grows = percent >= before.0 && workers >= before.1 && (percent, workers) != before;
+        if !grows || percent > 100 {
             return Err(format!(
-                "a step of {percent} % after one of {before} % is none: steps grow, up to 100 %"
+                "a step of {} after one of {} is none: steps grow, up to 100 %",
+                size(percent, workers),
+                size(before.0, before.1)
             ));
         }
         if step.bake_ms > BAKE_MS_MAX {
@@ -152,15 +161,32 @@ pub(crate) fn check(steps: &v1::RolloutSteps) -> Result<(), String> {
         {
             return Err("of the workers of a step 1 to 100 % must serve it".to_owned());
         }
-        before = step.percent;
+        before = (percent, workers);
     }
     Ok(())
+}
+
+fn size(percent: u32, workers: u32) -> String {
+    match (percent, workers) {
+        (percent, 0) => format!("{percent} %"),
+        (0, workers) => format!("{workers} workers"),
+        (percent, workers) => format!("{percent} % and {workers} workers"),
+    }
+}
+
+/// The feature level that all nodes must know to keep these steps.
+pub(crate) fn level(steps: &v1::RolloutSteps) -> u32 {
+    match steps.steps.iter().any(|step| step.workers > 0) {
+        true => WORKERS_OF_A_STEP,
+        false => FIRST_LEVEL,
+    }
 }
 
 impl From<v1::RolloutSteps> for Steps {
     fn from(steps: v1::RolloutSteps) -> Self {
         let step = |step: v1::RolloutStep| Step {
             percent: step.percent,
+            workers: step.workers,
             bake_ms: step.bake_ms,
             gates: Gates {
                 max_5xx_delta_permille: step.max_5xx_delta_permille,
@@ -179,6 +205,7 @@ impl From<Steps> for v1::RolloutSteps {
     fn from(steps: Steps) -> Self {
         let step = |step: Step| v1::RolloutStep {
             percent: step.percent,
+            workers: step.workers,
             bake_ms: step.bake_ms,
             max_5xx_delta_permille: step.gates.max_5xx_delta_permille,
             max_nacks: step.gates.max_nacks,

@@ -36,6 +36,8 @@ pub(crate) type RequestKey = (String, String);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct State {
     pub(crate) revision: u64,
+    /// The cluster's feature level; 0 before the first membership.
+    pub(crate) level: u32,
     pub(crate) objects: BTreeMap<ObjectKey, Arc<StoredObject>>,
     /// Objects that are gone, as far as it is remembered.
     pub(crate) tombstones: Tombstones,
@@ -95,10 +97,21 @@ impl State {
             (Ok(()), Command::ChangeSource(change)) => {
                 self.change_source(index, change, &mut effects.changed)
             }
+            (Ok(()), Command::RaiseLevel(raise)) => {
+                self.level = self.level.max(raise.level);
+                Outcome::Level(self.level)
+            }
         };
         self.expire_stages(index);
         self.expire_staged(index, &mut effects.released);
         effects
+    }
+
+    /// Begins at the feature level that all founders know.
+    pub(crate) fn found_at(&mut self, level: u32) {
+        if self.level == 0 {
+            self.level = level;
+        }
     }
 
     /// Begins a new epoch of every chain of snapshots, later than all before, in which no session goes on.

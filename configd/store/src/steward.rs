@@ -1,5 +1,5 @@
 //! What a node sees to by itself: that learners that have caught up vote, that the others know how it is reached,
-//! that it notices when it was removed, and that a leader knows whose disk is full.
+//! that it notices when it was removed, and that a leader knows whose disk is full and which feature levels all know.
 
 use std::{
     collections::BTreeMap,
@@ -10,13 +10,15 @@ use std::{
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
 use tokio::task::JoinHandle;
 
-use crate::{disk::DiskSpace, member::Member, node::Node};
+use crate::{disk::DiskSpace, level, member::Member, node::Node};
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 /// Rounds after which a node that does not lead asks the others whether it is still one of them, and one that leads how
 /// much space they have.
 const ROUNDS_TO_A_LOOK: u32 = 3;
+/// Rounds after which a node says again how it is reached. A leader of an older release does not write down all of it.
+const ROUNDS_TO_TELL_AGAIN: u32 = 10;
 /// Time for a member to say how much space it has.
 const LOOK_DEADLINE: Duration = Duration::from_secs(1);
 /// Log entries that a learner may lack to become a voter.
@@ -31,6 +33,8 @@ pub(crate) struct Steward {
     rounds: u32,
     /// Whether the node led in the last round.
     led: bool,
+    /// Rounds until it tells again how it is reached.
+    told_for: u32,
 }
 
 impl Steward {
@@ -40,6 +44,7 @@ impl Steward {
             own,
             rounds: 0,
             led: false,
+            told_for: 0,
         };
         #[allow(
             clippy::disallowed_methods,
@@ -65,7 +70,8 @@ impl Steward {
             node.removed.send_replace(false);
             promote(node).await;
             if !self.led || self.rounds.is_multiple_of(ROUNDS_TO_A_LOOK) {
-                look_at_disks(node, own_id).await;
+                let levels = look_at_members(node, own_id).await;
+                node.raise_level(&levels).await;
             }
             self.led = true;
             self.introduce(node, own_id).await;
@@ -86,7 +92,7 @@ impl Steward {
     }
 
     /// Has the leader write down how this node is reached, where that has changed.
-    async fn introduce(&self, node: &Node, own_id: u64) {
+    async fn introduce(&mut self, node: &Node, own_id: u64) {
         let known = {
             let metrics = node.raft.server_metrics();
             let metrics = metrics.borrow_watched();
@@ -96,25 +102,41 @@ impl Steward {
         if known.is_none_or(|known| known == self.own) {
             return;
         }
-        if let Err(error) = node.introduce(own_id, self.own.clone()).await {
-            tracing::warn!(%error, "the others do not know yet how this node is reached");
+        self.told_for = self.told_for.saturating_sub(1);
+        if self.told_for > 0 {
+            return;
+        }
+        match node.introduce(own_id, self.own.clone()).await {
+            Ok(()) => self.told_for = ROUNDS_TO_TELL_AGAIN,
+            Err(error) => {
+                tracing::warn!(%error, "the others do not know yet how this node is reached");
+            }
         }
     }
 }
 
-/// Asks every member how much space it has, so that nothing is written that no majority could confirm.
-async fn look_at_disks(node: &Node, own_id: u64) {
+/// Asks every member how much space it has, so that nothing is written that no majority could confirm, and which feature
+/// levels it knows, which it returns.
+async fn look_at_members(node: &Node, own_id: u64) -> BTreeMap<u64, u32> {
     let before = node.disks();
     let others = others(node, own_id);
     let asked = others.iter().map(|(id, other)| async move {
         let asking = node.network.identify(&other.peer_address);
         let found = tokio::time::timeout(LOOK_DEADLINE, asking).await;
-        let disk = found.ok()?.ok()?.disk?;
-        let (free, reserve) = (disk.free, disk.reserve);
-        Some((*id, DiskSpace { free, reserve }))
+        let found = found.ok()?.ok()?;
+        let disk = found.disk.map(|disk| DiskSpace {
+            free: disk.free,
+            reserve: disk.reserve,
+        });
+        let is_it =
+            (&found.cluster_id, found.node_id) == (&node.directory.identity.cluster_id, *id);
+        let level = level::told(found.member.unwrap_or_default().level);
+        Some((*id, disk, is_it.then_some(level)))
     });
     let found = futures_util::future::join_all(asked).await;
-    let mut disks: BTreeMap<u64, DiskSpace> = found.into_iter().flatten().collect();
+    let found = || found.iter().flatten();
+    let disks = found().filter_map(|(id, disk, _)| Some((*id, (*disk)?)));
+    let mut disks: BTreeMap<u64, DiskSpace> = disks.collect();
     disks.extend(node.disk().ok().map(|own| (own_id, own)));
     for (id, disk) in &disks {
         let was_short = before.get(id).is_some_and(DiskSpace::is_short);
@@ -128,6 +150,8 @@ async fn look_at_disks(node: &Node, own_id: u64) {
         }
     }
     node.set_disks(disks);
+    let levels = found().filter_map(|(id, _, level)| Some((*id, (*level)?)));
+    levels.collect()
 }
 
 fn others(node: &Node, own_id: u64) -> Vec<(u64, Member)> {

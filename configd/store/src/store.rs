@@ -122,6 +122,16 @@ impl Store {
         &self.inner.node.directory.identity.cluster_id
     }
 
+    /// The cluster's feature level, as far as this node has applied the log.
+    pub fn level(&self) -> u32 {
+        self.inner.node.views.levels.reached()
+    }
+
+    /// The highest feature level that this node knows.
+    pub fn highest_level(&self) -> u32 {
+        self.inner.node.views.levels.highest
+    }
+
     /// Numbers for operators.
     pub fn metrics(&self) -> Metrics {
         use openraft::async_runtime::watch::WatchReceiver as _;

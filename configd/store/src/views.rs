@@ -17,6 +17,7 @@ use crate::{
     command::{Command, Outcome},
     image::Image,
     key::{ObjectChange, ObjectFilter, ObjectKey, StoredObject},
+    level::{self, Levels},
     raft::LogId,
 };
 
@@ -29,6 +30,7 @@ pub(crate) struct Views {
     image: RwLock<Image>,
     changes: RwLock<Changes>,
     pub(crate) blobs: Blobs,
+    pub(crate) levels: Arc<Levels>,
     pub(crate) revision: watch::Sender<u64>,
     pub(crate) heads: watch::Sender<Heads>,
     /// Counts the changes to what is said about versions.
@@ -38,14 +40,16 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    /// Starts from an image.
-    pub(crate) fn new(image: Image, blobs: Blobs) -> Self {
+    /// Starts from an image; `highest` is the feature level that the node knows.
+    pub(crate) fn new(image: Image, blobs: Blobs, highest: u32) -> Self {
+        let levels = Levels::new(highest, level::told(image.state.level));
         let changes = Changes::starting_at(image.state.revision);
         let (revision, heads) = (image.state.revision, heads_of(&image));
         Self {
             image: RwLock::new(image),
             changes: RwLock::new(changes),
             blobs,
+            levels: Arc::new(levels),
             revision: watch::Sender::new(revision),
             heads: watch::Sender::new(heads),
             marks: watch::Sender::new(0),
@@ -60,7 +64,12 @@ impl Views {
 
     /// Changes what is not the state: what is applied, and the membership.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Image)) {
-        change(&mut self.write());
+        let level = {
+            let mut image = self.write();
+            change(&mut image);
+            image.state.level
+        };
+        self.levels.reach(level);
     }
 
     /// The keys that changed after `revision`.
@@ -160,6 +169,7 @@ impl Views {
         let (revision, heads) = (image.state.revision, heads_of(&image));
         *self.changes.write().unwrap_or_else(PoisonError::into_inner) =
             Changes::starting_at(revision);
+        self.levels.reach(image.state.level);
         *self.write() = image;
         self.revision.send_replace(revision);
         self.heads.send_replace(heads);
@@ -214,6 +224,7 @@ impl Views {
                 }
             }
             Outcome::PoolChanged { .. } => self.marks.send_modify(|count| *count += 1),
+            Outcome::Level(level) => self.levels.reach(*level),
             _ => {}
         }
     }

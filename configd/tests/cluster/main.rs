@@ -8,3 +8,4 @@ mod publishing;
 mod rollout;
 mod sources;
 mod support;
+mod upgrade;

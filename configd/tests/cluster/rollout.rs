@@ -91,6 +91,7 @@ async fn a_step_of_one_worker_is_one_worker_of_the_whole_cluster() {
     let mut rollouts = RolloutServiceClient::new(cluster.channel(0));
     let step = |percent, bake_ms| RolloutStep {
         percent,
+        workers: 0,
         bake_ms,
         gates: None,
     };

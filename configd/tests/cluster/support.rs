@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tidegate_compiler::{Pooling, Settings};
-use tidegate_configd::{Configd, ConfigdHandle, ConfigdOptions, PeerOptions, PeerStart, Security};
+use tidegate_configd::{
+    Configd, ConfigdError, ConfigdHandle, ConfigdOptions, PeerOptions, PeerStart, Security,
+};
 use tidegate_proto::cluster::v1::GetStatusRequest;
 use tidegate_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use tidegate_proto::objects::v1::object_service_client::ObjectServiceClient;
@@ -85,6 +87,8 @@ pub(crate) struct Cluster {
     apis: Vec<SocketAddr>,
     configds: Vec<Option<ConfigdHandle>>,
     pub(crate) root: tempfile::TempDir,
+    /// The highest feature level of those that are of an older release.
+    pub(crate) levels: Vec<Option<u32>>,
     /// `None` where nobody proves anything.
     pub(crate) pki: Option<Pki>,
 }
@@ -94,23 +98,30 @@ impl Cluster {
     pub(crate) async fn start() -> Self {
         let root = tempfile::tempdir().unwrap();
         let pki = Pki::new(root.path(), "tidegate.test");
-        Self::found(root, Some(pki)).await
+        Self::found(root, Some(pki), None).await
+    }
+
+    /// With certificates, all of an older release, which knows feature levels up to this one.
+    pub(crate) async fn start_at_level(level: u32) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let pki = Pki::new(root.path(), "tidegate.test");
+        Self::found(root, Some(pki), Some(level)).await
     }
 
     pub(crate) async fn start_in_plaintext() -> Self {
-        Self::found(tempfile::tempdir().unwrap(), None).await
+        Self::found(tempfile::tempdir().unwrap(), None, None).await
     }
 
-    async fn found(root: tempfile::TempDir, pki: Option<Pki>) -> Self {
+    async fn found(root: tempfile::TempDir, pki: Option<Pki>, level: Option<u32>) -> Self {
         let mut cluster = Self {
             peers: free_addresses(3),
             apis: free_addresses(3),
             configds: vec![None, None, None],
             root,
+            levels: vec![level; 3],
             pki,
         };
-        let founders = || PeerStart::Found(cluster.peers.iter().map(ToString::to_string).collect());
-        let starting = (0..3).map(|at| Configd::start(cluster.options(at, founders())));
+        let starting = (0..3).map(|at| Configd::start(cluster.options(at, cluster.founders())));
         let started = futures_util::future::join_all(starting).await;
         cluster.configds = started.into_iter().map(|one| Some(one.unwrap())).collect();
         cluster
@@ -121,6 +132,7 @@ impl Cluster {
         let at = self.apis.len();
         self.peers.extend(free_addresses(1));
         self.apis.extend(free_addresses(1));
+        self.levels.push(None);
         let scheme = self.pki.as_ref().map_or("http", |_| "https");
         let members = self.apis[..at].iter();
         let members = members.map(|api| format!("{scheme}://{api}")).collect();
@@ -129,6 +141,10 @@ impl Cluster {
         let joined = joined.expect("it gets a place").unwrap();
         self.configds.push(Some(joined));
         at
+    }
+
+    fn founders(&self) -> PeerStart {
+        PeerStart::Found(self.peers[..3].iter().map(ToString::to_string).collect())
     }
 
     fn options(&self, at: usize, start: PeerStart) -> ConfigdOptions {
@@ -149,6 +165,7 @@ impl Cluster {
             listen: Some(self.apis[at]),
             security,
             disk_reserve: None,
+            highest_level: self.levels[at],
             seal_keys: None,
             cluster: Some(PeerOptions {
                 name,
@@ -209,6 +226,13 @@ impl Cluster {
 
     pub(crate) async fn stop(&mut self, at: usize) {
         self.configds[at].take().unwrap().shutdown().await;
+    }
+
+    /// Starts one of the founders again on what it has.
+    pub(crate) async fn restart(&mut self, at: usize) -> Result<(), ConfigdError> {
+        let started = Configd::start(self.options(at, self.founders())).await?;
+        self.configds[at] = Some(started);
+        Ok(())
     }
 
     /// Writes through one of them until it is taken, as a client would; the revision.

@@ -314,6 +314,7 @@ async fn plans_and_rollouts_are_recorded() {
     let steps = || {
         vec![RolloutStep {
             percent: 50,
+            workers: 0,
             bake_ms: 1,
             gates: None,
         }]

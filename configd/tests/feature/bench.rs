@@ -81,6 +81,7 @@ impl Bench {
             security,
             seal_keys,
             disk_reserve: None,
+            highest_level: None,
             cluster: None,
             metrics: Metrics::new("tidegate", "configd", "test"),
             readiness: Readiness::new(),

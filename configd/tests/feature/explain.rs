@@ -5,11 +5,12 @@ use tidegate_proto::explain::v1::explain_service_client::ExplainServiceClient;
 use tidegate_proto::explain::v1::{
     CandidateVerdict, ExplainRouteRequest, GetCoverageRequest, Header, ListenerVerdict, Request,
 };
+use tidegate_proto::plans::v1::CreatePlanRequest;
 use tonic::Code;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 
-use crate::bench::{Bench, route, shop};
+use crate::bench::{Bench, SOURCE, put, route, shop};
 
 fn get(path: &str) -> Request {
     Request {
@@ -118,4 +119,60 @@ async fn the_rules_that_nothing_reaches_are_listed_with_what_comes_before_them()
     assert_eq!(name(&found.by), "HTTPRoute shop/cart (path prefix /cart)");
     assert!(found.whole_rule);
     assert_eq!(found.listener, "shop/web/http");
+}
+
+#[tokio::test]
+async fn a_request_is_explained_as_it_would_be_answered_after_a_plan() {
+    let (bench, _dir) = Bench::temporary().await;
+    let mut explain = shop_is_open(&bench).await;
+    let planned = CreatePlanRequest {
+        source: SOURCE.to_owned(),
+        operations: vec![put(&route("cart", "/basket"))],
+        reason: "a test".to_owned(),
+    };
+    let planned = bench.plans().create_plan(planned).await.unwrap();
+    let plan = planned.into_inner().plan.unwrap().info.unwrap().id;
+    let after = |path: &str| ExplainRouteRequest {
+        plan: plan.clone(),
+        ..at(80, get(path))
+    };
+
+    let answer = explain.explain_route(after("/basket")).await.unwrap();
+    let answer = answer.into_inner();
+    assert!(answer.snapshot.is_none(), "nothing was committed");
+    assert_eq!(answer.candidates[0].verdict(), CandidateVerdict::Won);
+    let share = &answer.outcome.unwrap().shares[0];
+    assert_eq!(share.addresses, ["127.0.0.1:3000"]);
+    let answer = explain.explain_route(after("/cart")).await.unwrap();
+    let outcome = answer.into_inner().outcome.unwrap();
+    assert_eq!(outcome.answer, "404: no rule matches");
+    let now = explain.explain_route(at(80, get("/cart"))).await.unwrap();
+    assert_eq!(
+        now.into_inner().outcome.unwrap().shares.len(),
+        1,
+        "nothing is changed"
+    );
+
+    let both = ExplainRouteRequest {
+        version: 1,
+        ..after("/cart")
+    };
+    let refusal = explain.explain_route(both).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::InvalidArgument, "{refusal}");
+    let other = ExplainRouteRequest {
+        pool: "other".to_owned(),
+        ..after("/cart")
+    };
+    let refusal = explain.explain_route(other).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::NotFound, "{refusal}");
+    let unknown = ExplainRouteRequest {
+        plan: "0".repeat(16),
+        ..at(80, get("/cart"))
+    };
+    let refusal = explain.explain_route(unknown).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::NotFound, "{refusal}");
+    bench.apply(&[route("basket", "/other")]).await;
+    let refusal = explain.explain_route(after("/basket")).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::FailedPrecondition, "{refusal}");
+    assert!(refusal.message().contains("make a new plan"), "{refusal}");
 }

@@ -30,6 +30,7 @@ fn version_of(update: &Update) -> u64 {
 fn step(percent: u32, bake_ms: u64) -> RolloutStep {
     RolloutStep {
         percent,
+        workers: 0,
         bake_ms,
         gates: None,
     }

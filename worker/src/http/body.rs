@@ -329,8 +329,13 @@ impl Body for ResponseBody {
 
 impl ResponseBody {
     fn count(&mut self, frame: &Frame<Bytes>) {
-        if let (Some(exchange), Some(data)) = (&mut self.exchange, frame.data_ref()) {
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        if let Some(data) = frame.data_ref() {
             exchange.record.response_bytes += data.len() as u64;
+        } else if let Some(trailers) = frame.trailers_ref() {
+            exchange.record.notice_end(trailers);
         }
     }
 
@@ -350,6 +355,7 @@ impl ResponseBody {
         if !exchange.record.grpc {
             return Err(error);
         }
+        exchange.record.grpc_failed = true;
         self.source = Source::Whole(Bytes::new());
         Ok(Frame::trailers(grpc::trailers(code, &error.to_string())))
     }

@@ -61,6 +61,8 @@ pub(crate) struct Record {
     pub(crate) endpoint: Option<SocketAddr>,
     /// 0 while there is no answer: the client went away first.
     pub(crate) status: u16,
+    /// Whether a gRPC status says that the server has failed.
+    pub(crate) grpc_failed: bool,
     /// Why the worker answered itself, or the answer is incomplete.
     pub(crate) reason: Option<&'static str>,
     pub(crate) retries: u32,
@@ -106,6 +108,7 @@ impl Exchange {
                 backend: None,
                 endpoint: None,
                 status: 0,
+                grpc_failed: false,
                 reason: None,
                 retries: 0,
                 response_bytes: 0,
@@ -137,6 +140,7 @@ impl Exchange {
     /// This is the answer.
     pub(crate) fn answered(&mut self, response: &mut Response<ResponseBody>) {
         self.record.status = response.status().as_u16();
+        self.record.notice_end(response.headers());
         for added in self.added.drain(..) {
             if added.append {
                 response.headers_mut().append(added.name, added.value);
@@ -158,6 +162,13 @@ impl Exchange {
 }
 
 impl Record {
+    /// Looks at headers or trailers that may say how a gRPC exchange ended.
+    pub(crate) fn notice_end(&mut self, headers: &HeaderMap) {
+        if self.grpc {
+            self.grpc_failed |= grpc::is_failure(headers);
+        }
+    }
+
     /// Remembers the request's id for the access log.
     pub(crate) fn notice_id(&mut self, headers: &HeaderMap) {
         if let Some(details) = &mut self.details {
@@ -183,6 +194,10 @@ impl Drop for Exchange {
         let ended = Instant::now();
         self.connection.request_ended(ended);
         self.thread.metrics.request_ended();
+        // A status of HTTP counts by itself.
+        if self.record.grpc_failed && self.record.status < 500 {
+            self.thread.metrics.grpc_failed();
+        }
         if self.record.status == 0 {
             self.record.reason = Some("client_closed");
         }

@@ -81,6 +81,13 @@ pub(crate) fn trailers(code: Code, message: &str) -> HeaderMap {
     trailers
 }
 
+/// Whether headers or trailers end an exchange with a status by which a server has failed, as OpenTelemetry counts them: UNKNOWN,
+/// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS.
+pub(crate) fn is_failure(headers: &HeaderMap) -> bool {
+    let status = headers.get(GRPC_STATUS).map(HeaderValue::as_bytes);
+    matches!(status, Some(b"2" | b"4" | b"12" | b"13" | b"14" | b"15"))
+}
+
 /// How long a client waits, `None` where it does not say, or not in the protocol's terms.
 pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
@@ -140,6 +147,16 @@ mod tests {
             headers.insert(GRPC_TIMEOUT, value);
             assert_eq!(timeout(&headers), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn statuses_of_failed_servers_are_told_from_those_of_refused_clients() {
+        let with = |status: &'static str| {
+            HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static(status))])
+        };
+        let failures = (0..=16).filter(|code: &u8| is_failure(&with(code.to_string().leak())));
+        assert_eq!(failures.collect::<Vec<_>>(), [2, 4, 12, 13, 14, 15]);
+        assert!(!is_failure(&with("")) && !is_failure(&HeaderMap::new()));
     }
 
     #[test]

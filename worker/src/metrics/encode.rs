@@ -59,10 +59,11 @@ impl WorkerMetrics {
         totals
     }
 
-    /// Requests that were answered since the process began, and how many of them with 5xx.
+    /// Requests that were answered since the process began, and how many of them with 5xx or a gRPC status like it.
     pub(super) fn answered(&self) -> (u64, u64) {
         let (mut requests, mut errors) = (0, 0);
         for thread in lock(&self.shared.threads).iter() {
+            errors += thread.shared.grpc_failed.load(Ordering::Relaxed);
             for (key, series) in lock(&thread.shared.series).iter() {
                 let buckets = series.buckets.iter();
                 let count: u64 = buckets.map(|bucket| bucket.load(Ordering::Relaxed)).sum();

@@ -157,6 +157,56 @@ async fn trailers_and_statuses_of_backends_pass_through() {
 }
 
 #[tokio::test]
+async fn statuses_of_failed_servers_count_as_errors_of_the_traffic() {
+    let answering = |status: &'static str| {
+        Scripted::start(move |_, _| {
+            Reply::status(200)
+                .header("content-type", "application/grpc")
+                .body("message")
+                .trailer("grpc-status", status)
+        })
+    };
+    let failing_at_once = Scripted::start(|_, _| {
+        Reply::status(200)
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "13")
+    })
+    .await;
+    let (good, missing) = (answering("0").await, answering("5").await);
+    let (unavailable, lost) = (answering("14").await, answering("15").await);
+    let backends = [
+        ("good", good.address),
+        ("missing", missing.address),
+        ("unavailable", unavailable.address),
+        ("lost", lost.address),
+        ("at-once", failing_at_once.address),
+    ];
+    let rules = backends.map(|(name, _)| to(&format!("/{name}.Service"), name));
+    let backends = backends.map(|(name, address)| h2(name, address));
+    let running = Running::serving(rules.to_vec(), backends.to_vec()).await;
+    let client = Multiplexed::open(running.address("http")).await;
+    for name in [
+        "good",
+        "missing",
+        "unavailable",
+        "lost",
+        "at-once",
+        "no-route",
+    ] {
+        client
+            .call(client.grpc(&format!("/{name}.Service/Call")), b"")
+            .await;
+    }
+    // The same trailers mean nothing where no gRPC is spoken.
+    let plain = request("GET", "h", "/unavailable.Service/Call");
+    let plain = plain.body("".into()).unwrap();
+    let status = send(running.address("http"), plain).await.status();
+    assert_eq!(status, 200);
+    let traffic = running.configd.traffic_of(7).await;
+    assert_eq!((traffic.requests, traffic.errors), (7, 4));
+}
+
+#[tokio::test]
 async fn messages_stream_both_ways_at_once() {
     let address = echoing().await;
     // What is kept for another attempt does not hold up the first.

@@ -11,8 +11,12 @@ use crate::desired::ECHO_PLACEHOLDER;
 use crate::style::Style;
 
 /// What was asked, the snapshot, listeners, rules, and what happens in the end.
-pub(super) fn text(explained: &ExplainRouteResponse, title: &str, style: Style) -> String {
-    let origin = origin(explained.snapshot.as_ref());
+pub(super) fn text(
+    explained: &ExplainRouteResponse,
+    title: &str,
+    origin: &str,
+    style: Style,
+) -> String {
     let mut text = format!("{}\n  in {origin}\n", style.bold(title));
     let _ = writeln!(text, "\n{}", style.bold("Listeners"));
     for choice in &explained.listeners {

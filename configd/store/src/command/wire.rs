@@ -60,6 +60,7 @@ pub(crate) fn outcome_wire(outcome: &Outcome) -> v1::CommandOutcome {
         })),
         Outcome::SourceChanged => Some(Said::SourceChanged(true)),
         Outcome::SourceRefused(refusal) => Some(Said::SourceRefused(refusal_wire(refusal))),
+        Outcome::Level(level) => Some(Said::Level(*level)),
     };
     v1::CommandOutcome { outcome: said }
 }
@@ -108,6 +109,7 @@ pub(crate) fn outcome(wire: v1::CommandOutcome) -> Result<Outcome, String> {
         },
         Some(Said::SourceChanged(_)) => Outcome::SourceChanged,
         Some(Said::SourceRefused(refusal)) => Outcome::SourceRefused(read_refusal(refusal)?),
+        Some(Said::Level(level)) => Outcome::Level(level),
     })
 }
 

@@ -14,6 +14,7 @@ use crate::{
     command::Outcome,
     history::{PartChange, SnapshotMeta, Version},
     key::StoredObject,
+    level,
     log::{decode_membership, encode_membership, log_id, log_id_wire},
     marks::Marks,
     raft::StoredMembership,
@@ -33,6 +34,7 @@ pub(super) fn records(image: &Image) -> impl Iterator<Item = wire::Record> {
         revision: state.revision,
         tombstones_floor: Some(state.tombstones.floor),
         session_base: state.session_base,
+        level: state.level,
     });
     let objects = state
         .objects
@@ -156,6 +158,11 @@ impl Reader {
         Ok(())
     }
 
+    /// The feature level of what comes, once its start was taken.
+    pub(super) fn level(&self) -> u32 {
+        self.image.state.level
+    }
+
     /// The image, if it is whole.
     pub(super) fn finish(self) -> Result<Image, String> {
         match self.stated {
@@ -174,6 +181,10 @@ impl Reader {
         let floor = start.tombstones_floor.unwrap_or(start.revision);
         self.image.state.tombstones = Tombstones::starting_at(floor);
         self.image.state.session_base = start.session_base;
+        self.image.state.level = match at {
+            Some(_) => level::told(start.level),
+            None => start.level,
+        };
         Ok(())
     }
 }

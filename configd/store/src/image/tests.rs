@@ -71,7 +71,7 @@ fn an_unfinished_image_is_removed_and_the_one_before_counts() {
     drop(images);
     fs::write(dir.path().join("00000000000000ff.tmp"), b"torn").unwrap();
     let images = Images::open(dir.path().to_owned()).unwrap();
-    assert_eq!(images.newest().unwrap().unwrap().1, image());
+    assert_eq!(images.newest(HIGHEST_LEVEL).unwrap().unwrap().1, image());
 }
 
 #[test]

@@ -76,6 +76,9 @@ pub(super) struct Start {
     pub(super) tombstones_floor: Option<u64>,
     #[prost(uint64, tag = "6")]
     pub(super) session_base: u64,
+    /// The cluster's feature level; 0 from releases that knew of none.
+    #[prost(uint32, tag = "7")]
+    pub(super) level: u32,
 }
 
 /// What is known of a source besides its objects.

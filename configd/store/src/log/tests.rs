@@ -53,7 +53,7 @@ fn machine() -> (tempfile::TempDir, Machine) {
     let dir = tempfile::tempdir().unwrap();
     let images = Images::open(dir.path().join("images")).unwrap();
     let blobs = Blobs::open(dir.path().join("blobs")).unwrap();
-    let views = Arc::new(Views::new(Image::default(), blobs));
+    let views = Arc::new(Views::new(Image::default(), blobs, crate::HIGHEST_LEVEL));
     (dir, Machine::new(views, images, None))
 }
 

@@ -7,6 +7,7 @@ use openraft::{EntryPayload, entry::RaftEntry as _, impls::leader_id_adv::Leader
 use prost::{Message, Oneof};
 
 use crate::{
+    level,
     member::Member,
     raft::{Entry, LogId, Membership, Payload, Vote},
 };
@@ -55,6 +56,9 @@ struct NodeWire {
     name: String,
     #[prost(string, tag = "4")]
     api_address: String,
+    /// 0 from releases that knew of no feature levels.
+    #[prost(uint32, tag = "5")]
+    level: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -172,6 +176,7 @@ pub(crate) fn encode_membership(membership: &Membership) -> MembershipWire {
         peer_address: member.peer_address.clone(),
         name: member.name.clone(),
         api_address: member.api_address.clone(),
+        level: member.level,
     };
     MembershipWire {
         configs: membership.get_joint_config().iter().map(voters).collect(),
@@ -192,6 +197,7 @@ pub(crate) fn decode_membership(wire: MembershipWire) -> Result<Membership, Stri
             name,
             peer_address,
             api_address,
+            level: level::told(node.level),
         };
         (node.id, member)
     };

@@ -28,8 +28,10 @@ use crate::{
     command::Outcome,
     directory::Identity,
     image::ImageFile,
+    level::Levels,
     member::Member,
     raft::{LogId, TypeConfig},
+    views::Views,
 };
 
 /// Time for entries to reach a peer's disk. openraft's own limit is that of a heartbeat, which a slow disk exceeds.
@@ -59,6 +61,7 @@ pub(crate) struct Network {
     dial: Arc<dyn Dial>,
     /// The folder of the packs that images name.
     packs: Arc<Path>,
+    levels: Arc<Levels>,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
 }
 
@@ -72,11 +75,12 @@ pub(crate) struct Peer {
 }
 
 impl Network {
-    pub(crate) fn new(identity: Identity, dial: Arc<dyn Dial>, packs: &Path) -> Self {
+    pub(crate) fn new(identity: Identity, dial: Arc<dyn Dial>, views: &Views) -> Self {
         Self {
             identity: Arc::new(identity),
             dial,
-            packs: packs.into(),
+            packs: views.blobs.dir().into(),
+            levels: views.levels.clone(),
             channels: Arc::default(),
         }
     }
@@ -219,6 +223,8 @@ impl Peer {
             epoch: identity.epoch,
             from: identity.node_id,
             to: self.target,
+            level: self.network.levels.reached(),
+            highest_level: self.network.levels.highest,
         }
     }
 

@@ -89,7 +89,7 @@ impl Desk {
     /// The node, for a message that is meant for it.
     fn addressed(&self, envelope: Option<&v1::Envelope>) -> Result<Arc<Node>, Status> {
         let node = self.node()?;
-        refusal::check(envelope, &node.directory.identity)?;
+        refusal::check(envelope, &node.directory.identity, &node.views.levels)?;
         Ok(node)
     }
 
@@ -276,8 +276,10 @@ impl PeerService for Desk {
             Ok(outcome) => Answer::Outcome(crate::command::outcome_wire(&outcome)),
             Err(Declined::NotLeader(leader)) => Answer::NoLeader(no_leader(leader)),
             Err(Declined::Failed(
-                full @ (StoreError::DiskFull { .. } | StoreError::VotersFull { .. }),
-            )) => Answer::NotWritten(full.to_string()),
+                known @ (StoreError::DiskFull { .. }
+                | StoreError::VotersFull { .. }
+                | StoreError::LevelAbove { .. }),
+            )) => Answer::NotWritten(known.to_string()),
             Err(Declined::Failed(StoreError::Uncertain { reason })) => Answer::Uncertain(reason),
             Err(Declined::Failed(other)) => Answer::Uncertain(other.to_string()),
         };

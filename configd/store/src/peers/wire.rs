@@ -8,6 +8,7 @@ use openraft::{
 use tidegate_proto::raft::v1;
 
 use crate::{
+    level,
     log::{decode_entry, encode_entry},
     member::Member,
     raft::{Entry, LogId, TypeConfig, Vote},
@@ -21,6 +22,7 @@ pub(crate) fn member_wire(member: &Member) -> v1::Member {
         name: member.name.clone(),
         peer_address: member.peer_address.clone(),
         api_address: member.api_address.clone(),
+        level: member.level,
     }
 }
 
@@ -29,6 +31,7 @@ pub(crate) fn member(wire: v1::Member) -> Member {
         name: wire.name,
         peer_address: wire.peer_address,
         api_address: wire.api_address,
+        level: level::told(wire.level),
     }
 }
 

@@ -12,6 +12,7 @@ use super::Store;
 use crate::{
     StoreError,
     disk::DiskSpace,
+    level,
     member::Member,
     node::{Node, stopped},
     raft::{Membership, StoredMembership},
@@ -96,7 +97,10 @@ impl Store {
     /// [`StoreError::NoLeader`], [`StoreError::Uncertain`].
     pub async fn add_member(&self, peer_address: &str) -> Result<u64, StoreError> {
         let node = &self.inner.node;
-        node.read_index().await.map_err(super::write::not_here)?;
+        let _alone = node.joining.lock().await;
+        let upto = node.read_index().await.map_err(super::write::not_here)?;
+        // The level may have gone up under another leader.
+        node.applied(upto.index, CHANGE_DEADLINE).await?;
         let found = node.network.identify(peer_address).await?;
         let identity = &node.directory.identity;
         let joined = found.cluster_id == identity.cluster_id && found.epoch == identity.epoch;
@@ -114,6 +118,14 @@ impl Store {
                 .map(crate::peers::member)
                 .unwrap_or_default()
         };
+        let (highest, level) = (member.level, self.level());
+        if level::told(highest) < level {
+            return refused(format!(
+                "the node at {peer_address} knows feature levels up to {}, the cluster is at level {level}; start it with \
+                 the release of the others",
+                level::told(highest)
+            ));
+        }
         let known = self.members();
         if joined && known.iter().any(|known| known.id == found.node_id) {
             return Ok(found.node_id);

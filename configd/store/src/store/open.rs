@@ -17,6 +17,7 @@ use crate::{
     disk::LogFiles,
     founding::{Founded, Founders},
     image::{Image, Images},
+    level,
     log::{Log, Past},
     machine::Machine,
     member::Member,
@@ -46,12 +47,14 @@ impl Store {
             image_every,
             segment_bytes,
             ready_timeout,
+            highest_level,
             cluster,
         } = options;
         let opening = Opening {
             dir,
             free_bytes_min,
             segment_bytes,
+            highest_level,
             config: raft::config(image_every)?,
         };
         match cluster {
@@ -65,6 +68,7 @@ struct Opening {
     dir: PathBuf,
     free_bytes_min: u64,
     segment_bytes: u64,
+    highest_level: u32,
     config: Arc<openraft::Config>,
 }
 
@@ -72,7 +76,7 @@ impl Opening {
     async fn alone(self, timeout: Duration) -> Result<Store, StoreError> {
         let started = Instant::now();
         let claim = take(self.dir.clone()).await?;
-        let files = open_files(claim, self.segment_bytes).await?;
+        let files = self.open_files(claim).await?;
         let id = files.directory.identity.node_id;
         let node = self.node(files, Arc::new(PlainDial)).await?;
         let store = store(node, None);
@@ -83,6 +87,7 @@ impl Opening {
             other => other,
         })?;
         store.inner.node.directory.note_log()?;
+        store.inner.node.raise_level(&BTreeMap::new()).await;
         store.put_packs_in_order().await?;
         Ok(store)
     }
@@ -94,6 +99,8 @@ impl Opening {
             dial,
             start,
         } = cluster;
+        let level = self.highest_level;
+        let member = Member { level, ..member };
         let mut claim = take(self.dir.clone()).await?;
         let desk = Desk::new(member.clone(), &claim);
         let server = PeerServer::start(incoming, desk.clone());
@@ -123,7 +130,7 @@ impl Opening {
                 };
             }
         }
-        let files = open_files(claim, self.segment_bytes).await?;
+        let files = self.open_files(claim).await?;
         let identity = files.directory.identity.clone();
         desk.settle(&identity);
         let is_new = files.log.last_index().is_none();
@@ -150,7 +157,7 @@ impl Opening {
         let views = machine.views.clone();
         let identity = directory.identity.clone();
         let id = identity.node_id;
-        let network = Network::new(identity, dial, views.blobs.dir());
+        let network = Network::new(identity, dial, &views);
         log.give_up_lead();
         let raft = Raft::new(
             id,
@@ -167,6 +174,7 @@ impl Opening {
             views,
             network,
             disks: std::sync::Mutex::default(),
+            joining: tokio::sync::Mutex::default(),
             removed: watch::Sender::new(false),
         }))
     }
@@ -179,7 +187,12 @@ impl Store {
             waited_ms: millis(timeout),
         };
         if !raft.is_initialized().await.map_err(stopped)? {
-            initialize(raft, BTreeMap::from([(id, Member::default())])).await?;
+            let level = self.inner.node.views.levels.highest;
+            let alone = Member {
+                level,
+                ..Member::default()
+            };
+            initialize(raft, BTreeMap::from([(id, alone)])).await?;
         } else {
             // It is the only voter, so there is nobody to wait for.
             raft.trigger().elect(false).await.map_err(stopped)?;
@@ -244,17 +257,21 @@ struct Files {
     machine: Machine,
 }
 
-async fn open_files(claim: Claim, segment_bytes: u64) -> Result<Files, StoreError> {
-    let opened =
-        tokio::task::spawn_blocking(move || Files::open(claim.into_directory()?, segment_bytes));
-    opened.await.map_err(stopped)?
+impl Opening {
+    async fn open_files(&self, claim: Claim) -> Result<Files, StoreError> {
+        let (segment_bytes, highest) = (self.segment_bytes, self.highest_level);
+        let opened = tokio::task::spawn_blocking(move || {
+            Files::open(claim.into_directory()?, segment_bytes, highest)
+        });
+        opened.await.map_err(stopped)?
+    }
 }
 
 impl Files {
-    fn open(directory: Directory, segment_bytes: u64) -> Result<Self, StoreError> {
+    fn open(directory: Directory, segment_bytes: u64, highest: u32) -> Result<Self, StoreError> {
         let dir = directory.path.clone();
         let images = Images::open(dir.join("images"))?;
-        let (file, image) = images.newest()?.map_or_else(
+        let (file, image) = images.newest(highest)?.map_or_else(
             || (None, Image::default()),
             |(file, image)| (Some(file), image),
         );
@@ -270,9 +287,10 @@ impl Files {
         if past.received.is_none() {
             check_log(&directory, &log, index, &path)?;
         }
+        level::check(log.level(), highest)?;
         check_images(&log, index, &dir.join("images"))?;
         crate::directory::sync_dir(&dir)?;
-        let views = Arc::new(Views::new(image, blobs));
+        let views = Arc::new(Views::new(image, blobs, highest));
         views.check_packs()?;
         let machine = Machine::new(views, images, file);
         Ok(Self {

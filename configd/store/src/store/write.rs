@@ -21,12 +21,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Nothing was written with [`StoreError::NoLeader`], [`StoreError::DiskFull`] and [`StoreError::NotWritten`].
+    /// Nothing was written with [`StoreError::NoLeader`], [`StoreError::LevelBelow`], [`StoreError::DiskFull`] and
+    /// [`StoreError::NotWritten`].
     /// Nobody knows with [`StoreError::Uncertain`]. After [`StoreError::Stopped`] only reads work here.
     pub async fn propose(&self, command: Command) -> Result<Outcome, StoreError> {
         if let Err(reason) = command.check() {
             return Ok(Outcome::Refused { reason });
         }
+        self.check_level(&command)?;
         let node = &self.inner.node;
         let command = command.encode();
         match node.propose(command.clone()).await {
@@ -53,6 +55,7 @@ impl Store {
         if let Err(reason) = command.check() {
             return Ok(Outcome::Refused { reason });
         }
+        self.check_level(&command)?;
         let proposed = self.inner.node.propose(command.encode()).await;
         proposed.map_err(not_here)
     }
@@ -95,6 +98,15 @@ impl Store {
         let views = self.inner.node.views.clone();
         let found = tokio::task::spawn_blocking(move || views.find_packs());
         found.await.map_err(crate::node::stopped)?
+    }
+
+    /// What not all nodes know is not written. The cluster's level never goes down, so what this node has applied of it counts.
+    fn check_level(&self, command: &Command) -> Result<(), StoreError> {
+        let (needed, level) = (command.level(), self.level());
+        match needed > level {
+            true => Err(StoreError::LevelBelow { needed, level }),
+            false => Ok(()),
+        }
     }
 
     /// A leader other than this node.

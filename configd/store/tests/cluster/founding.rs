@@ -89,6 +89,7 @@ async fn messages_of_another_cluster_or_epoch_are_refused() {
         epoch: known.epoch,
         from: 9,
         to: known.node_id,
+        ..Envelope::default()
     };
     let foreign = Envelope {
         cluster_id: "0".repeat(32),

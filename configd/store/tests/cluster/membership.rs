@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use crate::support::{Cluster, PATIENCE, eventually, names, options, put};
 
 /// A node that waits for a place, and its peer address.
-async fn newcomer(
+pub(crate) async fn newcomer(
     cluster: &Cluster,
     name: &str,
 ) -> (String, tokio::task::JoinHandle<Result<Store, StoreError>>) {
@@ -46,7 +46,7 @@ async fn a_node_that_is_added_catches_up_and_then_votes() {
     new.shutdown().await;
 }
 
-async fn eventually_added(leader: &Store, address: &str) -> u64 {
+pub(crate) async fn eventually_added(leader: &Store, address: &str) -> u64 {
     for _ in 0..200 {
         match leader.add_member(address).await {
             Ok(id) => return id,

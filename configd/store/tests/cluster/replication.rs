@@ -151,7 +151,7 @@ async fn an_image_with_a_damaged_part_is_not_taken_and_one_without_is() {
 }
 
 /// Flips the last bit of every pack of a folder, and returns what they were before.
-fn flip_last_bits(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn flip_last_bits(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut before = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

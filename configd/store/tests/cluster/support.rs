@@ -136,6 +136,8 @@ pub(crate) struct Cluster {
     pub(crate) addresses: Vec<String>,
     pub(crate) nodes: Vec<Option<Store>>,
     image_every: u64,
+    /// The highest feature levels of nodes that are of an older release.
+    pub(crate) levels: BTreeMap<usize, u32>,
     /// Bytes that nodes keep free, where a test says so.
     pub(crate) reserves: BTreeMap<usize, u64>,
     root: tempfile::TempDir,
@@ -148,6 +150,16 @@ impl Cluster {
 
     /// A cluster that makes an image every `image_every` log entries.
     pub(crate) async fn with_images(size: usize, image_every: u64) -> Self {
+        Self::found(size, image_every, BTreeMap::new()).await
+    }
+
+    /// A cluster of which all nodes are of an older release, which knows feature levels up to this one.
+    pub(crate) async fn at_level(size: usize, level: u32) -> Self {
+        let levels = (0..size).map(|at| (at, level));
+        Self::found(size, 5_000, levels.collect()).await
+    }
+
+    async fn found(size: usize, image_every: u64, levels: BTreeMap<usize, u32>) -> Self {
         let mut listeners = Vec::new();
         for _ in 0..size {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -158,6 +170,7 @@ impl Cluster {
             addresses: listeners.iter().map(address).collect(),
             nodes: (0..size).map(|_| None).collect(),
             image_every,
+            levels,
             reserves: BTreeMap::new(),
             root: tempfile::tempdir().unwrap(),
         };
@@ -184,6 +197,8 @@ impl Cluster {
             self.image_every,
         );
         let reserve = self.reserves.get(&at).copied();
+        let level = self.levels.get(&at).copied();
+        options.highest_level = level.unwrap_or(options.highest_level);
         options.free_bytes_min = reserve.unwrap_or(options.free_bytes_min);
         options
     }
@@ -234,6 +249,7 @@ pub(crate) fn options(
         name: dir.file_name().unwrap().to_string_lossy().into_owned(),
         peer_address: own.clone(),
         api_address: format!("http://api.of/{own}"),
+        ..Member::default()
     };
     let dial = CutDial {
         own,
@@ -316,4 +332,17 @@ pub(crate) fn names(store: &Store) -> Vec<String> {
         .iter()
         .map(|object| object.key.name.to_string())
         .collect()
+}
+
+/// Copies a folder with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
 }

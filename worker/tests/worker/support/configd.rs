@@ -36,10 +36,11 @@ pub enum Answer {
 #[derive(Clone)]
 pub struct Configd {
     pub address: SocketAddr,
-    updates: broadcast::Sender<Vec<Update>>,
+    updates: broadcast::Sender<Vec<Hear>>,
     /// Sent to those who subscribe later.
-    newest: Arc<Mutex<Option<Vec<Update>>>>,
+    newest: Arc<Mutex<Option<Vec<Hear>>>>,
     hellos: Arc<Mutex<Vec<Hello>>>,
+    traffic: Arc<Mutex<Option<Traffic>>>,
     answers: Arc<Mutex<mpsc::UnboundedReceiver<Answer>>>,
     answered: mpsc::UnboundedSender<Answer>,
 }
@@ -54,6 +55,7 @@ impl Configd {
             updates,
             newest: Arc::default(),
             hellos: Arc::default(),
+            traffic: Arc::default(),
             answers: Arc::new(Mutex::new(answers)),
             answered,
         };
@@ -75,6 +77,7 @@ impl Configd {
 
     /// Sends pieces as they are.
     pub fn send_pieces(&self, pieces: Vec<Update>) {
+        let pieces: Vec<Hear> = pieces.into_iter().map(Hear::Update).collect();
         *self.newest.lock().unwrap() = Some(pieces.clone());
         let _ = self.updates.send(pieces);
     }
@@ -102,6 +105,24 @@ impl Configd {
             assert!(
                 tokio::time::Instant::now() < deadline,
                 "the worker does not answer"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Has the worker say what it has answered, until it has answered so many requests.
+    pub async fn traffic_of(&self, requests: u64) -> Traffic {
+        let ask = ReportTraffic { every_ms: 100 };
+        let _ = self.updates.send(vec![Hear::ReportTraffic(ask)]);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let said = *self.traffic.lock().unwrap();
+            if let Some(traffic) = said.filter(|said| said.requests >= requests) {
+                return traffic;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the worker says {said:?}"
             );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -191,7 +212,7 @@ impl SnapshotService for Configd {
                 };
                 for piece in pieces {
                     let response = SubscribeResponse {
-                        message: Some(Hear::Update(piece)),
+                        message: Some(piece),
                     };
                     if sender.send(Ok(response)).await.is_err() {
                         return;
@@ -206,7 +227,8 @@ impl SnapshotService for Configd {
                     Some(Say::Hello(hello)) => configd.hellos.lock().unwrap().push(hello),
                     Some(Say::Ack(ack)) => drop(configd.answered.send(Answer::Ack(ack))),
                     Some(Say::Nack(nack)) => drop(configd.answered.send(Answer::Nack(nack))),
-                    Some(Say::Traffic(_)) | None => {}
+                    Some(Say::Traffic(said)) => *configd.traffic.lock().unwrap() = Some(said),
+                    None => {}
                 }
             }
         });
