@@ -214,7 +214,7 @@ impl Cluster {
     /// Opens a node again on what its directory holds.
     pub(crate) async fn restart(&mut self, at: usize) -> Result<(), StoreError> {
         let address: SocketAddr = self.addresses[at].parse().unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = bind(address).await;
         self.nodes[at] = Some(Store::open(self.options(at, listener)).await?);
         Ok(())
     }
@@ -268,6 +268,20 @@ pub(crate) fn options(
         }),
         ..OpenOptions::new(dir)
     }
+}
+
+/// Listens as soon as whoever listened there before is gone: a node that did not open ends by itself.
+async fn bind(address: SocketAddr) -> TcpListener {
+    let binding = async {
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let bound = tokio::time::timeout(PATIENCE, binding).await;
+    bound.unwrap_or_else(|_| panic!("{address} is still in use"))
 }
 
 /// Asks until there is an answer.
