@@ -83,6 +83,6 @@ fn an_image_that_an_ended_store_still_writes_is_waited_for() {
         images.write(&image()).unwrap();
     });
     let images = Images::open(dir.path().to_owned()).unwrap();
-    assert_eq!(images.newest().unwrap().unwrap().1, image());
+    assert_eq!(images.newest(HIGHEST_LEVEL).unwrap().unwrap().1, image());
     writing.join().unwrap();
 }
