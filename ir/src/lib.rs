@@ -17,6 +17,7 @@ mod manifest;
 mod matcher;
 mod name;
 mod part;
+mod persistent_map;
 mod retry;
 mod route;
 mod session;
@@ -43,6 +44,7 @@ pub use manifest::{Manifest, ManifestDelta, manifest_digest};
 pub use matcher::{GrpcMethod, Match, PathMatch, Precedence, StringMatch, ValueMatch};
 pub use name::{ObjectName, PartKey, PartKind, PartName};
 pub use part::{EncodedPart, Part};
+pub use persistent_map::{Difference, PersistentMap};
 pub use retry::Retry;
 pub use route::{
     Action, Attachment, HostClaim, Route, RouteKind, RouteOrder, Rule, Target, Timeouts,

@@ -1,12 +1,13 @@
 //! A whole configuration of a pool.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::manifest::manifest_digest;
-use crate::{Digest, EncodedPart, Manifest, Part, PartKey, PartKind, PartName};
+use crate::{
+    Difference, Digest, EncodedPart, Manifest, Part, PartKey, PartKind, PartName, PersistentMap,
+};
 
-/// The parts that a pool's workers serve; never changed once made.
+/// The parts that a pool's workers serve; never changed once made. Copies and later versions share what did not change.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The pool whose chain it belongs to.
@@ -15,7 +16,7 @@ pub struct Snapshot {
     pub epoch: i64,
     /// Place in the chain, from 1.
     pub version: u64,
-    parts: BTreeMap<PartKey, EncodedPart>,
+    parts: PersistentMap<PartKey, EncodedPart>,
 }
 
 /// A reference from one part to another that the snapshot does not have.
@@ -86,9 +87,17 @@ impl Snapshot {
 
     /// The parts of one kind, ordered by name, without going through the others.
     pub fn parts_of(&self, kind: PartKind) -> impl Iterator<Item = &EncodedPart> {
-        let parts = self.parts.range(PartKey::new(kind, "")..);
+        let parts = self.parts.range_from(&PartKey::new(kind, ""));
         let parts = parts.take_while(move |(key, _)| key.kind == kind);
         parts.map(|(_, part)| part)
+    }
+
+    /// The parts that are not the same in an older version, ordered by kind and name, without going through the others
+    /// if this one was made of that one.
+    pub fn since<'s>(&'s self, older: &'s Self) -> Vec<Difference<'s, PartKey, EncodedPart>> {
+        let mut parts = self.parts.since(&older.parts);
+        parts.retain(|(_, before, now)| before != now);
+        parts
     }
 
     /// Number of parts.

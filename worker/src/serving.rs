@@ -19,8 +19,8 @@ use crate::upstream::{Dns, Source, TlsClient, TlsClients, Upstream};
 pub(crate) struct Serving {
     pub(crate) snapshot: Snapshot,
     pub(crate) table: Table,
-    backends: HashMap<PartName, Arc<Upstream>>,
-    clients: Clients,
+    backends: Arc<Upstreams>,
+    clients: Arc<Clients>,
     tls: TlsPorts,
     terms: PortTerms,
 }
@@ -52,7 +52,11 @@ impl Serving {
             tls: &configs,
             dns,
         };
-        let (backends, clients) = building.upstreams(&mut problems);
+        let (backends, clients) = match previous.filter(|old| has_the_upstreams_of(&snapshot, old))
+        {
+            Some(old) => (old.backends.clone(), old.clients.clone()),
+            None => building.upstreams(&mut problems),
+        };
         problems.truncate(100);
         if !problems.is_empty() {
             return Err(problems);
@@ -83,6 +87,16 @@ impl Serving {
     }
 }
 
+/// Whether only routes are not as they were, on which no upstream depends.
+fn has_the_upstreams_of(snapshot: &Snapshot, old: &Serving) -> bool {
+    let changes = snapshot.since(&old.snapshot);
+    let mut kinds = changes.iter().map(|(key, ..)| key.kind);
+    kinds.all(|kind| matches!(kind, PartKind::Route | PartKind::L4Route))
+}
+
+/// The backends by name.
+type Upstreams = HashMap<PartName, Arc<Upstream>>;
+
 /// How TLS is spoken to backends, by all that it was made of: equal terms share their connections.
 type Clients = HashMap<String, Arc<TlsClient>>;
 
@@ -96,14 +110,11 @@ struct Building<'b> {
 }
 
 impl Building<'_> {
-    fn upstreams(
-        &self,
-        problems: &mut Vec<Problem>,
-    ) -> (HashMap<PartName, Arc<Upstream>>, Clients) {
+    fn upstreams(&self, problems: &mut Vec<Problem>) -> (Arc<Upstreams>, Arc<Clients>) {
         let shown = self.snapshot.listeners();
         let shown = shown.filter_map(|listener| listener.backend_client_certificate.clone());
         let shown: BTreeSet<Option<PartName>> = shown.map(Some).chain([None]).collect();
-        let (mut upstreams, mut clients) = (HashMap::new(), Clients::new());
+        let (mut upstreams, mut clients) = (Upstreams::new(), Clients::new());
         for backend in self.snapshot.backends() {
             match self.upstream(backend, &shown, &mut clients) {
                 Ok(Some(upstream)) => drop(upstreams.insert(backend.name.clone(), upstream)),
@@ -115,7 +126,7 @@ impl Building<'_> {
                 }),
             }
         }
-        (upstreams, clients)
+        (Arc::new(upstreams), Arc::new(clients))
     }
 
     /// A backend; one whose parts did not change is the one from before.

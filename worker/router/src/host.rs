@@ -40,6 +40,22 @@ impl<T> HostMap<T> {
         exact.into_iter().chain(wildcards).chain(self.any.as_ref())
     }
 
+    /// Gives exactly that pattern a value, or none.
+    pub(crate) fn set(&mut self, host: &Hostname, value: Option<T>) {
+        let (values, name) = match host {
+            Hostname::Any => {
+                self.any = value;
+                return;
+            }
+            Hostname::Wildcard(suffix) => (&mut self.wildcard, suffix),
+            Hostname::Exact(host) => (&mut self.exact, host),
+        };
+        match value {
+            Some(value) => drop(values.insert(name.clone(), value)),
+            None => drop(values.remove(name)),
+        }
+    }
+
     /// The value of exactly that pattern.
     pub fn get(&self, host: &Hostname) -> Option<&T> {
         match host {

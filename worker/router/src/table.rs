@@ -1,33 +1,41 @@
 //! The routing table of one snapshot.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod host_table;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tidegate_ir::{
-    Digest, HostClaim, Hostname, Listener, Part, PartKey, PartKind, PartName, Precedence, Snapshot,
+    Difference, Digest, EncodedPart, HostClaim, Hostname, Listener, Part, PartKey, PartKind,
+    PartName, PersistentMap, Snapshot,
 };
 
 use crate::filter::CompiledFilters;
 use crate::host::HostMap;
 use crate::l4::L4Table;
-use crate::matcher::CompiledMatch;
-use crate::path::PathIndex;
-use crate::rule::{CompiledRoute, CompiledRule};
+use crate::rule::CompiledRoute;
+
+use host_table::Claim;
+pub(crate) use host_table::{Entry, HostTable};
 
 /// Everything that decides where requests go; immutable, shared by all threads.
 #[derive(Debug)]
 pub struct Table {
     /// Version of the snapshot that it was built from.
     pub version: u64,
+    /// It shares its parts with the one that is served.
+    snapshot: Snapshot,
     ports: HashMap<u16, HostMap<Arc<ListenerTable>>>,
     /// The HTTP and HTTPS ones, ordered by name.
     listeners: Vec<Arc<ListenerTable>>,
-    routes: BTreeMap<PartName, BuiltRoute>,
-    hosts: BTreeMap<(PartName, Hostname), Arc<HostTable>>,
+    routes: PersistentMap<PartName, BuiltRoute>,
+    hosts: PersistentMap<Place, Arc<HostTable>>,
     l4: L4Table,
     problems: Vec<Problem>,
 }
+
+/// A host on a listener.
+type Place = (PartName, Hostname);
 
 /// What keeps a snapshot from being served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,30 +52,12 @@ pub struct ListenerTable {
     /// The listener.
     pub listener: Listener,
     /// Run before a route is looked for, in this order.
-    pub filters: CompiledFilters,
+    pub filters: Arc<CompiledFilters>,
     pub(crate) hosts: HostMap<Arc<HostTable>>,
 }
 
-/// The rules of one host on one listener, in the order in which they win.
-#[derive(Debug)]
-pub(crate) struct HostTable {
-    pub(crate) host: Hostname,
-    /// What it was built from: equal claims make an equal table.
-    claims: Box<[(Digest, Hostname)]>,
-    pub(crate) entries: Box<[Entry]>,
-    pub(crate) index: PathIndex,
-}
-
-/// One match of one rule; its place among the entries is its precedence.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) rule: Arc<CompiledRule>,
-    pub(crate) match_index: usize,
-    pub(crate) claimed: Hostname,
-}
-
 /// A route with what it was built from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct BuiltRoute {
     digest: Digest,
     part: Arc<Part>,
@@ -86,37 +76,52 @@ impl BuiltRoute {
             hosts.map(|host| (&attachment.listener, host))
         })
     }
+
+    fn claim(&self, route: &PartName, host: &HostClaim) -> Claim {
+        Claim {
+            route: route.clone(),
+            digest: self.digest,
+            claimed: host.claimed.clone(),
+            compiled: self.compiled.clone(),
+        }
+    }
 }
 
-/// Hosts by listener.
-type Hosts<'t> = HashMap<&'t PartName, HashSet<&'t Hostname>>;
-
-/// A route's claim to a host while tables are built.
-struct Claim<'t> {
-    digest: Digest,
-    claimed: &'t Hostname,
-    route: Arc<CompiledRoute>,
-}
+/// A part that is not the same as before.
+type Change<'s> = Difference<'s, PartKey, EncodedPart>;
 
 impl Table {
-    /// Builds the table of a snapshot; compiled routes and hosts whose parts did not change are taken
-    /// from `previous`. What cannot be served is listed in [`Self::problems`].
+    /// Builds the table of a snapshot; what did not change is taken from `previous`, so that a change takes the time of what
+    /// it changes. What cannot be served is listed in [`Self::problems`].
     pub fn build(snapshot: &Snapshot, previous: Option<&Self>) -> Self {
+        let nothing = Self::empty(&Snapshot::new(snapshot.pool.clone(), 0, []));
+        // Problems are found where parts change, so one that has some is nothing to build upon.
+        let previous = previous.filter(|table| table.problems.is_empty());
+        let previous = previous.unwrap_or(&nothing);
+        let changes = snapshot.since(&previous.snapshot);
         let mut table = Self {
+            routes: previous.routes.clone(),
+            hosts: previous.hosts.clone(),
+            ..Self::empty(snapshot)
+        };
+        table.compile_routes(&changes);
+        let touched = table.build_hosts(previous, &changes);
+        table.build_listeners(previous, &changes, &touched);
+        table.l4 = L4Table::build(snapshot, Some(&previous.l4), &mut table.problems);
+        table
+    }
+
+    fn empty(snapshot: &Snapshot) -> Self {
+        Self {
             version: snapshot.version,
+            snapshot: snapshot.clone(),
             ports: HashMap::new(),
             listeners: Vec::new(),
-            routes: BTreeMap::new(),
-            hosts: BTreeMap::new(),
+            routes: PersistentMap::new(),
+            hosts: PersistentMap::new(),
             l4: L4Table::default(),
             problems: Vec::new(),
-        };
-        table.compile_routes(snapshot, previous);
-        table.build_hosts(previous);
-        table.build_listeners(snapshot);
-        let previous = previous.map(|table| &table.l4);
-        table.l4 = L4Table::build(snapshot, previous, &mut table.problems);
-        table
+        }
     }
 
     /// What keeps the snapshot from being served; empty for what the control plane compiles.
@@ -155,102 +160,88 @@ impl Table {
         self.ports.get(&bind_port)?.matching(host).next()
     }
 
-    fn compile_routes(&mut self, snapshot: &Snapshot, previous: Option<&Self>) {
-        let mut known = previous.map(|table| table.routes.iter().peekable());
-        let mut routes = Vec::new();
-        // Both are in order.
-        for part in snapshot.parts_of(PartKind::Route) {
-            let Part::Route(route) = &**part.part() else {
+    fn compile_routes(&mut self, changes: &[Change<'_>]) {
+        for (key, _, part) in of_kind(changes, PartKind::Route) {
+            self.routes.remove(&key.name);
+            let Some((part, Part::Route(route))) = part.map(|part| (part, &**part.part())) else {
                 continue;
             };
-            let name = &part.key().name;
-            let known = known.as_mut().and_then(|known| {
-                while known.next_if(|(before, _)| *before < name).is_some() {}
-                known.next_if(|(before, _)| *before == name)
-            });
-            let unchanged = known.filter(|(_, known)| known.digest == part.digest());
-            let compiled = match unchanged {
-                Some((_, known)) => Ok(known.compiled.clone()),
-                None => CompiledRoute::new(route).map(Arc::new),
-            };
-            match compiled {
+            match CompiledRoute::new(route).map(Arc::new) {
                 Ok(compiled) => {
-                    let (digest, part) = (part.digest(), part.part().clone());
                     let built = BuiltRoute {
-                        digest,
-                        part,
+                        digest: part.digest(),
+                        part: part.part().clone(),
                         compiled,
                     };
-                    routes.push((name.clone(), built));
+                    self.routes.insert(key.name.clone(), built);
                 }
                 Err(message) => self.problems.push(Problem {
-                    part: part.key().clone(),
+                    part: (*key).clone(),
                     message,
                 }),
             }
         }
-        self.routes = routes.into_iter().collect();
     }
 
-    /// Builds the tables of the hosts that are claimed otherwise than before; the others are those from before.
-    fn build_hosts(&mut self, previous: Option<&Self>) {
-        let touched = previous.map(|previous| touched(&previous.routes, &self.routes));
-        let is_touched = |listener: &PartName, host: &Hostname| {
-            let hosts = touched.as_ref().map(|touched| touched.get(listener));
-            hosts.is_none_or(|hosts| hosts.is_some_and(|hosts| hosts.contains(host)))
-        };
-        let mut claims: BTreeMap<(PartName, Hostname), Vec<Claim<'_>>> = BTreeMap::new();
-        for route in self.routes.values() {
-            for (listener, host) in route.claims() {
-                if is_touched(listener, &host.host) {
-                    let key = (listener.clone(), host.host.clone());
-                    claims.entry(key).or_default().push(Claim {
-                        digest: route.digest,
-                        claimed: &host.claimed,
-                        route: route.compiled.clone(),
-                    });
+    /// Builds the tables of the hosts that changed routes claim, or did before, and says which these are.
+    fn build_hosts(&mut self, previous: &Self, changes: &[Change<'_>]) -> BTreeSet<Place> {
+        let routes = of_kind(changes, PartKind::Route).map(|(key, ..)| &key.name);
+        let routes: BTreeSet<&PartName> = routes.collect();
+        let mut claims: BTreeMap<Place, Vec<Claim>> = BTreeMap::new();
+        for route in &routes {
+            let before = previous.routes.get(*route);
+            for (listener, host) in before.into_iter().flat_map(BuiltRoute::claims) {
+                let place = (listener.clone(), host.host.clone());
+                claims.entry(place).or_default();
+            }
+            if let Some(built) = self.routes.get(*route) {
+                for (listener, host) in built.claims() {
+                    let place = (listener.clone(), host.host.clone());
+                    let claim = built.claim(route, host);
+                    claims.entry(place).or_default().push(claim);
                 }
             }
         }
-        let mut hosts = previous.map_or_else(BTreeMap::new, |previous| previous.hosts.clone());
-        hosts.retain(|(listener, host), _| !is_touched(listener, host));
-        for (key, claims) in claims {
-            let before = previous.and_then(|table| table.hosts.get(&key));
-            let host = before.filter(|host| host.is_built_from(&claims)).cloned();
-            let host = host.unwrap_or_else(|| Arc::new(HostTable::new(key.1.clone(), &claims)));
-            hosts.insert(key, host);
+        let mut touched = BTreeSet::new();
+        for (place, new) in claims {
+            let before = previous.hosts.get(&place);
+            let kept = before.map(|host| host.claims_without(&routes));
+            let mut claims = kept.unwrap_or_default();
+            claims.extend(new);
+            claims.sort_by(|one, other| one.route.cmp(&other.route));
+            if before.is_some_and(|host| host.is_built_from(&claims)) {
+                continue;
+            }
+            match claims.is_empty() {
+                true => drop(self.hosts.remove(&place)),
+                false => {
+                    let host = Arc::new(HostTable::new(place.1.clone(), claims));
+                    self.hosts.insert(place.clone(), host);
+                }
+            }
+            touched.insert(place);
         }
-        self.hosts = hosts;
+        touched
     }
 
-    fn build_listeners(&mut self, snapshot: &Snapshot) {
+    fn build_listeners(
+        &mut self,
+        previous: &Self,
+        changes: &[Change<'_>],
+        touched: &BTreeSet<Place>,
+    ) {
+        let changed = of_kind(changes, PartKind::Listener).map(|(key, ..)| &key.name);
+        let changed: BTreeSet<&PartName> = changed.collect();
         let mut ports: BTreeMap<u16, BTreeMap<Hostname, Arc<ListenerTable>>> = BTreeMap::new();
-        let mut hosts: BTreeMap<&PartName, BTreeMap<Hostname, Arc<HostTable>>> = BTreeMap::new();
-        for ((listener, host), table) in &self.hosts {
-            hosts
-                .entry(listener)
-                .or_default()
-                .insert(host.clone(), table.clone());
-        }
+        let snapshot = self.snapshot.clone();
         let listeners = snapshot.listeners();
         for listener in listeners.filter(|listener| listener.protocol.is_http()) {
-            let hosts = hosts.remove(&listener.name).unwrap_or_default();
-            let hosts = HostMap::new(hosts);
-            let part = PartKey::new(PartKind::Listener, listener.name.clone());
-            let filters =
-                CompiledFilters::of_listener(&listener.filters).unwrap_or_else(|problem| {
-                    let message = format!("filters: {problem}");
-                    self.problems.push(Problem {
-                        part: part.clone(),
-                        message,
-                    });
-                    CompiledFilters::default()
-                });
-            let table = Arc::new(ListenerTable {
-                listener: listener.clone(),
-                filters,
-                hosts,
-            });
+            let before = previous.listener_named(&listener.name);
+            let before = before.filter(|_| !changed.contains(&listener.name));
+            let table = match before {
+                Some(before) => self.with_hosts(before, touched),
+                None => Arc::new(self.listener_table(listener)),
+            };
             self.listeners.push(table.clone());
             let port = ports.entry(listener.bind_port).or_default();
             if let Some(other) = port.insert(listener.hostname.clone(), table) {
@@ -258,6 +249,7 @@ impl Table {
                     "port {} and hostname {} are those of listener {} as well",
                     listener.bind_port, listener.hostname, other.listener.name
                 );
+                let part = PartKey::new(PartKind::Listener, listener.name.clone());
                 self.problems.push(Problem { part, message });
             }
         }
@@ -266,6 +258,65 @@ impl Table {
             .map(|(port, hosts)| (port, HostMap::new(hosts)))
             .collect();
     }
+
+    fn listener_named(&self, name: &PartName) -> Option<&Arc<ListenerTable>> {
+        let place = self
+            .listeners
+            .binary_search_by(|table| table.listener.name.cmp(name));
+        place.ok().map(|place| &self.listeners[place])
+    }
+
+    /// A listener that did not change, with the hosts that did.
+    fn with_hosts(
+        &self,
+        before: &Arc<ListenerTable>,
+        touched: &BTreeSet<Place>,
+    ) -> Arc<ListenerTable> {
+        let name = &before.listener.name;
+        let mut touched = touched.range((name.clone(), Hostname::Any)..).peekable();
+        let is_own = |place: &&Place| place.0 == *name;
+        if touched.peek().copied().filter(is_own).is_none() {
+            return before.clone();
+        }
+        let mut hosts = before.hosts.clone();
+        for place in touched.take_while(is_own) {
+            hosts.set(&place.1, self.hosts.get(place).cloned());
+        }
+        Arc::new(ListenerTable {
+            listener: before.listener.clone(),
+            filters: before.filters.clone(),
+            hosts,
+        })
+    }
+
+    fn listener_table(&mut self, listener: &Listener) -> ListenerTable {
+        let filters = CompiledFilters::of_listener(&listener.filters).unwrap_or_else(|problem| {
+            self.problems.push(Problem {
+                part: PartKey::new(PartKind::Listener, listener.name.clone()),
+                message: format!("filters: {problem}"),
+            });
+            CompiledFilters::default()
+        });
+        // Of all hostnames, this one is the first in order.
+        let hosts = self
+            .hosts
+            .range_from(&(listener.name.clone(), Hostname::Any));
+        let hosts = hosts.take_while(|((name, _), _)| *name == listener.name);
+        let hosts = hosts.map(|((_, host), table)| (host.clone(), table.clone()));
+        ListenerTable {
+            listener: listener.clone(),
+            filters: Arc::new(filters),
+            hosts: HostMap::new(hosts.collect()),
+        }
+    }
+}
+
+/// The changes to parts of one kind.
+fn of_kind<'c, 's>(
+    changes: &'c [Change<'s>],
+    kind: PartKind,
+) -> impl Iterator<Item = &'c Change<'s>> {
+    changes.iter().filter(move |(key, ..)| key.kind == kind)
 }
 
 impl ListenerTable {
@@ -273,96 +324,4 @@ impl ListenerTable {
     pub fn serves(&self, host: &str) -> bool {
         self.hosts.matching(host).next().is_some()
     }
-}
-
-impl HostTable {
-    fn new(host: Hostname, claims: &[Claim<'_>]) -> Self {
-        let mut entries: Vec<(Precedence, &Claim<'_>, Entry)> = Vec::new();
-        for claim in claims {
-            for rule in &claim.route.rules {
-                for (match_index, matching) in rule.matches.iter().enumerate() {
-                    let claimed = claim.claimed.clone();
-                    let entry = Entry {
-                        rule: rule.clone(),
-                        match_index,
-                        claimed,
-                    };
-                    entries.push((matching.source().precedence(), claim, entry));
-                }
-            }
-        }
-        entries.sort_by(
-            |(precedence, claim, entry), (other_precedence, other_claim, other)| {
-                let specificity = other.claimed.cmp_specificity(&entry.claimed);
-                specificity
-                    .then(Reverse(precedence).cmp(&Reverse(other_precedence)))
-                    .then_with(|| claim.route.order.cmp(&other_claim.route.order))
-                    .then(entry.rule.index.cmp(&other.rule.index))
-                    .then(entry.match_index.cmp(&other.match_index))
-            },
-        );
-        let entries: Box<[Entry]> = entries.into_iter().map(|(_, _, entry)| entry).collect();
-        let mut index = PathIndex::default();
-        for (place, entry) in (0..).zip(&entries) {
-            index.add(place, &entry.matching().source().path);
-        }
-        Self {
-            host,
-            claims: signature(claims),
-            entries,
-            index,
-        }
-    }
-
-    fn is_built_from(&self, claims: &[Claim<'_>]) -> bool {
-        self.claims.len() == claims.len()
-            && self
-                .claims
-                .iter()
-                .zip(claims)
-                .all(|((digest, claimed), claim)| {
-                    *digest == claim.digest && claimed == claim.claimed
-                })
-    }
-}
-
-impl Entry {
-    pub(crate) fn matching(&self) -> &CompiledMatch {
-        &self.rule.matches[self.match_index]
-    }
-}
-
-/// The hosts that routes claim which are not the same in both.
-fn touched<'t>(
-    before: &'t BTreeMap<PartName, BuiltRoute>,
-    now: &'t BTreeMap<PartName, BuiltRoute>,
-) -> Hosts<'t> {
-    let mut touched = Hosts::new();
-    let mut touch = |route: &'t BuiltRoute| {
-        for (listener, host) in route.claims() {
-            touched.entry(listener).or_default().insert(&host.host);
-        }
-    };
-    let mut older = before.iter().peekable();
-    // Both are in order.
-    for (name, route) in now {
-        while let Some((_, gone)) = older.next_if(|(before, _)| *before < name) {
-            touch(gone);
-        }
-        let known = older.next_if(|(before, _)| *before == name);
-        let known = known.map(|(_, known)| known);
-        if known.is_none_or(|known| known.digest != route.digest) {
-            touch(route);
-            known.into_iter().for_each(&mut touch);
-        }
-    }
-    older.for_each(|(_, gone)| touch(gone));
-    touched
-}
-
-fn signature(claims: &[Claim<'_>]) -> Box<[(Digest, Hostname)]> {
-    claims
-        .iter()
-        .map(|claim| (claim.digest, claim.claimed.clone()))
-        .collect()
 }
