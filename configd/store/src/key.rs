@@ -66,6 +66,22 @@ impl ObjectKey {
         }
     }
 
+    /// The key that travels as `key`. Words that `last` has, too, are taken from there: keys of one batch have most of them
+    /// in common.
+    pub(crate) fn after(last: Option<&Self>, key: &v1::ObjectKey) -> Self {
+        let word = |known: Option<&Arc<str>>, word: &str| {
+            let known = known.filter(|known| ***known == *word);
+            known.cloned().unwrap_or_else(|| words::shared(word))
+        };
+        Self {
+            source: word(last.map(|last| &last.source), &key.source),
+            group: word(last.map(|last| &last.group), &key.group),
+            kind: word(last.map(|last| &last.kind), &key.kind),
+            namespace: word(last.map(|last| &last.namespace), &key.namespace),
+            name: key.name.as_str().into(),
+        }
+    }
+
     fn words(&self) -> [&Arc<str>; 5] {
         [
             &self.source,
@@ -242,6 +258,11 @@ mod tests {
         for one in &keys {
             for other in &keys {
                 assert_eq!(one.cmp(other), tuple(one).cmp(&tuple(other)));
+            }
+        }
+        for one in &keys {
+            for other in &keys {
+                assert_eq!(ObjectKey::after(Some(one), &other.into()), *other);
             }
         }
         let two = [(); 2].map(|()| ObjectKey::new("s", "", "Service", "shop", "a"));

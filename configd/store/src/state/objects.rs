@@ -178,15 +178,17 @@ impl State {
     )]
     fn plan(&self, index: u64, operations: &[Operation]) -> Result<Plan, Outcome> {
         let mut plan = Plan::new();
+        let mut last = None;
         for (at, operation) in operations.iter().enumerate() {
             let (key, put) = match operation.operation.as_ref() {
                 Some(operation::Operation::Put(object)) => (object.key.as_ref(), Some(object)),
                 Some(operation::Operation::Delete(key)) => (Some(key), None),
                 None => continue,
             };
-            let Some(key) = key.map(ObjectKey::from) else {
+            let Some(key) = key.map(|key| ObjectKey::after(last.as_ref(), key)) else {
                 continue;
             };
+            last = Some(key.clone());
             let change = plan
                 .entry(key.clone())
                 .or_insert_with(|| Difference::none_of(self.objects.get(&key)));
