@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use crate::audit::{self, AuditError, AuditLog};
+use crate::checked::CheckedObjects;
 use crate::cluster::{Leader, PeerOptions, PeerPort, open};
 use crate::fleet::Fleet;
 use crate::listen::Security;
@@ -166,6 +167,7 @@ impl Configd {
             watchman: Watchman::default(),
             audit,
             sealing,
+            checked: CheckedObjects::default(),
             leader,
             tasks,
             end,

@@ -3,6 +3,8 @@
 mod bulk;
 mod pieces;
 mod session;
+mod whole;
 
 pub(crate) use bulk::Bulk;
 pub(crate) use session::{Session, Shared};
+pub(crate) use whole::WholeSnapshots;

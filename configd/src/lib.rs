@@ -5,6 +5,7 @@ mod app;
 pub mod audit;
 mod call;
 mod caller;
+mod checked;
 mod clock;
 mod cluster;
 mod error;

@@ -1,6 +1,7 @@
 //! Turns new revisions of the object set into new versions of the pools' snapshots.
 
 pub(crate) mod cause;
+mod pace;
 mod plan;
 mod pool;
 mod term;
@@ -14,6 +15,7 @@ use tidegate_store::{Command, ObjectFilter, Outcome, Store, StoreError, StoredOb
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use crate::checked::CheckedObjects;
 use crate::clock::unix_ms;
 use crate::metrics::PublisherMetrics;
 use crate::name;
@@ -21,12 +23,8 @@ use crate::sealing::{Sealing, Unreadable};
 use crate::statuses::{PoolHead, Statuses};
 use crate::wire;
 
+use pace::Pace;
 pub(crate) use term::Term;
-
-/// While changes keep coming, rounds are as far apart as one takes, so that half of the time is theirs at most; but no
-/// further and no nearer than this.
-const PAUSE_MAX: Duration = Duration::from_millis(20);
-const PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// Wait before a failed publication is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -35,6 +33,7 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct Publisher {
     store: Store,
     sealing: Sealing,
+    checked: CheckedObjects,
     statuses: Arc<Statuses>,
     metrics: PublisherMetrics,
     /// `None` only while a blocking thread works with it.
@@ -46,6 +45,8 @@ pub(crate) struct Publisher {
     marks: u64,
     /// The pools that were frozen, or in a rollout, in the last round.
     frozen: BTreeSet<String>,
+    /// What this publisher committed last to each pool.
+    committed: BTreeMap<String, pool::Committed>,
 }
 
 /// What is new to the compiler.
@@ -91,7 +92,8 @@ pub(crate) enum PublishError {
 impl Publisher {
     /// A publisher that knows nothing yet.
     pub(crate) fn new(
-        (store, sealing): (Store, Sealing),
+        store: Store,
+        (sealing, checked): (Sealing, CheckedObjects),
         settings: Settings,
         statuses: Arc<Statuses>,
         metrics: PublisherMetrics,
@@ -100,6 +102,7 @@ impl Publisher {
         Self {
             store,
             sealing,
+            checked,
             statuses,
             metrics,
             compiler,
@@ -107,6 +110,7 @@ impl Publisher {
             known: None,
             marks: 0,
             frozen: BTreeSet::new(),
+            committed: BTreeMap::new(),
         }
     }
 
@@ -120,12 +124,13 @@ impl Publisher {
                 "Sealing Secrets anew failed."
             );
         }
+        let mut pace = Pace::new(Instant::now());
         loop {
             revisions.mark_unchanged();
             marks.mark_unchanged();
             let started = Instant::now();
             let pause = match self.publish().await {
-                Ok(()) => started.elapsed().clamp(PAUSE_MIN, PAUSE_MAX),
+                Ok(()) => pace.pause(started, Instant::now()),
                 Err(error) => {
                     error!(error = crate::error::chain(&error), "Publishing failed.");
                     self.forget();
@@ -184,6 +189,7 @@ impl Publisher {
     fn forget(&mut self) {
         self.compiler = Some(Compiler::new(self.settings.clone()));
         self.known = None;
+        self.committed.clear();
     }
 
     /// What the compiler does not know yet, and the names of that.
@@ -218,10 +224,16 @@ impl Publisher {
         if changes.is_anew {
             compiler = Compiler::new(self.settings.clone());
         }
-        let sealing = self.sealing.clone();
+        let (sealing, checked) = (self.sealing.clone(), self.checked.clone());
         let compiled = tokio::task::spawn_blocking(move || {
             for object in &changes.put {
-                put(&mut compiler, object, &sealing)?;
+                match checked.take(&object.key, &object.content) {
+                    Some(checked) => {
+                        let object = wire::compiler_object(object, object.content.clone());
+                        compiler.put_checked(&object, checked);
+                    }
+                    None => put(&mut compiler, object, &sealing)?,
+                }
             }
             for key in &changes.removed {
                 compiler.remove(key);
@@ -238,7 +250,7 @@ impl Publisher {
 
     /// Commits a new version of every pool that differs, and returns every pool's head.
     async fn commit(
-        &self,
+        &mut self,
         revision: u64,
         compilation: &Compilation,
         changed: &[String],

@@ -3,10 +3,11 @@
 mod openers;
 mod stored;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tidegate_compiler::Parts;
 use tidegate_ir::{Digest, EncodedPart, PartKey, PartKind, SecretBytes};
 use tidegate_proto::objects::v1::operation::Operation as Change;
 use tidegate_proto::objects::v1::{Object, Operation};
@@ -93,20 +94,17 @@ impl Sealing {
         })
     }
 
-    /// The private keys among parts, as they are stored; nothing where nothing is sealed.
-    pub(crate) fn seal_parts(
-        &self,
-        parts: &BTreeMap<PartKey, EncodedPart>,
-    ) -> BTreeMap<PartKey, EncodedPart> {
+    /// Parts as they are stored: private keys sealed.
+    pub(crate) fn as_stored(&self, parts: &Parts) -> Parts {
+        let mut stored = parts.clone();
         let Some(keys) = &self.keys else {
-            return BTreeMap::new();
+            return stored;
         };
         // Parts are ordered by kind, so this does not walk through the others.
-        let first = PartKey::new(PartKind::PrivateKey, "");
-        let secret = parts.range(first..);
+        let secret = parts.range_from(&PartKey::new(PartKind::PrivateKey, ""));
         let secret = secret.take_while(|(key, _)| key.kind == PartKind::PrivateKey);
-        let sealed = |(key, part): (&PartKey, &EncodedPart)| (key.clone(), keys.sealed(part));
-        secret.map(sealed).collect()
+        stored.extend(secret.map(|(key, part)| (key.clone(), keys.sealed(part))));
+        stored
     }
 }
 

@@ -4,11 +4,14 @@
 //! one, serves a snapshot that contains its generation. A listener says so when a certificate of its is out
 //! of date, which the compiler cannot know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_compiler::{Compilation, Diagnostic, ObjectKey, ObjectStatus, StatusText};
+use tidegate_compiler::{
+    AllStatuses, Compilation, Diagnostic, ObjectKey, ObjectStatus, StatusText,
+};
+use tidegate_ir::PersistentMap;
 use tidegate_store::{Marks, Rollout, SnapshotMeta};
 use tokio::sync::watch;
 
@@ -23,11 +26,20 @@ pub(crate) struct Board {
     pub(crate) revision: u64,
     /// The count of changes to the pools' marks that it has seen.
     pub(crate) marks: u64,
-    /// What the compiler says, ordered by key.
-    pub(crate) statuses: Arc<Vec<Entry>>,
+    /// What the compiler says, shared with the board before where it says the same.
+    pub(crate) statuses: Entries,
     /// Remarks, ordered by key and field.
     pub(crate) diagnostics: Arc<Vec<Diagnostic>>,
+    /// What the statuses were made of.
+    compiled: Arc<AllStatuses>,
+    /// The pools that had a version.
+    pools: BTreeSet<String>,
+    /// Whether one of them held something back.
+    has_freeze: bool,
 }
+
+/// What the compiler says about each object.
+pub(crate) type Entries = PersistentMap<ObjectKey, Entry>;
 
 /// What the compiler says about one object.
 #[derive(Debug, Clone)]
@@ -128,25 +140,42 @@ impl Statuses {
         heads: &BTreeMap<String, PoolHead>,
         changed_at: impl Fn(&ObjectKey) -> Option<u64>,
     ) {
+        let has_freeze = heads.values().any(|head| head.freeze.is_some());
+        let pools: BTreeSet<String> = heads.keys().cloned().collect();
         self.board.send_modify(|board| {
-            let mut before = board.statuses.iter().peekable();
-            // Both are in order.
             let entry = |status: &ObjectStatus| {
-                while before
-                    .next_if(|entry| entry.status.key < status.key)
-                    .is_some()
-                {}
-                let known = before.next_if(|entry| entry.status.key == status.key);
+                let known = board.statuses.get(&status.key);
                 let since = since(status, known, heads, &changed_at);
                 let status = status.clone();
                 Entry { status, since }
             };
-            let statuses = compilation.statuses.values().map(entry).collect();
+            let compiled = compilation.statuses;
+            let is_as_before = board.pools == pools && !board.has_freeze && !has_freeze;
+            let statuses = if is_as_before {
+                let mut statuses = board.statuses.clone();
+                for (key, before, now) in compiled.since(&board.compiled) {
+                    match now {
+                        Some(now) if before != Some(now) => {
+                            drop(statuses.insert(key.clone(), entry(now)));
+                        }
+                        Some(_) => {}
+                        None => drop(statuses.remove(key)),
+                    }
+                }
+                statuses
+            } else {
+                let all = compiled.iter();
+                all.map(|(key, status)| (key.clone(), entry(status)))
+                    .collect()
+            };
             *board = Board {
                 revision,
                 marks,
-                statuses: Arc::new(statuses),
+                statuses,
                 diagnostics: Arc::new(compilation.diagnostics.keys().cloned().collect()),
+                compiled,
+                pools,
+                has_freeze,
             };
         });
     }
@@ -201,15 +230,12 @@ fn since(
 impl Board {
     /// What the compiler says about an object.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<&Entry> {
-        let place = self
-            .statuses
-            .binary_search_by(|entry| entry.status.key.cmp(key));
-        place.ok().map(|place| &self.statuses[place])
+        self.statuses.get(key)
     }
 
     /// The next second in which a certificate begins or ceases to be valid.
     pub(crate) fn next_turn(&self, now_unix_s: i64) -> Option<i64> {
-        let shown = self.statuses.iter().flat_map(|entry| &entry.status.shown);
+        let shown = self.statuses.values().flat_map(|entry| &entry.status.shown);
         shown
             .filter_map(|shown| certificates::next_turn(shown, now_unix_s))
             .min()
@@ -217,6 +243,11 @@ impl Board {
 }
 
 impl Entry {
+    /// Whether more than the compiler says goes into its status: what workers serve, and the time.
+    pub(crate) fn is_living(&self) -> bool {
+        self.since.is_some() || !self.status.shown.is_empty()
+    }
+
     /// The status as it is true at a time, with the workers' part.
     pub(crate) fn joined(&self, fleet: &Fleet, now_unix_s: i64) -> Value {
         let mut status = self.served(fleet);
@@ -304,7 +335,7 @@ mod tests {
             shown: vec![],
         };
         Compilation {
-            statuses: Arc::new(BTreeMap::from([(status.key.clone(), status)])),
+            statuses: Arc::new([(status.key.clone(), status)].into_iter().collect()),
             ..Compilation::default()
         }
     }
@@ -316,7 +347,12 @@ mod tests {
 
     fn programmed(statuses: &Statuses, fleet: &Fleet) -> (Value, Value) {
         let board = statuses.watch().borrow().clone();
-        let joined = board.statuses.first().expect("one status").joined(fleet, 0);
+        let joined = board
+            .statuses
+            .values()
+            .next()
+            .expect("one status")
+            .joined(fleet, 0);
         let status = |owner: &Value| owner["conditions"][0]["status"].clone();
         (status(&joined), status(&joined["listeners"][0]))
     }

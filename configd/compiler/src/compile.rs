@@ -16,12 +16,11 @@ use crate::gateway::{self, GatewayPlan, GatewayView};
 use crate::gateway_class;
 use crate::listener_set;
 use crate::objects::{Object, ObjectKey, Objects, Place};
-use crate::output::{Fixed, Output, Parts};
+use crate::output::{AllStatuses, Fixed, Output, Parts};
 use crate::parameters;
 use crate::policy::outcome::Outcomes;
-use crate::read::{InvalidField, read};
+use crate::read::{Checked, InvalidField, check};
 use crate::route::{self, Dependency, RouteKind, RouteObject, RouteOutcome, RouteView};
-use crate::status::ObjectStatus;
 use crate::totals::Totals;
 
 /// What the compiler has to know besides the objects.
@@ -48,13 +47,13 @@ pub enum Pooling {
     PerGateway,
 }
 
-/// All that comes out of one compilation; cheap to clone, and cheap to make if the one before was dropped.
+/// All that comes out of one compilation; cheap to clone, and to hold against the one before.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Compilation {
     /// The snapshot of each pool, closed under references.
     pub pools: BTreeMap<String, Arc<Parts>>,
     /// Statuses of our objects.
-    pub statuses: Arc<BTreeMap<ObjectKey, ObjectStatus>>,
+    pub statuses: Arc<AllStatuses>,
     /// Findings, ordered by key and field, with how often each was made.
     pub diagnostics: Arc<BTreeMap<Diagnostic, usize>>,
 }
@@ -131,14 +130,19 @@ impl Compiler {
     /// # Errors
     /// An object that breaks its schema is refused, and what was known of it before stays.
     pub fn put(&mut self, object: Object) -> Result<(), Vec<InvalidField>> {
-        let key = &object.key;
-        if let Some(known) = read(&key.group, &key.kind, &object.content)? {
-            // A slice can move from one Service to another: both change.
-            self.mark(key);
-            self.objects.insert(&object, known);
-            self.mark(key);
-        }
+        let checked = check(&object.key.group, &object.key.kind, &object.content)?;
+        self.put_checked(&object, checked);
         Ok(())
+    }
+
+    /// The same for an object whose content was checked already.
+    pub fn put_checked(&mut self, object: &Object, checked: Checked) {
+        if let Checked(Some(known)) = checked {
+            // A slice can move from one Service to another: both change.
+            self.mark(&object.key);
+            self.objects.insert(object, known);
+            self.mark(&object.key);
+        }
     }
 
     /// Forgets an object; one that is not there is fine.
@@ -225,8 +229,12 @@ impl Compiler {
     /// Says which TCPRoutes and UDPRoutes have an older one before them.
     fn report_outranked_routes(&self, findings: &mut Vec<Diagnostic>) {
         let by_port = [RouteKind::TCP, RouteKind::UDP];
-        let routes = self.routes.iter();
-        let routes = routes.filter(|((kind, _), _)| by_port.contains(kind));
+        // The routes are in the order of their kinds, so this does not go through those of other kinds.
+        let first = Place::new(&"".into(), "", "");
+        let routes = by_port.iter().flat_map(|kind| {
+            let routes = self.routes.range((*kind, first.clone())..);
+            routes.take_while(move |((other, _), _)| other == kind)
+        });
         let routes = routes.map(|((kind, place), outcome)| (*kind, place, outcome));
         route::outranked::report(routes, findings);
     }

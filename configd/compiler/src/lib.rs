@@ -42,6 +42,6 @@ pub use compile::{Compilation, Compiler, Pooling, Settings, compile};
 pub use diagnostic::{Diagnostic, Severity};
 pub use features::SUPPORTED_FEATURES;
 pub use objects::{Object, ObjectKey, is_known};
-pub use output::Parts;
-pub use read::{InvalidField, validate};
+pub use output::{AllStatuses, Parts};
+pub use read::{Checked, InvalidField, check, check_named, validate};
 pub use status::{BoundPort, ObjectStatus, ShownCertificate, StatusText};

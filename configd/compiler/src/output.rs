@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_ir::{EncodedPart, Part, PartKey};
+use tidegate_ir::{EncodedPart, Part, PartKey, PersistentMap};
 
 use crate::backend_object::BackendPort;
 use crate::backends::Backends;
@@ -15,14 +15,17 @@ use crate::status::ObjectStatus;
 use crate::tls::CertificateUse;
 use crate::totals::Totals;
 
-/// The parts of one pool.
-pub type Parts = BTreeMap<PartKey, EncodedPart>;
+/// The parts of one pool; those of one compilation and the next share what did not change.
+pub type Parts = PersistentMap<PartKey, EncodedPart>;
 
-/// What comes out, and who contributed it. The maps are copied only if a compilation is still held.
+/// What is said about each object, shared in the same way.
+pub type AllStatuses = PersistentMap<ObjectKey, ObjectStatus>;
+
+/// What comes out, and who contributed it.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pools: BTreeMap<Arc<str>, Arc<Parts>>,
-    statuses: Arc<BTreeMap<ObjectKey, ObjectStatus>>,
+    statuses: Arc<AllStatuses>,
     /// With the number of contributors.
     findings: Arc<BTreeMap<Diagnostic, usize>>,
     /// Contributors of each part that several things may need.

@@ -70,12 +70,38 @@ pub fn validate(group: &str, kind: &str, content: &[u8]) -> Result<(), Vec<Inval
     read(group, kind, content).map(drop)
 }
 
-/// Reads an object of a known kind, `None` for another kind.
-pub(crate) fn read(
+/// An object that was read and found right, ready for [`Compiler::put_checked`](crate::Compiler::put_checked).
+pub struct Checked(pub(crate) Option<Known>);
+
+/// The same as [`validate`], for whoever puts the object into a compiler later.
+///
+/// # Errors
+/// As [`validate`].
+pub fn check(group: &str, kind: &str, content: &[u8]) -> Result<Checked, Vec<InvalidField>> {
+    read(group, kind, content).map(Checked)
+}
+
+/// The same for an object that says itself that this is its name, in the usual case that nothing is wrong with it; `None`
+/// where a closer look is due.
+pub fn check_named(
     group: &str,
     kind: &str,
+    (namespace, name): (&str, &str),
     content: &[u8],
-) -> Result<Option<Known>, Vec<InvalidField>> {
+) -> Option<Checked> {
+    if !crate::is_known(group, kind) {
+        return None;
+    }
+    let (straight, identity) = Straight::new(content)?;
+    let says = (&*identity.kind, &*identity.namespace, &*identity.name);
+    let is_right =
+        says == (kind, namespace, name) && check_identity(group, kind, &identity).is_ok();
+    let known = is_right.then(|| known(group, kind, straight))?.ok()?;
+    Some(Checked(Some(known)))
+}
+
+/// Reads an object of a known kind, `None` for another kind.
+fn read(group: &str, kind: &str, content: &[u8]) -> Result<Option<Known>, Vec<InvalidField>> {
     if !crate::is_known(group, kind) {
         return Ok(None);
     }
@@ -102,6 +128,7 @@ struct Tree(Value);
 
 /// What an object says about itself; empty where it does not.
 struct Identity<'a> {
+    namespace: Cow<'a, str>,
     name: Cow<'a, str>,
     kind: Cow<'a, str>,
     api_version: Cow<'a, str>,
@@ -111,6 +138,7 @@ impl<'a> Identity<'a> {
     fn of(json: &'a Value) -> Self {
         let text = |value: &'a Value| value.as_str().unwrap_or_default().into();
         Self {
+            namespace: text(&json["metadata"]["namespace"]),
             name: text(&json["metadata"]["name"]),
             kind: text(&json["kind"]),
             api_version: text(&json["apiVersion"]),
@@ -222,6 +250,7 @@ fn check_identity(group: &str, kind: &str, identity: &Identity<'_>) -> Result<()
         name,
         kind: written,
         api_version: version,
+        namespace: _,
     } = identity;
     if name.is_empty() {
         return Err(InvalidField::new(

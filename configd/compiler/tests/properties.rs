@@ -111,7 +111,7 @@ proptest! {
     ) {
         let compilation = compile(stored(objects).into_values(), &generate::settings(per_gateway));
         for (pool, parts) in compilation.pools {
-            for (key, part) in &*parts {
+            for (key, part) in parts.iter() {
                 prop_assert_eq!(key, part.key());
                 let read = EncodedPart::decode(key.kind, part.bytes().clone()).unwrap();
                 prop_assert_eq!(read.part(), part.part());
@@ -131,7 +131,7 @@ proptest! {
         let before = compile(objects.values().cloned(), &settings);
         let after = compile(objects.into_values().chain(unrelated), &settings);
         for (pool, parts) in &before.pools {
-            for (key, part) in &**parts {
+            for (key, part) in parts.iter() {
                 let same = after.pools[pool].get(key).map(EncodedPart::digest);
                 prop_assert_eq!(same, Some(part.digest()), "{}", key);
             }
@@ -147,7 +147,7 @@ proptest! {
         for key in &ours {
             prop_assert!(statuses.contains_key(key), "{key} has no status");
         }
-        for (key, status) in &**statuses {
+        for (key, status) in statuses.iter() {
             prop_assert_eq!(key, &status.key);
             prop_assert_eq!(status.generation, objects[&status.key].generation);
             let value = status.status.value();

@@ -30,8 +30,9 @@ use tracing::{error, info};
 use super::ConfigdError;
 use crate::audit::AuditLog;
 use crate::call::Gate;
+use crate::checked::CheckedObjects;
 use crate::cluster::{Forward, Leader, touch};
-use crate::feed::Bulk;
+use crate::feed::{Bulk, WholeSnapshots};
 use crate::fleet::Fleet;
 use crate::fleet::gather::Gather;
 use crate::listen::{self, Security};
@@ -73,6 +74,7 @@ pub(super) struct Services {
     pub(super) watchman: Watchman,
     pub(super) audit: AuditLog,
     pub(super) sealing: Sealing,
+    pub(super) checked: CheckedObjects,
     /// The way to the leader; `None` for a configd that is alone.
     pub(super) leader: Option<Leader>,
     pub(super) tasks: Tasks,
@@ -130,6 +132,7 @@ impl Services {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
             bulk: Bulk::default(),
+            whole: WholeSnapshots::default(),
             progress: progress.clone(),
             audit: self.audit.clone(),
             sealing: self.sealing.clone(),
@@ -210,7 +213,7 @@ impl Services {
         let objects = Objects::new(
             recorder,
             progress,
-            self.sealing.clone(),
+            (self.sealing.clone(), self.checked.clone()),
             self.tasks.clone(),
             self.end.clone(),
         );
@@ -223,7 +226,7 @@ impl Services {
     pub(super) fn publish(&self, metrics: &Metrics) {
         let term = Term {
             store: self.store.clone(),
-            sealing: self.sealing.clone(),
+            read: (self.sealing.clone(), self.checked.clone()),
             settings: self.settings.clone(),
             statuses: self.statuses.clone(),
             metrics: PublisherMetrics::new(metrics),

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::bulk::{self, Bulk, Place};
 use super::pieces::Pieces;
+use super::whole::WholeSnapshots;
 use crate::fleet::Fleet;
 use crate::rollout::cohort;
 use crate::sealing::{Openers, OpenersError};
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) openers: Openers,
     pub(crate) bulk: Bulk,
+    pub(crate) whole: WholeSnapshots,
 }
 
 /// One worker's place in its pool's chain.
@@ -156,15 +158,32 @@ impl Session {
             if self.unanswered || head.version <= self.sent {
                 break;
             }
-            let changes = self.changes(&head, outbox).await?;
-            if self.place.is_none() && bulk::needs_place(changes.len()) {
+            // `None` is all of it.
+            let changes = match self.base {
+                0 => None,
+                base => {
+                    let changes = self.shared.store.delta(&self.pool, base, head.version);
+                    if changes.is_none() {
+                        self.begin_anew(outbox).await?;
+                    }
+                    changes
+                }
+            };
+            let parts = changes.as_ref().map_or(head.parts as usize, Vec::len);
+            if self.place.is_none() && bulk::needs_place(parts) {
                 // A whole fleet may wait, and meanwhile another version become the newest.
                 drop(changes);
                 self.place = Some(self.shared.bulk.place().await);
                 continue;
             }
             let mut place = self.place.take();
-            bulk::holding(&mut place, self.send(&head, &changes, outbox)).await?;
+            let sending = async {
+                match &changes {
+                    Some(changes) => self.send(&head, changes, outbox).await,
+                    None => self.send_whole(&head, outbox).await,
+                }
+            };
+            bulk::holding(&mut place, sending).await?;
             self.place = place;
             self.sent = head.version;
             self.unanswered = true;
@@ -184,22 +203,39 @@ impl Session {
         message(subscribe_response::Message::Bookmark(Bookmark { newest }))
     }
 
-    /// What leads from the worker's version to this one, or all of it where the way is not known any more.
-    async fn changes(
-        &mut self,
-        head: &SnapshotMeta,
-        outbox: &Outbox,
-    ) -> Result<Vec<PartChange>, FeedError> {
-        let store = &self.shared.store;
-        if let Some(changes) = store.delta(&self.pool, self.base, head.version) {
-            return Ok(changes);
-        }
+    /// Says that the way from the worker's version is not known any more.
+    async fn begin_anew(&mut self, outbox: &Outbox) -> Result<(), FeedError> {
         let reason = ResyncReason::Compacted.into();
         let resync = message(subscribe_response::Message::Resync(Resync { reason }));
         outbox.send(Ok(resync)).await.map_err(|_| FeedError::Gone)?;
         self.base = 0;
-        let changes = store.delta(&self.pool, 0, head.version);
-        Ok(changes.unwrap_or_default())
+        Ok(())
+    }
+
+    async fn send_whole(&self, head: &SnapshotMeta, outbox: &Outbox) -> Result<(), FeedError> {
+        let whole = self.shared.whole.get(head, || self.cut(head)).await?;
+        for piece in whole.iter() {
+            let mut piece = piece.clone();
+            for blob in &piece.blobs {
+                piece.openers.extend(self.opener(blob, head)?);
+            }
+            send_piece(piece, outbox).await?;
+        }
+        Ok(())
+    }
+
+    /// All of a version, without what only this worker gets.
+    fn cut(&self, head: &SnapshotMeta) -> Result<Vec<Update>, FeedError> {
+        let parts = self.shared.store.delta(&self.pool, 0, head.version);
+        let (mut pieces, mut full) = (Pieces::new(wire::snapshot_info(head), 0), vec![]);
+        for change in parts.unwrap_or_default() {
+            let blob = change.after.map(|digest| self.blob(&digest, head));
+            if let Ok(part) = wire::part_change(&change) {
+                full.extend(pieces.put(part, blob.transpose()?, None));
+            }
+        }
+        full.push(pieces.finish());
+        Ok(full)
     }
 
     async fn send(

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
+use tidegate_compiler::Parts;
 use tidegate_ir::{Digest, EncodedPart, PartKey, PartKind, manifest_digest};
 use tidegate_proto::ir::v1::{self as ir, Blob};
 use tidegate_proto::raft::v1::{CommitSnapshot, StageBlobs};
@@ -21,29 +22,33 @@ pub(crate) struct Plan {
     pub(crate) commit: CommitSnapshot,
 }
 
-/// What turns the head (its version and ordered manifest) into `parts`; `None` where nothing differs.
-/// Parts are stored as `sealed` has them, where it has them. Bytes that are `stored` already do not travel.
+/// The newest version of a pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Head<'h> {
+    /// Its ordered manifest.
+    Lines(&'h [PartRef]),
+    /// What it was committed from, which shares with what comes next all that did not change.
+    Parts(&'h Parts),
+}
+
+/// What turns the head, which has the version `parent`, into `parts`; `None` where nothing differs. Bytes that are `stored`
+/// already do not travel.
 pub(crate) fn plan(
     pool: &str,
     parent: u64,
-    head: &[PartRef],
-    (parts, sealed): (
-        &BTreeMap<PartKey, EncodedPart>,
-        &BTreeMap<PartKey, EncodedPart>,
-    ),
+    head: Head<'_>,
+    parts: &Parts,
     stored: impl Fn(&Digest) -> bool,
 ) -> Option<Plan> {
-    let parts = || {
-        parts
-            .iter()
-            .map(move |(key, part)| (key, sealed.get(key).unwrap_or(part)))
+    let (changed, removed) = match head {
+        Head::Lines(lines) => differences(lines, parts),
+        Head::Parts(before) => changes(before, parts),
     };
-    let (changed, removed) = differences(head, parts());
     if changed.is_empty() && removed.is_empty() {
         return None;
     }
     let (staged, blobs) = batches(&changed, stored);
-    let digest = manifest_digest(parts().map(|(key, part)| (key, part.digest())));
+    let digest = manifest_digest(parts.iter().map(|(key, part)| (key, part.digest())));
     let commit = CommitSnapshot {
         pool: pool.to_owned(),
         parent,
@@ -63,7 +68,7 @@ pub(crate) fn addresses(
     parent: u64,
     head: &[PartRef],
     base: &[PartRef],
-    parts: &BTreeMap<PartKey, EncodedPart>,
+    parts: &Parts,
     stored: impl Fn(&Digest) -> bool,
 ) -> Option<Plan> {
     let line = |line: &PartRef| (line.kind, line.name.clone());
@@ -108,14 +113,11 @@ pub(crate) fn addresses(
 }
 
 /// Whether `parts` has other addresses for a set of endpoints in a manifest.
-pub(crate) fn has_newer_addresses(
-    manifest: &[PartRef],
-    parts: &BTreeMap<PartKey, EncodedPart>,
-) -> bool {
+pub(crate) fn has_newer_addresses(manifest: &[PartRef], parts: &Parts) -> bool {
     manifest.iter().any(|line| newer(line, parts).is_some())
 }
 
-fn newer<'p>(line: &PartRef, parts: &'p BTreeMap<PartKey, EncodedPart>) -> Option<&'p EncodedPart> {
+fn newer<'p>(line: &PartRef, parts: &'p Parts) -> Option<&'p EncodedPart> {
     if line.kind != PartKind::EndpointSet.number() {
         return None;
     }
@@ -132,13 +134,10 @@ impl Plan {
 }
 
 /// Walks both ordered lists once: at 10,000 routes they have 30,000 lines each.
-fn differences<'p>(
-    head: &[PartRef],
-    parts: impl Iterator<Item = (&'p PartKey, &'p EncodedPart)>,
-) -> (Vec<&'p EncodedPart>, Vec<ir::PartKey>) {
+fn differences<'p>(head: &[PartRef], parts: &'p Parts) -> (Vec<&'p EncodedPart>, Vec<ir::PartKey>) {
     let (mut changed, mut removed) = (vec![], vec![]);
     let mut old = head.iter().peekable();
-    for (key, part) in parts {
+    for (key, part) in parts.iter() {
         let order = |line: &PartRef| (line.kind, &*line.name).cmp(&(key.kind.number(), &*key.name));
         while let Some(line) = old.next_if(|line| order(line) == Ordering::Less) {
             removed.push(key_of(line));
@@ -149,6 +148,22 @@ fn differences<'p>(
         }
     }
     removed.extend(old.map(key_of));
+    (changed, removed)
+}
+
+/// The same without looking at what both share.
+fn changes<'p>(before: &'p Parts, parts: &'p Parts) -> (Vec<&'p EncodedPart>, Vec<ir::PartKey>) {
+    let (mut changed, mut removed) = (vec![], vec![]);
+    for (key, before, now) in parts.since(before) {
+        match now {
+            Some(now) if before != Some(now) => changed.push(now),
+            Some(_) => {}
+            None => removed.push(ir::PartKey {
+                kind: key.kind.number(),
+                name: key.name.to_string(),
+            }),
+        }
+    }
     (changed, removed)
 }
 
@@ -202,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    fn parts(names: &[(&str, u16)]) -> BTreeMap<PartKey, EncodedPart> {
+    fn parts(names: &[(&str, u16)]) -> Parts {
         let part = |(name, port): &(&str, u16)| {
             let endpoints = vec![tidegate_ir::Endpoint {
                 address: ([127, 0, 0, 1], *port).into(),
@@ -217,7 +232,7 @@ mod tests {
         names.iter().map(part).collect()
     }
 
-    fn head(parts: &BTreeMap<PartKey, EncodedPart>) -> Vec<PartRef> {
+    fn head(parts: &Parts) -> Vec<PartRef> {
         let line = |part: &EncodedPart| PartRef {
             kind: part.key().kind.number(),
             name: part.key().name.clone(),
@@ -226,24 +241,23 @@ mod tests {
         parts.values().map(line).collect()
     }
 
-    type Parts = BTreeMap<PartKey, EncodedPart>;
-
-    /// Parts of which none is sealed.
-    fn clear(parts: &Parts) -> (&Parts, &Parts) {
-        static NONE: Parts = BTreeMap::new();
-        (parts, &NONE)
-    }
-
     #[test]
     fn equal_parts_need_no_version() {
         let same = parts(&[("a", 1), ("b", 2)]);
-        assert_eq!(plan("p", 3, &head(&same), clear(&same), |_| false), None);
+        let lines = head(&same);
+        for head in [Head::Lines(&lines), Head::Parts(&same.clone())] {
+            assert_eq!(plan("p", 3, head, &same, |_| false), None);
+        }
     }
 
     #[test]
     fn only_what_differs_travels() {
         let (before, after) = (parts(&[("a", 1), ("b", 2)]), parts(&[("b", 3), ("c", 1)]));
-        let plan = plan("p", 3, &head(&before), clear(&after), |_| false).expect("they differ");
+        let lines = head(&before);
+        let known = plan("p", 3, Head::Parts(&before), &after, |_| false);
+        let plan = plan("p", 3, Head::Lines(&lines), &after, |_| false);
+        assert_eq!(known, plan, "what is known of the head makes no difference");
+        let plan = plan.expect("they differ");
         let names = |parts: &[ir::PartRef]| -> Vec<String> {
             parts.iter().map(|part| part.name.clone()).collect()
         };
@@ -257,7 +271,7 @@ mod tests {
     #[test]
     fn stored_bytes_are_named_but_do_not_travel() {
         let after = parts(&[("a", 1)]);
-        let plan = plan("p", 3, &[], clear(&after), |_| true).expect("they differ");
+        let plan = plan("p", 3, Head::Lines(&[]), &after, |_| true).expect("they differ");
         assert_eq!((plan.commit.put.len(), plan.commit.blobs.len()), (1, 0));
     }
 
@@ -292,7 +306,7 @@ mod tests {
             .map(|index| format!("endpoints-{index:06}"))
             .collect();
         let names: Vec<(&str, u16)> = names.iter().map(|name| (name.as_str(), 80)).collect();
-        let plan = plan("p", 0, &[], clear(&parts(&names)), |_| false).expect("all is new");
+        let plan = plan("p", 0, Head::Lines(&[]), &parts(&names), |_| false).expect("all is new");
         assert!(plan.staged.len() > 1);
         assert!(
             plan.staged

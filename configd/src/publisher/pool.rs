@@ -20,10 +20,16 @@ pub(super) struct Round<'a> {
     pub(super) parts: &'a Parts,
 }
 
+/// What a version of a pool was committed from, as it is stored.
+pub(super) struct Committed {
+    version: u64,
+    parts: Parts,
+}
+
 impl Publisher {
     /// Commits a new version of a pool if it differs, and returns its head, if it has one.
     pub(super) async fn commit_pool(
-        &self,
+        &mut self,
         round: &Round<'_>,
     ) -> Result<Option<PoolHead>, PublishError> {
         let marks = self.store.marks(round.pool);
@@ -35,30 +41,42 @@ impl Publisher {
         Ok(self.head(round.pool))
     }
 
-    async fn commit_compiled(&self, round: &Round<'_>, marks: &Marks) -> Result<(), PublishError> {
+    async fn commit_compiled(
+        &mut self,
+        round: &Round<'_>,
+        marks: &Marks,
+    ) -> Result<(), PublishError> {
         let head = self.store.head(round.pool);
         let parent = head.as_ref().map_or(0, |head| head.version);
-        let manifest = self.manifest(round.pool, parent);
+        let parts = self.sealing.as_stored(round.parts);
+        let known = self.committed.get(round.pool);
+        let known = known.filter(|known| known.version == parent);
         let stored = |digest: &_| self.store.has_blob(digest);
-        let sealed = self.sealing.seal_parts(round.parts);
-        let plan = plan::plan(
-            round.pool,
-            parent,
-            &manifest,
-            (round.parts, &sealed),
-            stored,
-        );
-        let Some(mut plan) = plan else {
-            return Ok(());
+        let plan = match known {
+            Some(known) => {
+                let head = plan::Head::Parts(&known.parts);
+                plan::plan(round.pool, parent, head, &parts, stored)
+            }
+            None => {
+                let lines = self.manifest(round.pool, parent);
+                let head = plan::Head::Lines(&lines);
+                plan::plan(round.pool, parent, head, &parts, stored)
+            }
         };
-        let since = head.map_or(0, |head| head.revision);
-        plan.commit.cause = self.cause(round, marks, since);
-        plan.commit.revision = round.revision;
-        if parent > 0 && plan.is_more_than_addresses() {
-            let steps = marks.next.as_ref().or(marks.policy.as_ref());
-            plan.commit.rollout = steps.cloned().map(Into::into);
+        let mut version = parent;
+        if let Some(mut plan) = plan {
+            let since = head.map_or(0, |head| head.revision);
+            plan.commit.cause = self.cause(round, marks, since);
+            plan.commit.revision = round.revision;
+            if parent > 0 && plan.is_more_than_addresses() {
+                let steps = marks.next.as_ref().or(marks.policy.as_ref());
+                plan.commit.rollout = steps.cloned().map(Into::into);
+            }
+            version = self.carry_out(plan, round).await?;
         }
-        self.carry_out(plan, round).await
+        let committed = Committed { version, parts };
+        self.committed.insert(round.pool.clone(), committed);
+        Ok(())
     }
 
     /// For a frozen pool.
@@ -76,7 +94,7 @@ impl Publisher {
         plan.commit.cause = cause::while_frozen(round.changed);
         plan.commit.revision = head.revision;
         plan.commit.while_frozen = true;
-        self.carry_out(plan, round).await
+        self.carry_out(plan, round).await.map(drop)
     }
 
     /// Both sides of a rollout get the addresses of now. The side that is in a step comes last, so that its version
@@ -123,15 +141,16 @@ impl Publisher {
         plan.commit.revision = of.revision;
         plan.commit.while_frozen = true;
         plan.commit.track = track.into();
-        self.carry_out(plan, round).await
+        self.carry_out(plan, round).await.map(drop)
     }
 
-    async fn carry_out(&self, plan: plan::Plan, round: &Round<'_>) -> Result<(), PublishError> {
+    /// Commits what was planned, and returns its version.
+    async fn carry_out(&self, plan: plan::Plan, round: &Round<'_>) -> Result<u64, PublishError> {
         let (pool, revision) = (round.pool, round.revision);
         let cause = plan.commit.cause.clone();
         let version = self.propose_plan(plan).await?;
         info!(%pool, version, revision, cause, "Snapshot committed.");
-        Ok(())
+        Ok(version)
     }
 
     fn manifest(&self, pool: &str, version: u64) -> Arc<Vec<PartRef>> {

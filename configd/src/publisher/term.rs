@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Publisher;
+use crate::checked::CheckedObjects;
 use crate::metrics::PublisherMetrics;
 use crate::sealing::Sealing;
 use crate::statuses::Statuses;
@@ -19,7 +20,8 @@ const READY_ROUND: Duration = Duration::from_secs(5);
 /// What each publisher is made of.
 pub(crate) struct Term {
     pub(crate) store: Store,
-    pub(crate) sealing: Sealing,
+    /// What stored objects are read with.
+    pub(crate) read: (Sealing, CheckedObjects),
     pub(crate) settings: Settings,
     pub(crate) statuses: Arc<Statuses>,
     pub(crate) metrics: PublisherMetrics,
@@ -40,7 +42,8 @@ impl Term {
                 }
                 info!("This configd leads and publishes.");
                 let publisher = Publisher::new(
-                    (self.store.clone(), self.sealing.clone()),
+                    self.store.clone(),
+                    self.read.clone(),
                     self.settings.clone(),
                     self.statuses.clone(),
                     self.metrics.clone(),

@@ -12,7 +12,7 @@ use prost::Message as _;
 use tidegate_proto::objects::v1::object_service_server::ObjectService;
 use tidegate_proto::objects::v1::{
     ApplyMode, ApplyRequest, ApplyResponse, GetObjectRequest, GetObjectResponse,
-    ListObjectsRequest, ListObjectsResponse, ObjectKey, ResyncRequest, ResyncResponse,
+    ListObjectsRequest, ListObjectsResponse, Object, ObjectKey, ResyncRequest, ResyncResponse,
     StoredObject, WatchObjectsRequest, WatchObjectsResponse,
 };
 use tidegate_proto::raft::v1::session_write::Write;
@@ -27,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Answers;
 use super::recorder::Recorder;
 use crate::audit::Event;
+use crate::checked::CheckedObjects;
 use crate::error::{self, Violation};
 use crate::progress::{self, Progress};
 use crate::sealing::Sealing;
@@ -49,11 +50,13 @@ const BATCH_LEN_MAX: usize = (16 << 20) - 64;
 const APPLY: &str = "/tidegate.objects.v1.ObjectService/Apply";
 
 /// Answers ObjectService.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Objects {
     recorder: Recorder,
     progress: Progress,
     sealing: Sealing,
+    /// What the publisher will ask for.
+    checked: CheckedObjects,
     watches: Arc<Semaphore>,
     tasks: Tasks,
     /// Ends every stream, so that the server can stop.
@@ -64,7 +67,7 @@ impl Objects {
     pub(crate) fn new(
         recorder: Recorder,
         progress: Progress,
-        sealing: Sealing,
+        (sealing, checked): (Sealing, CheckedObjects),
         tasks: Tasks,
         end: CancellationToken,
     ) -> Self {
@@ -72,6 +75,7 @@ impl Objects {
             recorder,
             progress,
             sealing,
+            checked,
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             tasks,
             end,
@@ -88,6 +92,34 @@ impl Objects {
 
     fn store(&self) -> &Store {
         &self.recorder.store
+    }
+
+    /// Everything that keeps a batch from being written, whatever is stored.
+    fn check_batch(&self, request: &ApplyRequest) -> Result<(), Status> {
+        let len = request.encoded_len();
+        if len > BATCH_LEN_MAX {
+            return Err(error::too_large(format!(
+                "the batch has {len} bytes, at most {BATCH_LEN_MAX} are taken; send several, or a Resync"
+            )));
+        }
+        // Only the leader's publisher will ask.
+        let leads = *self.store().watch_leader().borrow();
+        let keep = |object: &Object, checked| {
+            let key = object
+                .key
+                .as_ref()
+                .filter(|key| leads && key.kind != "Secret");
+            if let Some(key) = key {
+                let content = object.content.clone();
+                self.checked.keep(key.into(), content, checked);
+            }
+        };
+        let mut violations = check::batch(request, keep);
+        violations.extend(check::session(request.session, request.sequence));
+        match violations.as_slice() {
+            [] => Ok(()),
+            violations => Err(error::invalid(violations)),
+        }
     }
 }
 
@@ -108,7 +140,7 @@ impl ObjectService for Objects {
         if let Err(refusal) = stamped {
             return Err(self.recorder.refused(event, error::refused(&refusal)));
         }
-        if let Err(refusal) = check_batch(&request) {
+        if let Err(refusal) = self.check_batch(&request) {
             return Err(self.recorder.refused(event, refusal));
         }
         let wait_for = request.wait_for();
@@ -252,22 +284,6 @@ impl ObjectService for Objects {
             drop(place);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
-    }
-}
-
-/// Everything that keeps a batch from being written, whatever is stored.
-fn check_batch(request: &ApplyRequest) -> Result<(), Status> {
-    let len = request.encoded_len();
-    if len > BATCH_LEN_MAX {
-        return Err(error::too_large(format!(
-            "the batch has {len} bytes, at most {BATCH_LEN_MAX} are taken; send several, or a Resync"
-        )));
-    }
-    let mut violations = check::batch(request);
-    violations.extend(check::session(request.session, request.sequence));
-    match violations.as_slice() {
-        [] => Ok(()),
-        violations => Err(error::invalid(violations)),
     }
 }
 

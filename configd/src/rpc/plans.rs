@@ -155,7 +155,7 @@ fn checked(request: CreatePlanRequest) -> Result<PutObjects, Status> {
         reason: request.reason,
         ..ApplyRequest::default()
     };
-    let violations = check::batch(&batch);
+    let violations = check::batch(&batch, |_, _| {});
     if !violations.is_empty() {
         return Err(error::invalid(&violations));
     }

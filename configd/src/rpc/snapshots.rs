@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, version};
 use crate::audit::AuditLog;
-use crate::feed::Bulk;
+use crate::feed::{Bulk, WholeSnapshots};
 use crate::fleet::Fleet;
 use crate::progress::{self, Goal, Progress};
 use crate::sealing::Sealing;
@@ -44,6 +44,7 @@ pub(crate) struct Snapshots {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) bulk: Bulk,
+    pub(crate) whole: WholeSnapshots,
     pub(crate) progress: Progress,
     pub(crate) audit: AuditLog,
     pub(crate) sealing: Sealing,
@@ -70,6 +71,7 @@ impl SnapshotService for Snapshots {
             store: self.store.clone(),
             fleet: self.fleet.clone(),
             bulk: self.bulk.clone(),
+            whole: self.whole.clone(),
             sealing: self.sealing.clone(),
             audit: self.audit.clone(),
             caller,

@@ -21,7 +21,7 @@ use super::Answers;
 use crate::clock;
 use crate::cluster::Leader;
 use crate::fleet::Fleet;
-use crate::statuses::{Board, Entry, Statuses};
+use crate::statuses::{Board, Entries, Entry, Statuses};
 use crate::wire;
 
 /// Statuses of one message of a watch, at most.
@@ -65,7 +65,7 @@ impl StatusService for StatusReader {
         let board = self.statuses.watch().borrow().clone();
         let statuses = board
             .statuses
-            .iter()
+            .values()
             .filter(|entry| asked(&entry.status.key));
         let now = clock::unix_s();
         let statuses = statuses.map(|entry| status(entry, &self.fleet, now));
@@ -108,7 +108,7 @@ type Outbox = mpsc::Sender<Result<WatchStatusesResponse, Status>>;
 async fn follow(reader: StatusReader, source: String, outbox: Outbox) -> Option<()> {
     let mut boards = reader.statuses.watch();
     let mut fleet = reader.fleet.watch();
-    let mut sent: BTreeMap<ObjectKey, ObjectStatus> = BTreeMap::new();
+    let mut sent = Sent::default();
     let mut synced = false;
     loop {
         fleet.mark_unchanged();
@@ -141,46 +141,58 @@ fn until(turn: Option<i64>, now: i64) -> Duration {
         .min(ROUND_INTERVAL_MAX)
 }
 
+/// What a reader knows.
+#[derive(Default)]
+struct Sent {
+    entries: Entries,
+    /// What was said where it is not the compiler's word alone.
+    living: BTreeMap<ObjectKey, ObjectStatus>,
+}
+
 fn round(
     board: &Board,
     fleet: &Fleet,
     now: i64,
     source: &str,
-    sent: &mut BTreeMap<ObjectKey, ObjectStatus>,
+    sent: &mut Sent,
 ) -> Vec<WatchStatusesResponse> {
-    let mut changed = vec![];
-    for entry in board.statuses.iter() {
-        let key = &entry.status.key;
-        if !source.is_empty() && *key.source != *source {
-            continue;
-        }
-        let status = status(entry, fleet, now);
-        if sent.get(key) != Some(&status) {
-            sent.insert(key.clone(), status.clone());
-            changed.push(status);
+    let is_asked = |key: &ObjectKey| source.is_empty() || *key.source == *source;
+    let (mut changed, mut gone) = (BTreeMap::new(), vec![]);
+    for (key, before, entry) in board.statuses.since(&sent.entries) {
+        let before = before.filter(|before| !before.is_living());
+        match entry {
+            _ if !is_asked(key) => {}
+            Some(entry) if entry.is_living() => {}
+            Some(entry) if before.is_some_and(|before| before.status == entry.status) => {}
+            Some(entry) => drop(changed.insert(key, status(entry, fleet, now))),
+            None => gone.push(wire::object_key(key)),
         }
     }
-    let gone: Vec<_> = sent
-        .keys()
-        .filter(|key| board.get(key).is_none())
-        .cloned()
-        .collect();
-    let mut messages: Vec<_> = changed
+    let is_living = |key: &ObjectKey| board.get(key).is_some_and(Entry::is_living);
+    sent.living.retain(|key, _| is_living(key));
+    let living = board.statuses.iter();
+    for (key, entry) in living.filter(|(key, entry)| entry.is_living() && is_asked(key)) {
+        let status = status(entry, fleet, now);
+        if sent.living.get(key) != Some(&status) {
+            sent.living.insert(key.clone(), status.clone());
+            changed.insert(key, status);
+        }
+    }
+    let changed: Vec<_> = changed.into_values().collect();
+    sent.entries = board.statuses.clone();
+    let changed = changed
         .chunks(MESSAGE_LEN_MAX)
         .map(|statuses| WatchStatusesResponse {
             statuses: statuses.to_vec(),
             ..Default::default()
-        })
-        .collect();
-    for keys in gone.chunks(MESSAGE_LEN_MAX) {
-        keys.iter().for_each(|key| drop(sent.remove(key)));
-        let removed = keys.iter().map(wire::object_key).collect();
-        messages.push(WatchStatusesResponse {
-            removed,
+        });
+    let gone = gone
+        .chunks(MESSAGE_LEN_MAX)
+        .map(|keys| WatchStatusesResponse {
+            removed: keys.to_vec(),
             ..Default::default()
         });
-    }
-    messages
+    changed.chain(gone).collect()
 }
 
 fn status(entry: &Entry, fleet: &Fleet, now: i64) -> ObjectStatus {

@@ -28,6 +28,8 @@ struct Named<'a> {
 #[derive(Default, Deserialize)]
 struct Metadata<'a> {
     #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow, default)]
     name: Cow<'a, str>,
 }
 
@@ -38,6 +40,7 @@ impl<'a> Straight<'a> {
         serde_json::from_str::<Sound>(text).ok()?;
         let named: Named<'a> = of_map(&mut serde_json::Deserializer::from_str(text)).ok()?;
         let identity = Identity {
+            namespace: named.metadata.namespace,
             name: named.metadata.name,
             kind: named.kind,
             api_version: named.api_version,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use tidegate_compiler::Checked;
 use tidegate_proto::objects::v1::{ApplyRequest, Object, ObjectKey, operation};
 
 use crate::error::Violation;
@@ -17,8 +18,11 @@ const OBJECT_BYTES_MAX: usize = 1 << 20;
 /// Violations that are reported, at most.
 const VIOLATIONS_MAX: usize = 100;
 
-/// Everything that is wrong with a batch.
-pub(crate) fn batch(request: &ApplyRequest) -> Vec<Violation> {
+/// Everything that is wrong with a batch. Objects that are right are handed to `right`, also where others are wrong.
+pub(crate) fn batch(
+    request: &ApplyRequest,
+    mut right: impl FnMut(&Object, Checked),
+) -> Vec<Violation> {
     let mut violations = source(&request.source);
     if request.operations.is_empty() || request.operations.len() > OPERATIONS_MAX {
         let count = request.operations.len();
@@ -29,7 +33,7 @@ pub(crate) fn batch(request: &ApplyRequest) -> Vec<Violation> {
         let field = format!("operations[{index}]");
         violations.extend(match &operation.operation {
             Some(operation::Operation::Put(put)) => {
-                object(&request.source, &format!("{field}.put"), put)
+                object(&request.source, &format!("{field}.put"), put, &mut right)
             }
             Some(operation::Operation::Delete(delete)) => {
                 key(&request.source, &format!("{field}.delete"), delete)
@@ -53,7 +57,7 @@ pub(super) fn piece(
     let mut violations = vec![];
     for put in objects {
         let field = format!("objects[{}]", seen.len());
-        violations.extend(object(name, &field, put));
+        violations.extend(object(name, &field, put, |_, _| {}));
         let key = put.key.clone().unwrap_or_default();
         if !seen.insert(key.into()) {
             violations.push(Violation::new(
@@ -88,7 +92,12 @@ pub(in crate::rpc) fn source(name: &str) -> Vec<Violation> {
     vec![Violation::new("source", text)]
 }
 
-fn object(source: &str, field: &str, object: &Object) -> Vec<Violation> {
+fn object(
+    source: &str,
+    field: &str,
+    object: &Object,
+    mut right: impl FnMut(&Object, Checked),
+) -> Vec<Violation> {
     let Some(name) = &object.key else {
         return vec![Violation::new(
             format!("{field}.key"),
@@ -107,11 +116,20 @@ fn object(source: &str, field: &str, object: &Object) -> Vec<Violation> {
             describe(object)
         ));
     }
+    let whole = (&*name.namespace, &*name.name);
+    let usual = tidegate_compiler::check_named(&name.group, &name.kind, whole, &object.content);
+    if let Some(checked) = usual {
+        right(object, checked);
+        return vec![];
+    }
     if let Err(text) = named_as(name, &object.content) {
         return content(format!("{}: {text}", describe(object)));
     }
-    match tidegate_compiler::validate(&name.group, &name.kind, &object.content) {
-        Ok(()) => vec![],
+    match tidegate_compiler::check(&name.group, &name.kind, &object.content) {
+        Ok(checked) => {
+            right(object, checked);
+            vec![]
+        }
         Err(invalid) => invalid
             .into_iter()
             .map(|invalid| {

@@ -17,7 +17,7 @@ use crate::access::Refusal;
 use crate::audit::{AuditLog, Event};
 use crate::caller::Caller;
 use crate::clock::unix_ms;
-use crate::feed::{Bulk, Session, Shared};
+use crate::feed::{Bulk, Session, Shared, WholeSnapshots};
 use crate::fleet::{Fleet, Presence};
 use crate::sealing::Sealing;
 use crate::wire;
@@ -36,6 +36,7 @@ pub(crate) struct Subscription {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) bulk: Bulk,
+    pub(crate) whole: WholeSnapshots,
     pub(crate) sealing: Sealing,
     pub(crate) audit: AuditLog,
     pub(crate) caller: Caller,
@@ -106,6 +107,7 @@ impl Subscription {
             fleet: self.fleet.clone(),
             openers: self.sealing.openers_for(&self.caller),
             bulk: self.bulk.clone(),
+            whole: self.whole.clone(),
         };
         let names = (pool, hello.worker.as_str().into());
         let (mut session, resync) = Session::start(shared, names, hello.have.as_ref());
