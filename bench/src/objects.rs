@@ -91,7 +91,10 @@ fn gateway(listeners: &Value) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
         "metadata": {"name": "bench", "namespace": NAMESPACE},
-        "spec": {"gatewayClassName": "tidegate", "listeners": listeners},
+        "spec": {
+            "gatewayClassName": "tidegate", "listeners": listeners,
+            "allowedListeners": {"namespaces": {"from": "Same"}},
+        },
     })
 }
 
@@ -154,6 +157,29 @@ pub(crate) fn spread(routes: usize, hosts: usize) -> impl Iterator<Item = Value>
         route["spec"]["rules"][0]["matches"] = json!([path]);
         route
     })
+}
+
+/// A ListenerSet for each host, with one listener on that port.
+pub(crate) fn listener_sets(port: u16, hosts: usize) -> impl Iterator<Item = Value> {
+    (0..hosts).map(move |index| {
+        let host = spread_host(index, hosts);
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet",
+            "metadata": {"name": host, "namespace": NAMESPACE},
+            "spec": {
+                "parentRef": {"name": "bench"},
+                "listeners": [{"name": "http", "port": port, "protocol": "HTTP", "hostname": host}],
+            },
+        })
+    })
+}
+
+/// The same route, attached to the ListenerSet of its host.
+pub(crate) fn in_listener_set(mut route: Value) -> Value {
+    let host = route["spec"]["hostnames"][0].clone();
+    let group = "gateway.networking.k8s.io";
+    route["spec"]["parentRefs"] = json!([{"group": group, "kind": "ListenerSet", "name": host}]);
+    route
 }
 
 /// The host of one of many routes.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -39,6 +40,20 @@ pub(crate) struct Options {
     /// Hosts that those routes are spread over
     #[arg(long, default_value_t = 1000)]
     hosts: usize,
+    /// Gives each of those hosts a ListenerSet of its own
+    #[arg(long)]
+    listener_sets: bool,
+}
+
+impl Options {
+    /// The routes that are in place.
+    fn spread(&self, routes: usize) -> Vec<Value> {
+        let spread = objects::spread(routes, self.hosts);
+        match self.listener_sets {
+            true => spread.map(objects::in_listener_set).collect(),
+            false => spread.collect(),
+        }
+    }
 }
 
 /// Prints a row for each number of routes.
@@ -64,15 +79,18 @@ async fn measure(
 
     let started = Instant::now();
     let mut all = objects::base(address.port(), backend);
-    all.extend(objects::spread(routes, options.hosts));
+    if options.listener_sets {
+        all.extend(objects::listener_sets(address.port(), options.hosts));
+    }
+    let spread = options.spread(routes);
+    all.extend(spread.iter().cloned());
     objects::apply(&tidegate.channel, &all).await?;
     let last = objects::spread_host(routes - 1, options.hosts);
     http::until_ok(address, &last, LOAD_LIMIT).await?;
     let loaded = started.elapsed();
 
     let mut changing = JoinSet::new();
-    let others = (routes, options.hosts);
-    changing.spawn(churn(tidegate.channel.clone(), others, options.churn));
+    changing.spawn(churn(tidegate.channel.clone(), spread, options.churn));
     let mut times = Vec::with_capacity(options.rounds);
     for round in 0..options.rounds {
         let host = format!("new-{round}.bench.test");
@@ -104,12 +122,11 @@ async fn measure(
 }
 
 /// Changes one route after the other until it is ended.
-async fn churn(channel: Channel, (routes, hosts): (usize, usize), in_a_second: usize) {
+async fn churn(channel: Channel, all: Vec<Value>, in_a_second: usize) {
     if in_a_second == 0 {
         return;
     }
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / in_a_second as u32);
-    let all: Vec<_> = objects::spread(routes, hosts).collect();
     for turn in 1.. {
         ticks.tick().await;
         let mut route = all[turn % all.len()].clone();
