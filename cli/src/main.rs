@@ -127,6 +127,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    tidegate_runtime::memory::refuse_huge_pages();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

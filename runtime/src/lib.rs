@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod drain;
 pub mod error;
 pub mod identity;
+pub mod memory;
 pub mod metrics;
 pub mod ready;
 pub mod seal;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use tidegate_runtime::backoff::SplitMix64;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::AccessLog;
@@ -126,22 +126,32 @@ pub(crate) fn start(
 ) -> std::io::Result<(mpsc::Sender<Command>, oneshot::Receiver<()>)> {
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
     let (ended, end) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let (building, built) = std::sync::mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name(format!("data-{index}"))
         .spawn(move || {
-            let local = LocalSet::new();
+            // A runtime of local tasks belongs to its thread.
+            let runtime = match local_runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(building.send(Err(error))),
+            };
+            drop(building.send(Ok(())));
             let random = SplitMix64::from_process()
                 .next_u64()
                 .wrapping_add(index as u64);
             let thread = Rc::new(Thread::new(options, metrics, SplitMix64::seeded(random)));
-            local.block_on(&runtime, thread.run(queue));
+            runtime.block_on(thread.run(queue));
             // The control task may be gone already; then nobody waits.
             let _ = ended.send(());
         })?;
+    built.recv().map_err(std::io::Error::other)??;
     Ok((commands, end))
+}
+
+fn local_runtime() -> std::io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
 }
 
 impl Thread {

@@ -15,6 +15,7 @@ struct Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    tidegate_runtime::memory::refuse_huge_pages();
     let command = Command::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
