@@ -98,7 +98,7 @@ impl PeerOptions {
                 name: self.name,
                 peer_address,
                 api_address: self.api_address.or(api).unwrap_or_default(),
-                level: 0,
+                ..Member::default()
             },
             incoming: Incoming::new(connections),
             dial,

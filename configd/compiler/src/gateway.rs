@@ -307,9 +307,14 @@ impl GatewayPlan {
         listeners.filter(|listener| listener.view.holder == Holder::Gateway)
     }
 
-    fn listeners_of(&self, set: &ListenerSetPlan) -> Vec<&ListenerPlan> {
-        let listeners = self.listeners.iter();
-        listeners.filter(|listener| set.holds(listener)).collect()
+    fn listeners_by_set(&self) -> BTreeMap<&ObjectName, Vec<&ListenerPlan>> {
+        let mut by_set: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for listener in &self.listeners {
+            if let Holder::ListenerSet(set) = &listener.view.holder {
+                by_set.entry(set).or_default().push(listener);
+            }
+        }
+        by_set
     }
 
     /// Takes it out of the snapshot because another Gateway has its name.
@@ -362,22 +367,22 @@ impl GatewayPlan {
 
     /// Its status and those of its ListenerSets; `attached` counts the accepted routes of each listener.
     pub(crate) fn statuses(&self, attached: &BTreeMap<Arc<str>, usize>) -> Vec<ObjectStatus> {
-        let sets = self.sets.iter();
-        let mut statuses: Vec<_> = sets
-            .map(|set| set.status(&self.listeners_of(set), attached, &self.pool))
-            .collect();
-        statuses.push(self.status(attached));
+        let by_set = self.listeners_by_set();
+        let (mut statuses, mut accepted_sets) = (Vec::new(), 0);
+        for set in &self.sets {
+            let listeners = by_set.get(&set.name()).map_or(&[][..], Vec::as_slice);
+            accepted_sets += usize::from(set.is_accepted(listeners));
+            statuses.push(set.status(listeners, attached, &self.pool));
+        }
+        statuses.push(self.status(attached, accepted_sets));
         statuses
     }
 
-    fn status(&self, attached: &BTreeMap<Arc<str>, usize>) -> ObjectStatus {
+    fn status(&self, attached: &BTreeMap<Arc<str>, usize>, accepted_sets: usize) -> ObjectStatus {
         let generation = self.object.generation;
         let accepted = self.refused.is_none();
         let listeners = self.own_listeners();
         let listeners = listeners.map(|listener| listener.status(accepted, attached, generation));
-        let sets = self.sets.iter();
-        let attached_sets = sets.filter(|set| set.is_accepted(&self.listeners_of(set)));
-        let attached_sets = attached_sets.count();
         let mut status = json!({
             "conditions": conditions(&self.conditions(), generation),
             "listeners": listeners.collect::<Vec<_>>(),
@@ -386,7 +391,7 @@ impl GatewayPlan {
             status["addresses"] = json!(self.addresses.bound);
         }
         if !self.sets.is_empty() {
-            status["attachedListenerSets"] = json!(attached_sets);
+            status["attachedListenerSets"] = json!(accepted_sets);
         }
         ObjectStatus {
             key: self.object.key.clone(),

@@ -11,7 +11,7 @@ use crate::api::gateway::{AllowedListeners, GatewaySpec};
 use crate::api::listener_set::ListenerSetSpec;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::listener::{AllowedNamespaces, Holder, ListenerPlan};
+use crate::listener::{AllowedNamespaces, ListenerPlan};
 use crate::objects::{Objects, Parsed, Place};
 use crate::route::namespace_labels;
 use crate::status::{Condition, ObjectStatus, conditions};
@@ -103,11 +103,6 @@ impl ListenerSetPlan {
     /// Name of the object.
     pub(crate) fn name(&self) -> ObjectName {
         self.object.name()
-    }
-
-    /// Whether a listener is one of its own.
-    pub(crate) fn holds(&self, listener: &ListenerPlan) -> bool {
-        listener.view.holder == Holder::ListenerSet(self.name())
     }
 
     /// Whether its `Accepted` is true; `listeners` are its own.

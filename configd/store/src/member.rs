@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::level::FIRST_LEVEL;
+
 /// How a node is called and reached. Its id is not part of it: names and addresses may be used again, ids never are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Chosen by who runs it, unique in the cluster; 1 to 253 bytes.
     pub name: String,
@@ -13,6 +15,18 @@ pub struct Member {
     pub api_address: String,
     /// The highest feature level that its release knows. A node that opens says its own, whatever stands here.
     pub level: u32,
+}
+
+/// Nothing is known of it.
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            peer_address: String::new(),
+            api_address: String::new(),
+            level: FIRST_LEVEL,
+        }
+    }
 }
 
 impl fmt::Display for Member {

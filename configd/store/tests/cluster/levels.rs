@@ -192,7 +192,7 @@ async fn a_node_that_meets_a_higher_level_than_it_knows_stays_out_and_says_so() 
     };
     let message = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
     assert!(message.contains(&format!("up to {OLD}")), "{message}");
-    put(cluster.node(leader), "desk").await;
+    put(cluster.node(cluster.leader_but(at).await), "desk").await;
 }
 
 #[tokio::test]
