@@ -11,6 +11,8 @@ mod cluster;
 mod error;
 pub mod explain;
 mod feed;
+#[cfg(test)]
+mod fixtures;
 mod fleet;
 mod listen;
 mod metrics;

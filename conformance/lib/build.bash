@@ -33,6 +33,13 @@ build_into() { # name, build function, folder
 }
 
 sources_of() { find "$modules/$1" -type f ! -name '*_test.go' | LC_ALL=C sort; }
+# The product that build_NAME makes of the module of this name.
+of_module() { # name, further files that decide what becomes of it
+  local name=$1 sources
+  shift
+  mapfile -t sources < <(sources_of "$name")
+  product "$name" "build_${name//-/_}" "${sources[@]}" "$@"
+}
 version_of() { # module's folder, module
   (cd "$modules/$1" && go list -m -f '{{.Version}}' "$2")
 }
@@ -54,11 +61,7 @@ build_kubernetes() {
     ln -s kubernetes "$1/$program"
   done
 }
-built_kubernetes() {
-  local sources
-  mapfile -t sources < <(sources_of kubernetes)
-  product kubernetes build_kubernetes "${sources[@]}"
-}
+built_kubernetes() { of_module kubernetes; }
 
 build_images() {
   local programs="$1/programs" echo=registry.k8s.io/gateway-api/conformance/echo-basic
@@ -71,22 +74,14 @@ build_images() {
   "$pack" "$1/echo-basic.tar" "$echo:v0.1.0,$echo:v0.2.0" "$programs/echo-basic"
   rm -r "$programs"
 }
-built_images() {
-  local sources
-  mapfile -t sources < <(sources_of images)
-  product images build_images "${sources[@]}" "$pack"
-}
+built_images() { of_module images "$pack"; }
 
 # The suite of the same version as the definitions, by one go.mod: it refuses others.
 build_suite() {
   (cd "$modules/suite" && nice go test -c -ldflags '-s -w' -o "$1/suite" .)
 }
-built_suite() {
-  local sources
-  mapfile -t sources < <(sources_of suite)
-  # The only source is a test, which sources_of leaves out.
-  product suite build_suite "${sources[@]}" "$modules/suite/suite_test.go"
-}
+# The only source is a test, which sources_of leaves out.
+built_suite() { of_module suite "$modules/suite/suite_test.go"; }
 
 build_definitions() {
   local folder channel
@@ -107,36 +102,20 @@ build_helm() {
   (cd "$modules/helm" && nice go build -o "$1/helm" \
     -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$(version_of helm helm.sh/helm/v3)" helm.sh/helm/v3/cmd/helm)
 }
-built_helm() {
-  local sources
-  mapfile -t sources < <(sources_of helm)
-  product helm build_helm "${sources[@]}"
-}
+built_helm() { of_module helm; }
 
 build_load() {
   (cd "$modules/load" && go build -ldflags '-s -w' -o "$1/load" .)
 }
-built_load() {
-  local sources
-  mapfile -t sources < <(sources_of load)
-  product load build_load "${sources[@]}"
-}
+built_load() { of_module load; }
 
 build_metrics() {
   (cd "$modules/metrics" && go build -ldflags '-s -w' -o "$1/metrics" .)
 }
-built_metrics() {
-  local sources
-  mapfile -t sources < <(sources_of metrics)
-  product metrics build_metrics "${sources[@]}"
-}
+built_metrics() { of_module metrics; }
 
 build_cert_manager() {
   (cd "$modules/cert-manager" && nice go build -ldflags '-s -w' -o "$1/cert-manager" .)
   cp --recursive --no-preserve=mode "$(folder_of cert-manager github.com/cert-manager/cert-manager)/deploy/crds" "$1/crds"
 }
-built_cert_manager() {
-  local sources
-  mapfile -t sources < <(sources_of cert-manager)
-  product cert-manager build_cert_manager "${sources[@]}"
-}
+built_cert_manager() { of_module cert-manager; }

@@ -43,21 +43,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-
-    fn meta(version: u64) -> SnapshotMeta {
-        SnapshotMeta {
-            pool: "p".into(),
-            epoch: 0,
-            version,
-            parent: version - 1,
-            digest: tidegate_store::Digest::of(b""),
-            revision: 5,
-            committed_at_unix_ms: 0,
-            cause: String::new(),
-            parts: 1,
-            restores: 0,
-        }
-    }
+    use crate::fixtures::meta;
 
     fn make(version: u64) -> impl FnOnce() -> Result<Vec<Update>, Infallible> {
         let piece = Update {

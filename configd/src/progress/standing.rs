@@ -89,21 +89,7 @@ mod tests {
     use tidegate_proto::snapshots::v1::{Nack, SnapshotId};
 
     use super::*;
-
-    fn target() -> SnapshotMeta {
-        SnapshotMeta {
-            pool: "p".into(),
-            epoch: 0,
-            version: 8,
-            parent: 7,
-            digest: tidegate_store::Digest::of(b""),
-            revision: 5,
-            committed_at_unix_ms: 0,
-            cause: String::new(),
-            parts: 1,
-            restores: 0,
-        }
-    }
+    use crate::fixtures::meta;
 
     fn id(version: u64) -> Option<SnapshotId> {
         Some(SnapshotId {
@@ -124,12 +110,12 @@ mod tests {
     #[test]
     fn a_version_is_served_when_every_worker_has_it_or_a_newer_one() {
         let all = [worker("a", 8), worker("b", 9)];
-        assert_eq!(of(&target(), &all), Standing::Served);
+        assert_eq!(of(&meta(8), &all), Standing::Served);
         let none = "no worker of pool p is connected to serve snapshot 8".to_owned();
-        assert_eq!(of(&target(), &[]), Standing::Waits(none));
+        assert_eq!(of(&meta(8), &[]), Standing::Waits(none));
         let late = "1 of 2 workers of pool p serve snapshot 8; b serves 7".to_owned();
         let some = [worker("a", 8), worker("b", 7)];
-        assert_eq!(of(&target(), &some), Standing::Waits(late));
+        assert_eq!(of(&meta(8), &some), Standing::Waits(late));
     }
 
     #[test]
@@ -149,13 +135,13 @@ mod tests {
         });
         let text =
             "worker b of pool p refuses snapshot 8: Route HTTPRoute/shop/cart: no such backend";
-        let standing = of(&target(), &[worker("a", 8), refusing.clone()]);
+        let standing = of(&meta(8), &[worker("a", 8), refusing.clone()]);
         assert_eq!(standing, Standing::Refused(text.to_owned()));
         refusing.last_nack = Some(Nack {
             id: id(6),
             problems: vec![],
         });
-        let standing = of(&target(), &[refusing]);
+        let standing = of(&meta(8), &[refusing]);
         assert!(matches!(standing, Standing::Waits(_)), "{standing:?}");
     }
 }
