@@ -17,6 +17,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tidegate_runtime::memory::{self, Allocator};
 
 use crate::commands::{
     apply, audit, certs, cluster, completion, coverage, describe, explain, explain_code, get,
@@ -25,7 +26,7 @@ use crate::commands::{
 use crate::style::Style;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -127,7 +128,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    tidegate_runtime::memory::refuse_huge_pages();
+    memory::refuse_huge_pages();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

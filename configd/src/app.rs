@@ -22,7 +22,7 @@ use crate::audit::{self, AuditError, AuditLog};
 use crate::checked::CheckedObjects;
 use crate::cluster::{Leader, PeerOptions, PeerPort, open};
 use crate::fleet::Fleet;
-use crate::listen::Security;
+use crate::listen::{self, Security};
 use crate::sealing::Sealing;
 use crate::sources::Watchman;
 use crate::statuses::Statuses;
@@ -124,7 +124,7 @@ impl Configd {
         let ready = options
             .readiness
             .condition("configd", "the store is not open yet");
-        let listener = bind(options.listen).await?;
+        let listener = bind(options.listen)?;
         let address = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
@@ -229,14 +229,11 @@ impl ConfigdHandle {
     }
 }
 
-async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ConfigdError> {
-    let Some(address) = address else {
-        return Ok(None);
-    };
-    let bound = TcpListener::bind(address).await;
-    bound
-        .map(Some)
-        .map_err(|source| ConfigdError::Listen { address, source })
+fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ConfigdError> {
+    let bound = address.map(|address| {
+        listen::bind(address).map_err(|source| ConfigdError::Listen { address, source })
+    });
+    bound.transpose()
 }
 
 fn follow_certificates(tasks: &Tasks, credentials: Credentials, end: CancellationToken) {

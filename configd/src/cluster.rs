@@ -14,7 +14,6 @@ use std::sync::Arc;
 use tidegate_runtime::identity::Role;
 use tidegate_runtime::tasks::Tasks;
 use tidegate_store::{ClusterOptions, Dial, Incoming, Member, PlainDial, Start};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::ConfigdError;
@@ -63,7 +62,7 @@ impl PeerPort {
 
 impl PeerOptions {
     /// Listens for the others. `api` is where the gRPC services listen.
-    pub(crate) async fn bind(
+    pub(crate) fn bind(
         self,
         security: &Security,
         api: Option<SocketAddr>,
@@ -72,7 +71,7 @@ impl PeerOptions {
             address: self.listen,
             source,
         };
-        let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
+        let listener = listen::bind(self.listen).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let (scheme, dial): (_, Arc<dyn Dial>) = match security {
             Security::Plaintext => ("http", Arc::new(PlainDial)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use tidegate_runtime::identity::{Credentials, Role};
 use tidegate_runtime::tasks::Tasks;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,10 @@ pub(crate) use connection::Connection;
 
 /// Connections at a time, those in their handshake among them; further ones wait in the system's queue.
 const CONNECTIONS_MAX: usize = 4_096;
+
+/// Connections that the system keeps until they are accepted, if its `net.core.somaxconn` lets it: a whole fleet that
+/// comes back at once. Beyond it the system drops what arrives, and some of those see a reset.
+const SYSTEM_BACKLOG: u32 = 4_096;
 
 /// Accepted connections that may wait for the server.
 const BACKLOG: usize = 16;
@@ -36,6 +40,18 @@ pub enum Security {
     Plaintext,
     /// By their certificates.
     MutualTls(Credentials),
+}
+
+/// Listens on `address`.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Who starts again takes its port although connections of before still end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(SYSTEM_BACKLOG)
 }
 
 /// The connections of a listener, until `end` or until nobody takes them; over mTLS those of one role only where that

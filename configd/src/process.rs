@@ -12,6 +12,7 @@ use tidegate_compiler::{Pooling, Settings};
 use tidegate_runtime::admin::AdminServer;
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::identity::{Role, TlsArgs};
+use tidegate_runtime::memory;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::seal::SealArgs;
@@ -98,7 +99,6 @@ impl ConfigdArgs {
             tls,
             peers,
         } = self;
-        keep_to_small_pages();
         let security = security(&tls, listen)?;
         let cluster = peers.options(&tls)?;
         let telemetry = Telemetry::init(&TelemetryOptions {
@@ -115,6 +115,13 @@ impl ConfigdArgs {
         }
         let drain = Drain::new(DRAIN_DEADLINE);
         drain.listen_for_signals()?;
+        let end = drain.clone();
+        drain.tasks().spawn("memory", async move {
+            tokio::select! {
+                () = memory::give_back_regularly() => {}
+                () = end.shut_down() => {}
+            }
+        });
         let metrics = Metrics::new("tidegate", "configd", env!("CARGO_PKG_VERSION"));
         let readiness = Readiness::new();
         let server = AdminServer::new(metrics.clone(), readiness.clone())
@@ -165,18 +172,6 @@ impl ConfigdArgs {
         Ok(())
     }
 }
-
-/// Huge pages save configd no time that could be measured, and cost it tens of megabytes: each of its threads' heaps
-/// begins some.
-#[cfg(target_os = "linux")]
-fn keep_to_small_pages() {
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        warn!(%error, "Huge pages stay in use.");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn keep_to_small_pages() {}
 
 fn security(tls: &TlsArgs, listen: SocketAddr) -> anyhow::Result<Security> {
     if let Some(credentials) = tls.credentials()? {

@@ -56,4 +56,4 @@ pub use tls::{
     BackendTls, Certificate, PrivateKey, SecretBytes, SubjectAltName, Trust, TrustBundle,
 };
 pub use wire::InvalidPart;
-pub use words::compare_words;
+pub use words::{Words, compare_words};

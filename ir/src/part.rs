@@ -8,17 +8,17 @@ use serde::Serialize;
 use crate::wire::{self, InvalidPart};
 use crate::{
     Backend, Certificate, Digest, EndpointSet, L4Route, Listener, PartKey, PartKind, PartName,
-    PrivateKey, Route, SecretBytes, TrustBundle,
+    PrivateKey, Route, SecretBytes, TrustBundle, Words,
 };
 
 /// One part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Part {
-    /// A listener.
-    Listener(Listener),
+    /// A listener; in a box of its own, because most parts are routes, which are less than half its size.
+    Listener(Box<Listener>),
     /// A route.
     Route(Route),
-    /// A backend; in a box of its own, because most parts are routes, which are a third of its size.
+    /// A backend; in a box of its own, too.
     Backend(Box<Backend>),
     /// The addresses behind a backend.
     EndpointSet(EndpointSet),
@@ -98,6 +98,12 @@ impl Part {
     }
 }
 
+impl From<Listener> for Part {
+    fn from(listener: Listener) -> Self {
+        Self::Listener(Box::new(listener))
+    }
+}
+
 impl EncodedPart {
     /// Encodes a part and names the bytes.
     pub fn encode(part: Part) -> Self {
@@ -124,6 +130,16 @@ impl EncodedPart {
             opener: None,
             part: Arc::new(part),
         })
+    }
+
+    /// The same part, with the words of a route that other routes have as well lying in memory once.
+    #[must_use]
+    pub fn sharing(mut self, words: &mut Words) -> Self {
+        // Of a part that somebody else has already, nothing changes.
+        if let Some(Part::Route(route)) = Arc::get_mut(&mut self.part) {
+            route.share_words(words);
+        }
+        self
     }
 
     /// The same part, stored and shipped as these sealed bytes, which `opener` opens. Whoever calls this has sealed

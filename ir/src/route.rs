@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Filter, Hostname, Match, ObjectName, PartKey, PartKind, PartName, Redirect, Retry,
-    SessionPersistence,
+    SessionPersistence, Words,
 };
 
 /// One route object.
@@ -60,7 +60,7 @@ pub struct HostClaim {
     pub claimed: Hostname,
 }
 
-/// One rule: any of the matches, then the filters in order, then the action.
+/// One rule: any of the matches, then the filters in order, then the action. What few rules have lies apart from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rule {
     /// Name that the user gave the rule.
@@ -74,9 +74,9 @@ pub struct Rule {
     /// Bounds on how long that may take.
     pub timeouts: Timeouts,
     /// What is tried again; `None` means only connections that failed.
-    pub retry: Option<Retry>,
+    pub retry: Option<Arc<Retry>>,
     /// Keeps a client at one endpoint; goes before the backend's own.
-    pub session: Option<SessionPersistence>,
+    pub session: Option<Arc<SessionPersistence>>,
 }
 
 /// What happens to a request in the end.
@@ -85,7 +85,7 @@ pub enum Action {
     /// Send it to one of the backends, by weight; at least one, with a sum of weights above 0.
     Forward(Vec<WeightedBackend>),
     /// Answer with a redirect.
-    Redirect(Redirect),
+    Redirect(Arc<Redirect>),
     /// Answer 500; holds one sentence with the reason.
     Fault(Arc<str>),
 }
@@ -166,6 +166,26 @@ impl HostClaim {
 }
 
 impl Route {
+    /// Takes the words that routes have in common from those that were seen.
+    pub(crate) fn share_words(&mut self, words: &mut Words) {
+        words.share(&mut self.object.namespace);
+        for attachment in &mut self.attachments {
+            words.share(&mut attachment.listener);
+            for claim in &mut attachment.hosts {
+                words.share_hostname(&mut claim.host);
+                words.share_hostname(&mut claim.claimed);
+            }
+        }
+        for rule in &mut self.rules {
+            if let Action::Forward(choices) = &mut rule.action {
+                for choice in choices {
+                    let (Target::Backend(name) | Target::Fault(name)) = &mut choice.target;
+                    words.share(name);
+                }
+            }
+        }
+    }
+
     pub(crate) fn references(&self) -> Vec<PartKey> {
         let listeners = self
             .attachments

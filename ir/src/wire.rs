@@ -47,7 +47,7 @@ impl InvalidPart {
 /// Encodes a part. Equal parts give equal bytes: the messages have no maps.
 pub(crate) fn encode(part: &Part) -> Vec<u8> {
     match part {
-        Part::Listener(listener) => proto::Listener::from(listener).encode_to_vec(),
+        Part::Listener(listener) => proto::Listener::from(&**listener).encode_to_vec(),
         Part::Route(route) => proto::Route::from(route).encode_to_vec(),
         Part::Backend(backend) => proto::Backend::from(&**backend).encode_to_vec(),
         Part::EndpointSet(endpoints) => proto::EndpointSet::from(endpoints).encode_to_vec(),
@@ -61,7 +61,10 @@ pub(crate) fn encode(part: &Part) -> Vec<u8> {
 /// Decodes and checks a part.
 pub(crate) fn decode(kind: PartKind, bytes: &[u8]) -> Result<Part, InvalidPart> {
     Ok(match kind {
-        PartKind::Listener => Part::Listener(message::<proto::Listener>(bytes)?.try_into()?),
+        PartKind::Listener => {
+            let listener = crate::Listener::try_from(message::<proto::Listener>(bytes)?)?;
+            Part::from(listener)
+        }
         PartKind::Route => Part::Route(message::<proto::Route>(bytes)?.try_into()?),
         PartKind::Backend => {
             let backend = crate::Backend::try_from(message::<proto::Backend>(bytes)?)?;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use tidegate_runtime::memory;
+
 use crate::limits::Limits;
 
 /// How often memory is looked at.
@@ -43,7 +45,7 @@ impl Pressure {
             return;
         }
         loop {
-            if let Some(used) = resident_bytes() {
+            if let Some(used) = memory::resident_bytes() {
                 let before = self.level();
                 let level = next(before, used, marks);
                 self.0.store(level as u8, Ordering::Relaxed);
@@ -79,13 +81,6 @@ fn next(before: Level, used: u64, [soft, hard]: [Option<u64>; 2]) -> Level {
     }
 }
 
-/// The process's resident memory (proc(5), `statm`: pages of 4 KiB on all that this runs on).
-fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * 4096)
-}
-
 /// The memory that the process's control group may use (cgroup version 2), if it has a bound.
 pub(crate) fn group_bytes_max() -> Option<u64> {
     let text = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
@@ -108,10 +103,5 @@ mod tests {
         });
         use Level::{Hard, None, Soft};
         assert_eq!(levels, [None, Soft, Soft, Soft, Hard, Hard, Soft, None]);
-    }
-
-    #[test]
-    fn the_process_knows_its_memory() {
-        assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
     }
 }

@@ -5,7 +5,7 @@ mod pieces;
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use tidegate_ir::{Dangling, Digest, EncodedPart, PartKey, PartKind, SecretBytes, Snapshot};
+use tidegate_ir::{Dangling, Digest, EncodedPart, PartKey, PartKind, SecretBytes, Snapshot, Words};
 use tidegate_proto::ir::v1 as ir;
 use tidegate_proto::snapshots::v1::{Opener, SnapshotId, SnapshotInfo, Update};
 use tidegate_router::Problem;
@@ -175,6 +175,7 @@ fn put(
         }
     }
     let mut parts = Vec::with_capacity(update.put.len());
+    let mut words = Words::default();
     for part in &update.put {
         let decoded = key_of(part.kind, &part.name).and_then(|key| {
             let known = current.and_then(|current| current.get(&key));
@@ -192,7 +193,7 @@ fn put(
             }
         });
         match decoded {
-            Ok(part) => parts.push(part),
+            Ok(part) => parts.push(part.sharing(&mut words)),
             Err(problem) => problems.push(problem),
         }
     }

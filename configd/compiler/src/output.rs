@@ -71,7 +71,7 @@ impl Fixed {
             let shown = plan.client_certificate.as_ref();
             let shown_name = shown.map(|used| used.part_name.clone());
             let edge = plan.parameters.on_port(listener.view.port);
-            add(Part::Listener(listener.part(
+            add(Part::from(listener.part(
                 plan.object.name(),
                 shown_name,
                 edge,

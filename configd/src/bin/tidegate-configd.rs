@@ -2,6 +2,10 @@
 
 use clap::Parser;
 use tidegate_configd::ConfigdArgs;
+use tidegate_runtime::memory::{self, Allocator};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 /// Tidegate's config store.
 #[derive(Debug, Parser)]
@@ -12,6 +16,7 @@ struct Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    memory::refuse_huge_pages();
     let command = Command::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -20,7 +20,7 @@ pub(crate) async fn member(
         PeerStart::Join(members) => members.clone(),
         PeerStart::Found(_) => Vec::new(),
     };
-    let (cluster, port) = peers.bind(security, api).await?;
+    let (cluster, port) = peers.bind(security, api)?;
     let own = cluster.member.peer_address.clone();
     let opening = Store::open(OpenOptions {
         cluster: Some(cluster),

@@ -7,8 +7,8 @@ use tidegate_proto::ir::v1 as proto;
 use super::InvalidPart;
 use crate::{
     Action, Attachment, Certificate, ClientValidation, GrpcMethod, HostClaim, Hostname, Listener,
-    ListenerProtocol, Match, ObjectName, PathMatch, PrivateKey, Retry, Route, RouteKind, Rule,
-    SecretBytes, SessionCarrier, SessionPersistence, StringMatch, Target, Timeouts, TlsMode,
+    ListenerProtocol, Match, ObjectName, PathMatch, PrivateKey, Redirect, Retry, Route, RouteKind,
+    Rule, SecretBytes, SessionCarrier, SessionPersistence, StringMatch, Target, Timeouts, TlsMode,
     TrustBundle, ValueMatch, WeightedBackend,
 };
 
@@ -176,11 +176,11 @@ impl TryFrom<proto::Rule> for Rule {
     fn try_from(wire: proto::Rule) -> Decoded<Self> {
         let action = match set("action", wire.action)? {
             proto::rule::Action::Forward(forward) => Action::Forward(choices(forward)?),
-            proto::rule::Action::Redirect(redirect) => Action::Redirect(
-                redirect
-                    .try_into()
-                    .map_err(|e: InvalidPart| e.inside("redirect"))?,
-            ),
+            proto::rule::Action::Redirect(redirect) => {
+                let redirect = Redirect::try_from(redirect);
+                let redirect = redirect.map_err(|error| error.inside("redirect"))?;
+                Action::Redirect(Arc::new(redirect))
+            }
             proto::rule::Action::Fault(fault) => Action::Fault(fault.reason.into()),
         };
         let retry = wire.retry.map(Retry::try_from).transpose()?;
@@ -195,8 +195,8 @@ impl TryFrom<proto::Rule> for Rule {
                 backend_request_ms: (wire.backend_request_timeout_ms > 0)
                     .then_some(wire.backend_request_timeout_ms),
             },
-            retry,
-            session,
+            retry: retry.map(Arc::new),
+            session: session.map(Arc::new),
         })
     }
 }

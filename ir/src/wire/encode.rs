@@ -113,7 +113,7 @@ impl From<&Rule> for proto::Rule {
             Action::Forward(backends) => proto::rule::Action::Forward(proto::Forward {
                 backends: each(backends),
             }),
-            Action::Redirect(redirect) => proto::rule::Action::Redirect(redirect.into()),
+            Action::Redirect(redirect) => proto::rule::Action::Redirect((&**redirect).into()),
             Action::Fault(reason) => proto::rule::Action::Fault(fault(reason)),
         };
         Self {
@@ -123,8 +123,8 @@ impl From<&Rule> for proto::Rule {
             request_timeout_ms: rule.timeouts.request_ms.unwrap_or(0),
             backend_request_timeout_ms: rule.timeouts.backend_request_ms.unwrap_or(0),
             action: Some(action),
-            retry: rule.retry.as_ref().map(Into::into),
-            session: rule.session.as_ref().map(Into::into),
+            retry: rule.retry.as_deref().map(Into::into),
+            session: rule.session.as_deref().map(Into::into),
         }
     }
 }

@@ -68,12 +68,15 @@ fn rule(action: Action) -> Rule {
             request_ms: Some(500),
             backend_request_ms: None,
         },
-        retry: Some(Retry {
-            attempts: 2,
-            codes: vec![500, 503],
-            backoff_ms: 10,
-        }),
-        session: Some(session()),
+        retry: Some(
+            Retry {
+                attempts: 2,
+                codes: vec![500, 503],
+                backoff_ms: 10,
+            }
+            .into(),
+        ),
+        session: Some(session().into()),
     }
 }
 
@@ -181,7 +184,7 @@ fn route() -> Route {
                 choice(Target::Backend("files/shop/cart/80".into())),
                 choice(Target::Fault("Service shop/gone does not exist".into())),
             ])),
-            rule(Action::Redirect(redirect)),
+            rule(Action::Redirect(redirect.into())),
             rule(Action::Fault("no backends".into())),
         ],
     }
@@ -239,7 +242,7 @@ fn l4_parts() -> impl Iterator<Item = Part> {
         client_validation: None,
     };
     let listener = |protocol| {
-        Part::Listener(Listener {
+        Part::from(Listener {
             protocol,
             ..listener()
         })
@@ -287,7 +290,7 @@ fn listener() -> Listener {
 
 fn parts() -> Vec<Part> {
     vec![
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(route()),
         Part::Route(grpc_route()),
         Part::Backend(Box::new(backend())),

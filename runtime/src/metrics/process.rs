@@ -9,6 +9,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::memory;
+
 /// Clock ticks per second in `/proc/<pid>/stat`: part of Linux' ABI (`USER_HZ`) on every
 /// architecture that Tidegate builds for.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -19,7 +21,7 @@ pub(super) struct ProcessCollector;
 
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        if let Some(bytes) = resident_memory_bytes() {
+        if let Some(bytes) = memory::resident_bytes() {
             let gauge = ConstGauge::new(bytes);
             let help = "Memory held in RAM.";
             gauge.encode(encoder.encode_descriptor(
@@ -89,15 +91,6 @@ impl Times {
             started.metric_type(),
         )?)
     }
-}
-
-fn resident_memory_bytes() -> Option<i64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
 }
 
 fn open_files() -> Option<i64> {

@@ -66,17 +66,20 @@ pub enum Mismatch {
     },
 }
 
-/// What is left to test of a path after the index.
+/// What is left to test of a path after the index. In boxes, because there is mostly nothing, and there are many.
 #[derive(Debug)]
 enum PathTest {
     /// Nothing: it is exact or a prefix.
     Indexed,
-    Expression(Regex),
-    /// A gRPC request whose service and method fulfil these.
-    Method {
-        service: Option<Text>,
-        method: Option<Text>,
-    },
+    Expression(Box<Regex>),
+    Method(Box<MethodTest>),
+}
+
+/// A gRPC request whose service and method fulfil these.
+#[derive(Debug)]
+struct MethodTest {
+    service: Option<Text>,
+    method: Option<Text>,
 }
 
 #[derive(Debug)]
@@ -125,11 +128,17 @@ impl CompiledMatch {
     /// One sentence, when an expression or a header name is not valid.
     pub(crate) fn new(source: &Match) -> Result<Self, String> {
         let path = match &source.path {
-            PathMatch::Regex(expression) => PathTest::Expression(anchored(expression)?),
-            PathMatch::Method(GrpcMethod { service, method }) => PathTest::Method {
-                service: service.as_ref().map(Text::new).transpose()?,
-                method: method.as_ref().map(Text::new).transpose()?,
-            },
+            PathMatch::Regex(expression) => {
+                let expression = anchored(expression)?;
+                PathTest::Expression(Box::new(expression))
+            }
+            PathMatch::Method(GrpcMethod { service, method }) => {
+                let test = MethodTest {
+                    service: service.as_ref().map(Text::new).transpose()?,
+                    method: method.as_ref().map(Text::new).transpose()?,
+                };
+                PathTest::Method(Box::new(test))
+            }
             PathMatch::Exact(_) | PathMatch::Prefix(_) => PathTest::Indexed,
         };
         let method = source.method.as_deref().map(|name| {
@@ -238,17 +247,18 @@ impl PathTest {
         match self {
             Self::Indexed => true,
             Self::Expression(expression) => expression.is_match(head.path),
-            Self::Method { service, method } => {
-                let holds =
-                    |test: &Option<Text>, text| test.as_ref().is_none_or(|test| test.matches(text));
-                let called = head.path.strip_prefix('/').and_then(|p| p.split_once('/'));
-                called.is_some_and(|(called_service, called_method)| {
-                    holds(service, called_service)
-                        && holds(method, called_method)
-                        && is_grpc(head.headers)
-                })
-            }
+            Self::Method(test) => test.holds(head),
         }
+    }
+}
+
+impl MethodTest {
+    fn holds(&self, head: &RequestHead<'_>) -> bool {
+        let holds = |test: &Option<Text>, text| test.as_ref().is_none_or(|test| test.matches(text));
+        let called = head.path.strip_prefix('/').and_then(|p| p.split_once('/'));
+        called.is_some_and(|(service, method)| {
+            holds(&self.service, service) && holds(&self.method, method) && is_grpc(head.headers)
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tidegate_ir::{
-    Action, ObjectName, Redirect, Retry, Route, RouteKind, RouteOrder, Rule, SessionPersistence,
-    Target, Timeouts, WeightedBackend,
+    Action, Digest, ObjectName, Redirect, Retry, Route, RouteKind, RouteOrder, Rule,
+    SessionPersistence, Target, Timeouts, WeightedBackend,
 };
 
 use crate::filter::CompiledFilters;
@@ -14,6 +14,8 @@ use crate::turns::Turns;
 /// A route whose rules are compiled.
 #[derive(Debug)]
 pub struct CompiledRoute {
+    /// Content of the part that it was compiled from.
+    pub(crate) digest: Digest,
     /// Its place among equally specific routes.
     pub order: RouteOrder,
     /// In the order of the object.
@@ -40,9 +42,9 @@ pub struct CompiledRule {
     /// Bounds on how long that may take.
     pub timeouts: Timeouts,
     /// What is tried again; `None` means only connections that failed.
-    pub retry: Option<Retry>,
+    pub retry: Option<Arc<Retry>>,
     /// Keeps a client at one endpoint; goes before the backend's own.
-    pub session: Option<SessionPersistence>,
+    pub session: Option<Arc<SessionPersistence>>,
 }
 
 /// What happens to a request in the end.
@@ -51,7 +53,7 @@ pub enum CompiledAction {
     /// Send it to one of the backends.
     Forward(Forward),
     /// Answer with a redirect.
-    Redirect(Redirect),
+    Redirect(Arc<Redirect>),
     /// Answer 500; holds one sentence with the reason.
     Fault(Arc<str>),
 }
@@ -75,17 +77,18 @@ pub struct CompiledChoice {
 }
 
 impl CompiledRoute {
-    /// Compiles a route.
+    /// Compiles a route whose part has that content.
     ///
     /// # Errors
     /// One sentence with the field, for what the control plane should not have let through.
-    pub(crate) fn new(route: &Route) -> Result<Self, String> {
+    pub(crate) fn new(route: &Route, digest: Digest) -> Result<Self, String> {
         let rules = route.rules.iter().enumerate().map(|(index, rule)| {
             CompiledRule::new(route, index, rule)
                 .map(Arc::new)
                 .map_err(|problem| format!("rules[{index}]: {problem}"))
         });
         Ok(Self {
+            digest,
             order: route.order(),
             rules: rules.collect::<Result<_, _>>()?,
         })

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tidegate_ir::{
-    Difference, Digest, EncodedPart, HostClaim, Hostname, Listener, Part, PartKey, PartKind,
-    PartName, PersistentMap, Snapshot,
+    Difference, EncodedPart, HostClaim, Hostname, Listener, Part, PartKey, PartKind, PartName,
+    PersistentMap, Snapshot,
 };
 
 use crate::filter::CompiledFilters;
@@ -59,7 +59,6 @@ pub struct ListenerTable {
 /// A route with what it was built from.
 #[derive(Debug, Clone)]
 struct BuiltRoute {
-    digest: Digest,
     part: Arc<Part>,
     compiled: Arc<CompiledRoute>,
 }
@@ -80,7 +79,6 @@ impl BuiltRoute {
     fn claim(&self, route: &PartName, host: &HostClaim) -> Claim {
         Claim {
             route: route.clone(),
-            digest: self.digest,
             claimed: host.claimed.clone(),
             compiled: self.compiled.clone(),
         }
@@ -166,10 +164,9 @@ impl Table {
             let Some((part, Part::Route(route))) = part.map(|part| (part, &**part.part())) else {
                 continue;
             };
-            match CompiledRoute::new(route).map(Arc::new) {
+            match CompiledRoute::new(route, part.digest()).map(Arc::new) {
                 Ok(compiled) => {
                     let built = BuiltRoute {
-                        digest: part.digest(),
                         part: part.part().clone(),
                         compiled,
                     };

@@ -5,7 +5,7 @@ use tidegate_ir::*;
 use tidegate_router::{Table, Unreachable, coverage};
 
 fn listener(hostname: &str) -> Part {
-    Part::Listener(Listener {
+    Part::from(Listener {
         name: "web".into(),
         gateway: ObjectName::new("infra", "gw"),
         section_name: "web".into(),
@@ -160,9 +160,9 @@ fn of_the_routes_of_a_layer_4_listener_the_first_takes_all() {
     let Part::Listener(http) = listener("") else {
         panic!("it is one")
     };
-    let listener = Part::Listener(Listener {
+    let listener = Part::from(Listener {
         protocol: ListenerProtocol::Tcp,
-        ..http
+        ..*http
     });
     let (found, looked_at) = unreachable([listener, tcp("one"), tcp("two")]);
     assert_eq!(

@@ -6,7 +6,7 @@ use tidegate_ir::*;
 use tidegate_router::{ListenerVerdict, Mismatch, RequestHead, Table, Verdict, explain};
 
 fn listener(name: &str, port: u16, host: &str) -> Part {
-    Part::Listener(Listener {
+    Part::from(Listener {
         name: name.into(),
         gateway: ObjectName::new("infra", "gw"),
         section_name: name.into(),

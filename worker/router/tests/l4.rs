@@ -87,7 +87,7 @@ fn to(backend: &str, weight: u32) -> L4Choice {
 }
 
 fn snapshot(listeners: Vec<Listener>, routes: Vec<L4Route>) -> Snapshot {
-    let listeners = listeners.into_iter().map(Part::Listener);
+    let listeners = listeners.into_iter().map(Part::from);
     let parts = listeners.chain(routes.into_iter().map(Part::L4Route));
     Snapshot::new("p", 1, parts.map(EncodedPart::encode))
 }

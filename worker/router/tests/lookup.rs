@@ -150,7 +150,7 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
             let listeners = hosts
                 .iter()
                 .enumerate()
-                .map(|(i, host)| Part::Listener(listener(i, host)));
+                .map(|(i, host)| Part::from(listener(i, host)));
             let parts = listeners.chain(routes.into_iter().map(Part::Route));
             Snapshot::new("p", 1, parts.map(EncodedPart::encode))
         })

@@ -10,7 +10,7 @@ use tidegate_router::{CompiledRule, Outcome, RequestHead, Table};
 const ROUTES: usize = 2000;
 
 fn listener() -> Part {
-    Part::Listener(Listener {
+    Part::from(Listener {
         name: "l".into(),
         gateway: ObjectName::new("infra", "gw"),
         section_name: "l".into(),

@@ -1,10 +1,11 @@
 //! The binary `tidegate-worker`: one worker process.
 
 use clap::Parser;
+use tidegate_runtime::memory::{self, Allocator};
 use tidegate_worker::WorkerArgs;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 /// Tidegate's data plane.
 #[derive(Debug, Parser)]
@@ -15,7 +16,7 @@ struct Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    tidegate_runtime::memory::refuse_huge_pages();
+    memory::refuse_huge_pages();
     let command = Command::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

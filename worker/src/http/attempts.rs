@@ -68,7 +68,7 @@ impl Attempts<'_> {
     ) -> Result<Answer, ProxyError> {
         self.upstream.ready().await;
         self.upstream.note_request();
-        let terms = self.forwarding.rule.session.as_ref();
+        let terms = self.forwarding.rule.session.as_deref();
         let terms = terms.or(self.upstream.backend.session.as_ref());
         match terms {
             None => self.choose(None, &mut head, body, exchange).await,

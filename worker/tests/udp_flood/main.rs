@@ -50,7 +50,7 @@ async fn a_hundred_thousand_sources_take_bounded_room_and_disturb_no_other_liste
         udp_listener("quiet", free_port()),
         Part::L4Route(udp_route("r", &["flooded"], vec![share("sink", 1)])),
         Part::L4Route(udp_route("s", &["quiet"], vec![share("dns", 1)])),
-        Part::Listener(listener_at("http", free_port(), "")),
+        Part::from(listener_at("http", free_port(), "")),
         Part::Route(route("r", vec![to("/", "web")])),
     ];
     parts.extend(udp_backend("sink", &[sink.address]));

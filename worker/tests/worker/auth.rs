@@ -289,7 +289,7 @@ async fn a_refused_request_is_not_mirrored_and_not_redirected() {
         port: None,
         status_code: 301,
     };
-    let mut redirected = rule(vec![prefix("/moved")], Action::Redirect(redirect));
+    let mut redirected = rule(vec![prefix("/moved")], Action::Redirect(redirect.into()));
     redirected.filters = vec![Filter::ExternalAuth(over_http())];
     let backends = vec![
         backend("a", &[echo.address]),
@@ -676,7 +676,7 @@ async fn a_listeners_server_decides_over_every_request_and_by_what_routes_match(
 async fn a_listener_that_changes_answers_is_refused() {
     let filter = Filter::ResponseHeaders(edits(&[("x", "y")], &[], &[]));
     let running = Running::start().await;
-    let snapshot = crate::support::configd::snapshot(1, [Part::Listener(filtered(vec![filter]))]);
+    let snapshot = crate::support::configd::snapshot(1, [Part::from(filtered(vec![filter]))]);
     let answer = running.configd.send(&snapshot).await;
     let crate::support::configd::Answer::Nack(nack) = answer else {
         panic!("applied")

@@ -52,10 +52,10 @@ impl Guarded {
             .map(|section| attachment(&format!("infra/gw/{section}"), &[HOST]))
             .into();
         let parts = [
-            Part::Listener(asking("one", 443, "one", false)),
-            Part::Listener(asking("other", 444, "other", false)),
-            Part::Listener(asking("lenient", 445, "one", true)),
-            Part::Listener(ending_tls("bytes", 446, "one")),
+            Part::from(asking("one", 443, "one", false)),
+            Part::from(asking("other", 444, "other", false)),
+            Part::from(asking("lenient", 445, "one", true)),
+            Part::from(ending_tls("bytes", 446, "one")),
             bundle("one", &one),
             bundle("other", &other),
             Part::Route(route),

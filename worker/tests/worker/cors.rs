@@ -221,7 +221,7 @@ async fn the_workers_own_answers_can_be_read_too() {
         with(listed(), to("/dead", "dead")),
         with(
             listed(),
-            rule(vec![prefix("/moved")], Action::Redirect(redirect)),
+            rule(vec![prefix("/moved")], Action::Redirect(redirect.into())),
         ),
     ];
     let running = Running::serving(rules, vec![backend("dead", &[refusing().await])]).await;

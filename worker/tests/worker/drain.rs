@@ -22,7 +22,7 @@ use crate::support::parts::{backend, listener, route, to};
 async fn serving(echo: &Echo) -> Running {
     let running = Running::start().await;
     let parts = [
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(route("r", vec![to("/", "a")])),
     ];
     let parts = parts.into_iter().chain(backend("a", &[echo.address]));

@@ -13,7 +13,7 @@ use crate::support::{Running, Setup};
 
 async fn serving(rules: Vec<Rule>, backends: Vec<Vec<Part>>) -> Running {
     let running = Running::start().await;
-    let parts = [Part::Listener(listener()), Part::Route(route("r", rules))];
+    let parts = [Part::from(listener()), Part::Route(route("r", rules))];
     let parts = parts.into_iter().chain(backends.into_iter().flatten());
     running.configd.apply(&snapshot(1, parts)).await;
     running

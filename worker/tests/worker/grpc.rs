@@ -211,11 +211,12 @@ async fn messages_stream_both_ways_at_once() {
     let address = echoing().await;
     // What is kept for another attempt does not hold up the first.
     let mut retried = to("/retried", "a");
-    retried.retry = Some(Retry {
+    let retry = Retry {
         attempts: 3,
         codes: vec![503],
         backoff_ms: 0,
-    });
+    };
+    retried.retry = Some(retry.into());
     let rules = vec![retried, to("/", "a")];
     let running = Running::serving(rules, vec![h2("a", address)]).await;
     let client = Multiplexed::open(running.address("http")).await;
@@ -310,7 +311,7 @@ async fn routes_of_grpc_and_http_share_a_host() {
         ],
     );
     let parts = [
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(grpc),
         Part::Route(route(
             "http",

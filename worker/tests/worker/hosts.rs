@@ -18,8 +18,8 @@ fn attached(name: &str, path: &str, listener: &str, host: &str) -> Route {
 async fn the_most_specific_listener_answers_and_no_other() {
     let (wide, narrow) = (Echo::start("wide").await, Echo::start("narrow").await);
     let parts = [
-        Part::Listener(listener_at("wide", 80, "*.example.com")),
-        Part::Listener(listener_at("narrow", 80, "*.shop.example.com")),
+        Part::from(listener_at("wide", 80, "*.example.com")),
+        Part::from(listener_at("narrow", 80, "*.shop.example.com")),
         Part::Route(attached("wide", "/", "infra/gw/wide", "*.example.com")),
         Part::Route(attached(
             "narrow",
@@ -57,7 +57,7 @@ async fn the_most_specific_listener_answers_and_no_other() {
 async fn metrics_name_gateway_listener_and_route_and_never_the_path() {
     let echo = Echo::start("cart").await;
     let parts = [
-        Part::Listener(listener_at("web", 80, "")),
+        Part::from(listener_at("web", 80, "")),
         Part::Route(attached("cart", "/cart", "infra/gw/web", "")),
     ];
     let running = Running::start().await;

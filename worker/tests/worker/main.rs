@@ -24,6 +24,7 @@ mod http2;
 mod http2_backends;
 mod interim;
 mod limits;
+mod memory;
 mod parameters;
 mod process;
 mod protocols;

@@ -27,7 +27,7 @@ fn serving(version: u64, echo: &Echo, listeners: &[Listener]) -> Snapshot {
     let mut route = route("r", vec![to("/", "a")]);
     let names = listeners.iter().map(|listener| &*listener.name);
     route.attachments = names.map(|name| attachment(name, &[""])).collect();
-    let parts = listeners.iter().cloned().map(Part::Listener);
+    let parts = listeners.iter().cloned().map(Part::from);
     let parts = parts.chain([Part::Route(route)]);
     snapshot(version, parts.chain(backend("a", &[echo.address])))
 }

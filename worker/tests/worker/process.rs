@@ -23,7 +23,7 @@ async fn start(echo: &Echo, otlp: Option<std::net::SocketAddr>) -> Process {
     let mut route = route("cart", vec![to("/", "a")]);
     route.attachments[0].listener = "infra/gw/web".into();
     let parts = [
-        Part::Listener(listener_at("web", free_port(), "")),
+        Part::from(listener_at("web", free_port(), "")),
         Part::Route(route),
     ];
     let parts = parts.into_iter().chain(backend("a", &[echo.address]));
@@ -76,7 +76,7 @@ async fn each_connection_of_layer_4_is_a_line_when_it_ends() {
     let listener = l4_listener("db", free_port(), "", ListenerProtocol::Tcp);
     let attachments = vec![attachment("infra/gw/db", &[""])];
     let route = l4_route(L4RouteKind::Tcp, "db", attachments, vec![share("a", 1)]);
-    let parts = [Part::Listener(listener), Part::L4Route(route)];
+    let parts = [Part::from(listener), Part::L4Route(route)];
     let backend = backend_of("a", &[greeter.address], BackendProtocol::Tcp);
     process
         .apply(&snapshot(6, parts.into_iter().chain(backend)))

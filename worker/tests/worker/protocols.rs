@@ -27,7 +27,7 @@ use crate::support::tls::{certificate, connect_tls, https, tls_worker};
 async fn serving(backends: Vec<Part>) -> Running {
     let running = Running::start().await;
     let parts = [
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(route("r", vec![to("/", "a")])),
     ];
     running
@@ -263,17 +263,19 @@ async fn an_upgrade_may_pass_rules_that_retry_and_keep_sessions() {
         stream.write_all(&said).await.unwrap();
     });
     let mut rule = to("/", "a");
-    rule.retry = Some(tidegate_ir::Retry {
+    let retry = tidegate_ir::Retry {
         attempts: 2,
         codes: vec![503],
         backoff_ms: 0,
-    });
-    rule.session = Some(tidegate_ir::SessionPersistence {
+    };
+    rule.retry = Some(retry.into());
+    let session = tidegate_ir::SessionPersistence {
         name: "stay".into(),
         carrier: tidegate_ir::SessionCarrier::SessionCookie,
         absolute_timeout_ms: None,
         path: "/".into(),
-    });
+    };
+    rule.session = Some(session.into());
     let running = Running::serving(vec![rule], vec![backend("a", &[address])]).await;
     let mut stream = TcpStream::connect(running.address("http")).await.unwrap();
     let asks =
@@ -292,7 +294,7 @@ async fn a_certificate_with_another_key_is_refused_by_name() {
     let (mut parts, _) = certificate("shop/a", &["a.example"]);
     let (others, _) = certificate("shop/a", &["a.example"]);
     parts[1] = others[1].clone();
-    parts.push(Part::Listener(https("a", "", &["shop/a"])));
+    parts.push(Part::from(https("a", "", &["shop/a"])));
     let running = Running::start().await;
     let answer = running.configd.send(&snapshot(1, parts)).await;
     let crate::support::configd::Answer::Nack(nack) = answer else {

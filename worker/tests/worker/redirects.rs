@@ -48,7 +48,10 @@ fn path(path: PathEdit) -> Redirect {
 async fn location(listener_port: u16, redirect: Redirect) -> (u16, String) {
     let listener = listener_at("http", listener_port, "");
     assert_eq!(listener.protocol, ListenerProtocol::Http);
-    let rules = vec![rule(vec![prefix("/old")], Action::Redirect(redirect))];
+    let rules = vec![rule(
+        vec![prefix("/old")],
+        Action::Redirect(redirect.into()),
+    )];
     let running = Running::serving_with(Setup::default(), listener, rules, vec![]).await;
     let answer = get(running.address("http"), "h:1234", "/old/x?q=1").await;
     let location = answer.headers()["location"].to_str().unwrap();
@@ -123,7 +126,10 @@ async fn every_status_of_the_specification_is_given() {
 
 #[tokio::test]
 async fn a_redirect_ends_no_connection_and_reads_the_body_away() {
-    let rules = vec![rule(vec![prefix("/")], Action::Redirect(scheme("https")))];
+    let rules = vec![rule(
+        vec![prefix("/")],
+        Action::Redirect(scheme("https").into()),
+    )];
     let running = Running::serving(rules, vec![]).await;
     let two = b"POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello\
                 GET /b HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";

@@ -24,10 +24,7 @@ fn telling(version: u64, backends: &[Vec<Part>; 2]) -> Snapshot {
     let mut rule: Rule = to("/", name);
     let says = edits(&[("x-version", &version.to_string())], &[], &[]);
     rule.filters = vec![Filter::ResponseHeaders(says)];
-    let parts = [
-        Part::Listener(listener()),
-        Part::Route(route("r", vec![rule])),
-    ];
+    let parts = [Part::from(listener()), Part::Route(route("r", vec![rule]))];
     snapshot(
         version,
         parts.into_iter().chain(backends.iter().flatten().cloned()),
@@ -36,7 +33,7 @@ fn telling(version: u64, backends: &[Vec<Part>; 2]) -> Snapshot {
 
 fn simple(version: u64, echo: &Echo) -> Snapshot {
     let parts = [
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(route("r", vec![to("/", "a")])),
     ];
     snapshot(
@@ -114,7 +111,7 @@ async fn a_refused_snapshot_leaves_the_one_before_in_use() {
     let first = simple(1, &echo);
     running.configd.apply(&first).await;
     let dangling = Part::Route(route("r", vec![to("/", "missing")]));
-    let second = snapshot(2, [Part::Listener(listener()), dangling]);
+    let second = snapshot(2, [Part::from(listener()), dangling]);
     let Answer::Nack(nack) = running.configd.send(&second).await else {
         panic!("applied")
     };
@@ -273,12 +270,12 @@ async fn a_taken_port_is_refused_by_name_and_the_rest_is_served_on() {
     let good = listener_at("http", port, "");
     let route = || Part::Route(route("r", vec![to("/", "a")]));
     let backends = || backend("a", &[echo.address]);
-    let first = [Part::Listener(good.clone()), route()]
+    let first = [Part::from(good.clone()), route()]
         .into_iter()
         .chain(backends());
     running.configd.apply(&snapshot(1, first)).await;
-    let bad = Part::Listener(listener_at("taken", taken_port, ""));
-    let second = [Part::Listener(good), bad, route()]
+    let bad = Part::from(listener_at("taken", taken_port, ""));
+    let second = [Part::from(good), bad, route()]
         .into_iter()
         .chain(backends());
     let Answer::Nack(nack) = running.configd.send(&snapshot(2, second)).await else {
@@ -305,9 +302,9 @@ async fn a_removed_listener_closes_and_its_open_requests_end() {
     let two = |version| {
         let mut route = route("r", vec![to("/", "a")]);
         route.attachments = vec![attachment("infra/gw/http", &[""])];
-        let mut listeners = vec![Part::Listener(listener())];
+        let mut listeners = vec![Part::from(listener())];
         if version == 1 {
-            listeners.push(Part::Listener(listener_at("extra", 81, "")));
+            listeners.push(Part::from(listener_at("extra", 81, "")));
             route.attachments.push(attachment("infra/gw/extra", &[""]));
         }
         let parts = listeners.into_iter().chain([Part::Route(route)]);
@@ -337,7 +334,7 @@ async fn a_port_that_was_given_up_can_be_asked_for_again() {
     .await;
     for version in 1..=10 {
         let with = version % 2 == 1;
-        let listener = with.then(|| Part::Listener(listener_at("http", port, "")));
+        let listener = with.then(|| Part::from(listener_at("http", port, "")));
         let route = with.then(|| Part::Route(route("r", vec![to("/", "a")])));
         let parts = listener
             .into_iter()

@@ -29,7 +29,7 @@ fn retry(attempts: u32, codes: &[u16]) -> Retry {
 }
 
 fn with(retry: Retry, mut rule: Rule) -> Rule {
-    rule.retry = Some(retry);
+    rule.retry = Some(retry.into());
     rule
 }
 

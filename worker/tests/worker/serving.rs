@@ -12,7 +12,7 @@ use tidegate_worker::Limits;
 
 async fn serving(rules: Vec<tidegate_ir::Rule>, backends: Vec<Vec<Part>>) -> Running {
     let running = Running::start().await;
-    let parts = [Part::Listener(listener()), Part::Route(route("r", rules))];
+    let parts = [Part::from(listener()), Part::Route(route("r", rules))];
     let parts = parts.into_iter().chain(backends.into_iter().flatten());
     running.configd.apply(&snapshot(1, parts)).await;
     running
@@ -137,7 +137,7 @@ async fn malformed_requests_get_400_and_large_headers_431() {
     })
     .await;
     let parts = [
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(route("r", vec![to("/", "a")])),
     ];
     let parts = parts.into_iter().chain(backend("a", &[echo.address]));

@@ -32,7 +32,7 @@ fn header() -> SessionPersistence {
 }
 
 fn with(session: SessionPersistence, mut rule: Rule) -> Rule {
-    rule.session = Some(session);
+    rule.session = Some(session.into());
     rule
 }
 
@@ -185,7 +185,7 @@ fn snapshot_of(version: u64, endpoints: &[(SocketAddr, bool)]) -> tidegate_ir::S
         .collect();
     endpoints.sort();
     let parts = [
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(route("r", vec![with(cookie(), to("/", "a"))])),
         Part::Backend(Box::new(Backend {
             balancing: Balancing::RoundRobin,

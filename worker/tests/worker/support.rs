@@ -66,7 +66,7 @@ impl Running {
         backends: Vec<Vec<Part>>,
     ) -> Self {
         let running = Self::start_with(setup).await;
-        let parts = [Part::Listener(listener), Part::Route(route("r", rules))];
+        let parts = [Part::from(listener), Part::Route(route("r", rules))];
         let parts = parts.into_iter().chain(backends.into_iter().flatten());
         running.configd.apply(&snapshot(1, parts)).await;
         running

@@ -24,7 +24,7 @@ fn bytes_to(name: &str, addresses: &[SocketAddr]) -> Vec<Part> {
 }
 
 fn tcp() -> Part {
-    Part::Listener(l4_listener("tcp", 5432, "", ListenerProtocol::Tcp))
+    Part::from(l4_listener("tcp", 5432, "", ListenerProtocol::Tcp))
 }
 
 fn tcp_route(name: &str, choices: Vec<L4Choice>) -> L4Route {
@@ -120,9 +120,8 @@ async fn of_several_routes_the_oldest_wins() {
 async fn each_listener_serves_what_is_attached_to_it() {
     let (a, b) = (Greeter::start("a").await, Greeter::start("b").await);
     let running = Running::start().await;
-    let listeners = [("one", 9301), ("two", 9302), ("three", 9303)].map(|(section, port)| {
-        Part::Listener(l4_listener(section, port, "", ListenerProtocol::Tcp))
-    });
+    let listeners = [("one", 9301), ("two", 9302), ("three", 9303)]
+        .map(|(section, port)| Part::from(l4_listener(section, port, "", ListenerProtocol::Tcp)));
     let attached = |name: &str, sections: &[&str]| {
         let attachments = sections.iter().map(|section| attachment(section, &[""]));
         let attachments = attachments.collect();
@@ -251,7 +250,7 @@ async fn a_backend_that_does_not_read_holds_its_client_back_and_nobody_else() {
     let parts = [
         tcp(),
         Part::L4Route(tcp_route("r", vec![share("deaf", 1)])),
-        Part::Listener(listener()),
+        Part::from(listener()),
         Part::Route(route("web", vec![to("/", "a")])),
     ];
     let parts = parts
@@ -458,7 +457,7 @@ async fn established_connections_outlive_every_change_and_their_listener() {
         running.configd.apply(&at(version)).await;
     }
     assert_eq!(greeted(address).await.unwrap(), "new");
-    let http = [Part::Listener(listener())];
+    let http = [Part::from(listener())];
     running.configd.apply(&snapshot(202, http)).await;
     let refused = TcpStream::connect(address)
         .await

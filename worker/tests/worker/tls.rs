@@ -96,7 +96,7 @@ async fn a_certificate_changes_without_a_dropped_connection() {
     let parts = |certificate: Vec<Part>| {
         let mut route = route("r", vec![to("/", "a")]);
         route.attachments = vec![attachment("infra/gw/a", &["a.example"])];
-        let listener = Part::Listener(https("a", "a.example", &["shop/a"]));
+        let listener = Part::from(https("a", "a.example", &["shop/a"]));
         let parts = [listener, Part::Route(route)]
             .into_iter()
             .chain(certificate);
@@ -140,7 +140,7 @@ async fn serving_with(limits: Limits, certificate: Vec<Part>) -> Running {
 
 /// A listener that has this certificate.
 fn listening(certificate: Vec<Part>) -> impl Iterator<Item = Part> {
-    let listener = Part::Listener(https("a", "a.example", &["shop/a"]));
+    let listener = Part::from(https("a", "a.example", &["shop/a"]));
     [listener].into_iter().chain(certificate)
 }
 

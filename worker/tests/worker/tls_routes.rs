@@ -22,7 +22,7 @@ use crate::support::{Running, Setup};
 
 fn passthrough(section: &str, host: &str) -> Part {
     let protocol = ListenerProtocol::Tls(TlsMode::Passthrough);
-    Part::Listener(l4_listener(section, 443, host, protocol))
+    Part::from(l4_listener(section, 443, host, protocol))
 }
 
 fn terminate(section: &str, host: &str, certificates: &[&str]) -> Part {
@@ -30,7 +30,7 @@ fn terminate(section: &str, host: &str, certificates: &[&str]) -> Part {
         certificates: certificates.iter().map(|name| (*name).into()).collect(),
         client_validation: None,
     });
-    Part::Listener(l4_listener(section, 443, host, protocol))
+    Part::from(l4_listener(section, 443, host, protocol))
 }
 
 /// A route of a name on a listener to the backend of the route's name.
@@ -232,7 +232,7 @@ async fn both_modes_and_https_share_a_port() {
     let parts = [
         passthrough("there", "there.example"),
         terminate("here", "here.example", &["shop/here"]),
-        Part::Listener(https("web", "web.example", &["shop/web"])),
+        Part::from(https("web", "web.example", &["shop/web"])),
         Part::L4Route(named("there", "there", &["there.example"])),
         Part::L4Route(named("here", "here", &["here.example"])),
         Part::Route(web),

@@ -35,7 +35,7 @@ async fn one_number_is_a_tcp_port_and_a_udp_port() {
     let port = free_port();
     let running = Running::start_with(exact()).await;
     let mut parts = dns_at(port, &udp);
-    parts.push(Part::Listener(listener_at("http", port, "")));
+    parts.push(Part::from(listener_at("http", port, "")));
     parts.push(Part::Route(route("r", vec![to("/", "b")])));
     parts.extend(backend("b", &[http.address]));
     running.configd.apply(&snapshot(1, parts)).await;

@@ -138,7 +138,7 @@ fn rule(
         filter::Filters::default()
     });
     let action = match (filters.redirect, problems.first()) {
-        (Some(redirect), _) => Action::Redirect(redirect),
+        (Some(redirect), _) => Action::Redirect(Arc::new(redirect)),
         (None, Some(problem)) if object.backends.is_empty() => {
             Action::Fault(problem.as_str().into())
         }
@@ -154,12 +154,12 @@ fn rule(
             None => action,
         },
         timeouts: timeouts(object),
-        retry: object.retry.map(retry),
+        retry: object.retry.map(retry).map(Arc::new),
         session: object.session.map(|session| {
             // By the name of the rule where it has one: a rule before it does not end its sessions then.
             let rule = object.name.map_or_else(|| index.to_string(), str::to_owned);
             let owner = format!("{}/{}/{}/{rule}", route.kind, route.namespace, route.name);
-            session::compile(session, &owner)
+            Arc::new(session::compile(session, &owner))
         }),
     }
 }

@@ -42,7 +42,7 @@ pub fn snapshot() -> Snapshot {
     };
     let rules = vec![
         rule("/", Action::Forward(vec![choice])),
-        rule("/redirect", Action::Redirect(redirect)),
+        rule("/redirect", Action::Redirect(redirect.into())),
         rule("/fault", Action::Fault("it is broken".into())),
     ];
     let endpoint = Endpoint {
@@ -50,7 +50,7 @@ pub fn snapshot() -> Snapshot {
         draining: false,
     };
     let parts = [
-        Part::Listener(Listener {
+        Part::from(Listener {
             name: listener.into(),
             gateway: ObjectName::new("site", "gateway"),
             section_name: "http".into(),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tidegate_ir::{Digest, Hostname, PartName, Precedence};
+use tidegate_ir::{Hostname, PartName, Precedence};
 
 use crate::matcher::CompiledMatch;
 use crate::path::PathIndex;
@@ -33,8 +33,6 @@ pub(crate) struct Entry {
 pub(super) struct Claim {
     /// The part of the route.
     pub(super) route: PartName,
-    /// The part's content.
-    pub(super) digest: Digest,
     /// The pattern in the route.
     pub(super) claimed: Hostname,
     pub(super) compiled: Arc<CompiledRoute>,
@@ -90,8 +88,9 @@ impl HostTable {
     /// Whether it was built from these claims: equal claims make an equal table.
     pub(super) fn is_built_from(&self, claims: &[Claim]) -> bool {
         let both = self.claims.iter().zip(claims);
-        let mut same =
-            both.map(|(own, claim)| (own.digest, &own.claimed) == (claim.digest, &claim.claimed));
+        let mut same = both.map(|(own, claim)| {
+            own.compiled.digest == claim.compiled.digest && own.claimed == claim.claimed
+        });
         self.claims.len() == claims.len() && same.all(|same| same)
     }
 }

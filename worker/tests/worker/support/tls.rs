@@ -103,8 +103,8 @@ pub async fn tls_worker() -> (
         attachment("infra/gw/b", &["*.b.example"]),
     ];
     let parts = [
-        Part::Listener(https("a", "a.example", &["shop/a"])),
-        Part::Listener(https("b", "*.b.example", &["shop/b"])),
+        Part::from(https("a", "a.example", &["shop/a"])),
+        Part::from(https("b", "*.b.example", &["shop/b"])),
         Part::Route(route),
     ];
     let parts = parts.into_iter().chain(a_parts).chain(b_parts);

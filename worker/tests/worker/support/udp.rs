@@ -144,7 +144,7 @@ impl UdpClient {
 }
 
 pub fn udp_listener(section: &str, port: u16) -> Part {
-    Part::Listener(Listener {
+    Part::from(Listener {
         protocol: ListenerProtocol::Udp,
         ..listener_at(section, port, "")
     })
