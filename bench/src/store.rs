@@ -11,8 +11,11 @@ use clap::Args;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-/// Objects that each writer writes again and again.
+/// Objects that each writer writes again and again, unless that would be too many of all.
 const OBJECTS_OF_A_WRITER: usize = 1000;
+
+/// Objects of all writers: fewer than configd's quota of a source.
+const OBJECTS_MAX: usize = 128_000;
 
 /// Time of writing before it counts.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -119,9 +122,11 @@ async fn write(
     begin: Instant,
 ) -> anyhow::Result<Written> {
     let (mut written, mut object) = (Written::default(), 0);
+    let own = OBJECTS_OF_A_WRITER.min(OBJECTS_MAX / load.writers.max(1));
+    let own = own.max(load.batch);
     loop {
         let names: Vec<_> = (object..object + load.batch)
-            .map(|index| format!("w{writer}-{}", index % OBJECTS_OF_A_WRITER.max(load.batch)))
+            .map(|index| format!("w{writer}-{}", index % own))
             .collect();
         object += load.batch;
         let begun = Instant::now();
