@@ -208,7 +208,10 @@ mod tests {
         assert_eq!(passes_after(8, 2 * TURN), 4);
         assert_eq!(passes_after(1, 9 * TURN), 1);
         assert_eq!(passes_after(2, TURN / 8), 4);
-        assert_eq!(passes_after(PASSES_OF_A_TURN, Duration::ZERO), PASSES_OF_A_TURN);
+        assert_eq!(
+            passes_after(PASSES_OF_A_TURN, Duration::ZERO),
+            PASSES_OF_A_TURN
+        );
     }
 
     #[test]
