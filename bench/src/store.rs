@@ -122,7 +122,7 @@ async fn write(
     begin: Instant,
 ) -> anyhow::Result<Written> {
     let (mut written, mut object) = (Written::default(), 0);
-    let own = OBJECTS_OF_A_WRITER.min(OBJECTS_MAX / load.writers.max(1));
+    let own = OBJECTS_OF_A_WRITER.min(OBJECTS_MAX / load.writers);
     let own = own.max(load.batch);
     loop {
         let names: Vec<_> = (object..object + load.batch)
