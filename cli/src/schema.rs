@@ -1,13 +1,42 @@
 //! What the compiler knows about kinds, for the file source.
 
+use crate::commands::kinds::{GATEWAY, KINDS, OWN};
 use crate::source::object::FileKey;
-use crate::source::set::Schema;
+use crate::source::set::{KindIs, Schema};
 
 /// Checks objects as configd will.
 pub(crate) const COMPILER_SCHEMA: Schema = Schema {
-    is_known: tidegate_compiler::is_known,
+    kind: kind_is,
     check: invalid_fields,
 };
+
+fn kind_is(group: &str, kind: &str) -> KindIs {
+    if tidegate_compiler::is_known(group, kind) {
+        return KindIs::Read;
+    }
+    let name = |group: &str, kind: &str| format!("{group}/{kind}");
+    let given = name(group, kind);
+    let edits = KINDS
+        .iter()
+        .map(|known| (distance(&given, &name(known.group, known.kind)), known));
+    match edits.min_by_key(|(edits, _)| *edits) {
+        // The letters of a short name say little: a Node is no Pod.
+        Some((edits, known)) if edits <= known.kind.len() / 4 && known.group == group => {
+            KindIs::Mistaken(format!(
+                "there is no such kind; did you mean {}?",
+                known.kind
+            ))
+        }
+        Some((edits, known)) if edits <= known.kind.len() / 4 => KindIs::Mistaken(format!(
+            "there is no such kind in \"{group}\"; did you mean {} of \"{}\"?",
+            known.kind, known.group
+        )),
+        _ if [GATEWAY, OWN].contains(&group) => KindIs::Mistaken(format!(
+            "{group} has no kind of that name; see \"tidegate get --help\" for those that Tidegate reads"
+        )),
+        _ => KindIs::Foreign,
+    }
+}
 
 fn invalid_fields(key: &FileKey, content: &[u8]) -> Vec<(String, String)> {
     match tidegate_compiler::validate(&key.group, &key.kind, content) {
@@ -68,6 +97,34 @@ mod tests {
         let message = "unknown field `colour`, expected one of `name`, `matches`";
         assert_eq!(with_suggestion(message), message);
         assert_eq!(with_suggestion("must not be empty"), "must not be empty");
+    }
+
+    #[test]
+    fn a_kind_that_nobody_has_is_a_mistake_and_one_of_others_is_not() {
+        for (group, kind, meant) in [
+            (GATEWAY, "HTTPRout", "HTTPRoute"),
+            (GATEWAY, "HttpRoute", "HTTPRoute"),
+            ("gateway.networking.k8s.oi", "TLSRoute", "TLSRoute"),
+            (GATEWAY, "Route", "has no kind"),
+            ("", "Secrets", "Secret"),
+            (OWN, "BackendPolicies", "BackendPolicy?"),
+            (OWN, "Policy", "has no kind"),
+        ] {
+            let is = kind_is(group, kind);
+            let fits = matches!(&is, KindIs::Mistaken(message) if message.contains(meant));
+            assert!(fits, "{kind}: {is:?}");
+        }
+        for (group, kind) in [
+            ("", "Node"),
+            ("", "ServiceAccount"),
+            ("apps", "Deployment"),
+            ("networking.istio.io", "Gateway"),
+            ("networking.k8s.io", "Ingress"),
+            ("gateway.networking.x-k8s.io", "XMesh"),
+        ] {
+            assert_eq!(kind_is(group, kind), KindIs::Foreign, "{kind}");
+        }
+        assert_eq!(kind_is(GATEWAY, "HTTPRoute"), KindIs::Read);
     }
 
     #[test]

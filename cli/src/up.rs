@@ -21,6 +21,7 @@ use tidegate_proto::statuses::v1::{ListStatusesRequest, Severity as WireSeverity
 use tidegate_runtime::admin::{AdminServer, BoundAdminServer};
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::identity::TlsArgs;
+use tidegate_runtime::memory;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::tasks::Tasks;
@@ -65,6 +66,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<()> {
     })?;
     let drain = Drain::new(DRAIN_DEADLINE);
     drain.listen_for_signals()?;
+    memory::give_back_regularly();
     let folder = DataDir::open(args.data_dir.as_deref())?;
     let files = open_source(&args.paths)?;
     let metrics = Metrics::new("tidegate", "up", env!("CARGO_PKG_VERSION"));

@@ -115,13 +115,7 @@ impl ConfigdArgs {
         }
         let drain = Drain::new(DRAIN_DEADLINE);
         drain.listen_for_signals()?;
-        let end = drain.clone();
-        drain.tasks().spawn("memory", async move {
-            tokio::select! {
-                () = memory::give_back_regularly() => {}
-                () = end.shut_down() => {}
-            }
-        });
+        memory::give_back_regularly();
         let metrics = Metrics::new("tidegate", "configd", env!("CARGO_PKG_VERSION"));
         let readiness = Readiness::new();
         let server = AdminServer::new(metrics.clone(), readiness.clone())

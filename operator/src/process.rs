@@ -10,6 +10,7 @@ use kube::{Client, Config};
 use tidegate_runtime::admin::AdminServer;
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::identity::{Credentials, Principal, Role, TlsArgs};
+use tidegate_runtime::memory;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
@@ -104,6 +105,7 @@ impl OperatorArgs {
         })?;
         let drain = Drain::new(DRAIN_DEADLINE);
         drain.listen_for_signals()?;
+        memory::give_back_regularly();
         let credentials = self.credentials(&drain)?;
         let metrics = Metrics::new("tidegate", "operator", env!("CARGO_PKG_VERSION"));
         let readiness = Readiness::new();

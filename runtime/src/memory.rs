@@ -28,11 +28,16 @@ pub fn resident_bytes() -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// Gives back what is free, for as long as it is polled. By itself the allocator does that only when it needs memory, which a
-/// process that is idle, or takes no new work because it has too much already, never does.
-pub async fn give_back_regularly() {
-    loop {
-        tokio::time::sleep(GIVE_BACK_INTERVAL).await;
-        allocator::give_back();
-    }
+/// Gives back what is free from now on, until the runtime ends. By itself the allocator does that only when it needs memory,
+/// which a process that is idle, or takes no new work because it has too much already, never does.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn give_back_regularly() {
+    tokio::spawn(async {
+        loop {
+            tokio::time::sleep(GIVE_BACK_INTERVAL).await;
+            allocator::give_back();
+        }
+    });
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tidegate_runtime::drain::Drain;
-use tidegate_runtime::memory;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::{Condition, Readiness};
 use tokio::sync::{oneshot, watch};
@@ -94,9 +93,8 @@ impl Worker {
         drain.tasks().spawn("memory", {
             let (watching, end) = (pressure.clone().watch(limits.clone()), drain.clone());
             async move {
-                let both = async { tokio::join!(watching, memory::give_back_regularly()) };
                 tokio::select! {
-                    ((), ()) = both => {}
+                    () = watching => {}
                     () = end.started() => {}
                 }
             }

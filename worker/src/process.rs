@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use tidegate_runtime::admin::AdminServer;
 use tidegate_runtime::drain::{Drain, DrainOutcome};
 use tidegate_runtime::identity::{Role, TlsArgs};
+use tidegate_runtime::memory;
 use tidegate_runtime::metrics::Metrics;
 use tidegate_runtime::ready::Readiness;
 use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
@@ -104,6 +105,7 @@ async fn serve(options: WorkerArgs, telemetry: &Telemetry) -> anyhow::Result<()>
     let deadline = Duration::from_secs(options.drain_delay_s + options.drain_deadline_s);
     let drain = Drain::new(deadline);
     drain.listen_for_signals()?;
+    memory::give_back_regularly();
     let admin = AdminServer::new(metrics.clone(), readiness.clone());
     let admin = admin
         .log_filter(telemetry.log_filter())

@@ -12,7 +12,10 @@ pub(crate) struct Kind {
     pub(crate) is_namespaced: bool,
 }
 
-const GATEWAY: &str = "gateway.networking.k8s.io";
+pub(crate) const GATEWAY: &str = "gateway.networking.k8s.io";
+
+/// The group of Tidegate's own kinds.
+pub(crate) const OWN: &str = "tidegate.dev";
 
 const EXPERIMENTS: &str = "gateway.networking.x-k8s.io";
 
@@ -48,15 +51,9 @@ pub(crate) const KINDS: &[Kind] = &[
         "xbtrafficpolicy",
         true,
     ),
+    kind(OWN, "BackendPolicy", "backendpolicies", "bpolicy", true),
     kind(
-        "tidegate.dev",
-        "BackendPolicy",
-        "backendpolicies",
-        "bpolicy",
-        true,
-    ),
-    kind(
-        "tidegate.dev",
+        OWN,
         "GatewayParameters",
         "gatewayparameters",
         "gtwparams",

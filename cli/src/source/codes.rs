@@ -15,6 +15,7 @@ pub(crate) const DUPLICATE: &str = "TG9004";
 pub(crate) const IGNORED_KIND: &str = "TG9005";
 pub(crate) const TOO_LARGE: &str = "TG9006";
 pub(crate) const INVALID_OBJECT: &str = "TG9007";
+pub(crate) const MISTAKEN_KIND: &str = "TG9008";
 
 /// Every code above, in order.
 pub(crate) const FILE_CODES: &[FileCode] = &[
@@ -37,7 +38,8 @@ pub(crate) const FILE_CODES: &[FileCode] = &[
         code: NOT_AN_OBJECT,
         severity: "error",
         title: "a document is not a Kubernetes object",
-        explanation: "Every document needs apiVersion, kind and metadata.name.",
+        explanation: "Every document needs apiVersion, kind and metadata.name. While serving, no object \
+            of the file is taken away until that is mended.",
     },
     FileCode {
         code: DUPLICATE,
@@ -67,5 +69,13 @@ pub(crate) const FILE_CODES: &[FileCode] = &[
         explanation: "A field is unknown, has the wrong type, or breaks a rule of the object's \
             schema. A Kubernetes API server would refuse the object. While serving, its last good \
             version stays in use; nothing else is touched.",
+    },
+    FileCode {
+        code: MISTAKEN_KIND,
+        severity: "error",
+        title: "a kind that does not exist",
+        explanation: "The Gateway API and Tidegate have no kind of that name, or it is a letter or two \
+            away from one that Tidegate reads. While serving, no object of the file is taken away until \
+            that is mended.",
     },
 ];

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::codes;
 use super::position::{Positions, field_path};
+use super::set::KindIs;
 use super::yaml::Document;
 use crate::finding::{Finding, Place, Severity};
 
@@ -89,13 +90,13 @@ impl FileObject {
 pub(crate) fn read_document(
     file: &Arc<Path>,
     document: Document,
-    is_known: &dyn Fn(&str, &str) -> bool,
+    kind: fn(&str, &str) -> KindIs,
     findings: &mut Vec<Finding>,
 ) -> Vec<FileObject> {
     let mut reader = DocumentReader {
         file,
         positions: Arc::new(document.positions),
-        is_known,
+        kind,
         findings,
         objects: Vec::new(),
     };
@@ -106,7 +107,7 @@ pub(crate) fn read_document(
 struct DocumentReader<'a> {
     file: &'a Arc<Path>,
     positions: Arc<Positions>,
-    is_known: &'a dyn Fn(&str, &str) -> bool,
+    kind: fn(&str, &str) -> KindIs,
     findings: &'a mut Vec<Finding>,
     objects: Vec<FileObject>,
 }
@@ -133,12 +134,23 @@ impl DocumentReader<'_> {
         let Some(key) = self.key_of(&mut fields, prefix, group, kind) else {
             return;
         };
-        if !(self.is_known)(&key.group, &key.kind) {
-            let message = format!("ignored: {}: Tidegate does not read this kind", key.title());
-            self.find(Severity::Info, codes::IGNORED_KIND, prefix, "", message);
-            return;
+        match (self.kind)(&key.group, &key.kind) {
+            KindIs::Read => self.keep(key, fields, prefix),
+            KindIs::Foreign => {
+                let message = format!("ignored: {}: Tidegate does not read this kind", key.title());
+                self.find(Severity::Info, codes::IGNORED_KIND, prefix, "", message);
+            }
+            KindIs::Mistaken(meant) => {
+                let message = format!("{}: {meant}", key.title());
+                self.find(
+                    Severity::Error,
+                    codes::MISTAKEN_KIND,
+                    prefix,
+                    "kind",
+                    message,
+                );
+            }
         }
-        self.keep(key, fields, prefix);
     }
 
     fn type_of(&mut self, fields: &Map<String, Value>, prefix: &str) -> Option<(String, String)> {

@@ -21,10 +21,20 @@ pub(crate) type FieldProblem = (String, String);
 /// What is known about kinds; the compiler's answers, as functions so that tests can give others.
 #[derive(Clone, Copy)]
 pub(crate) struct Schema {
-    /// Whether Tidegate reads a kind, by group and kind.
-    pub(crate) is_known: fn(&str, &str) -> bool,
+    /// What a group and a kind are to Tidegate.
+    pub(crate) kind: fn(&str, &str) -> KindIs,
     /// What is wrong inside of an object.
     pub(crate) check: fn(&FileKey, &[u8]) -> Vec<FieldProblem>,
+}
+
+/// What a kind is to Tidegate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KindIs {
+    Read,
+    /// Somebody else's.
+    Foreign,
+    /// Nobody's, most likely; which one is meant.
+    Mistaken(String),
 }
 
 /// An object as the file source sees it.
@@ -152,24 +162,29 @@ impl FileSet {
         signature: Option<Signature>,
     ) -> LoadedFile {
         let mut findings = Vec::new();
+        let read = |document| read_document(path, document, self.schema.kind, &mut findings);
+        let read: Vec<_> = documents.into_iter().flat_map(read).collect();
         let mut objects = Vec::new();
-        for document in documents {
-            for object in read_document(path, document, &self.schema.is_known, &mut findings) {
-                let old = before.iter().find(|old| old.key == object.key);
-                if old.is_some_and(|old| old.value == object.value) {
-                    objects.push(object);
-                    continue;
-                }
-                let content = object.value.to_string();
-                let problems = (self.schema.check)(&object.key, content.as_bytes());
-                if problems.is_empty() {
-                    objects.push(object);
-                } else {
-                    findings.extend(problems.into_iter().map(|(field, message)| {
-                        object.finding(Severity::Error, codes::INVALID_OBJECT, &field, message)
-                    }));
-                    objects.extend(old.cloned());
-                }
+        if findings.iter().any(|f| f.severity == Severity::Error) {
+            // Any of those that are not there anymore may be what that document was.
+            let is_gone = |old: &&FileObject| read.iter().all(|object| object.key != old.key);
+            objects.extend(before.iter().filter(is_gone).cloned());
+        }
+        for object in read {
+            let old = before.iter().find(|old| old.key == object.key);
+            if old.is_some_and(|old| old.value == object.value) {
+                objects.push(object);
+                continue;
+            }
+            let content = object.value.to_string();
+            let problems = (self.schema.check)(&object.key, content.as_bytes());
+            if problems.is_empty() {
+                objects.push(object);
+            } else {
+                findings.extend(problems.into_iter().map(|(field, message)| {
+                    object.finding(Severity::Error, codes::INVALID_OBJECT, &field, message)
+                }));
+                objects.extend(old.cloned());
             }
         }
         LoadedFile {

@@ -79,6 +79,14 @@ fn a_broken_file_keeps_serving_and_names_the_place() {
 
     save(
         &path,
+        &good.replacen("kind: HTTPRoute", "kind: HTTPRout", 1),
+    );
+    let line = up.process.wait_for("HTTPRout shop/shop");
+    assert!(line.contains("did you mean HTTPRoute"), "{line}");
+    assert_eq!(get(port, "localhost", "/cart").service(), "shop/cart");
+
+    save(
+        &path,
         &good.replace("name: cart\n      port: 80", "name: basket\n      port: 80"),
     );
     let line = up.process.wait_for("TG2302");

@@ -5,7 +5,11 @@ use std::fs;
 use super::*;
 
 const SCHEMA: Schema = Schema {
-    is_known: |_, kind| matches!(kind, "HTTPRoute" | "GatewayClass" | "Secret" | "Gateway"),
+    kind: |_, kind| match kind {
+        "HTTPRoute" | "GatewayClass" | "Secret" | "Gateway" => KindIs::Read,
+        "HTTPRout" => KindIs::Mistaken("did you mean HTTPRoute?".to_owned()),
+        _ => KindIs::Foreign,
+    },
     check: |_, content| {
         let value: Value = serde_json::from_slice(content).expect("the content is JSON");
         let unknown = value["spec"].get("rulez").is_some();
@@ -73,6 +77,10 @@ fn documents_that_are_no_objects_are_named() {
             "shop.yaml:3:1: Secret has no metadata.name",
         ),
         ("a: [\n", "shop.yaml:2:1: not valid YAML"),
+        (
+            "apiVersion: v1\nkind: HTTPRout\nmetadata: {name: x}\n",
+            "shop.yaml:2:1: HTTPRout default/x: did you mean HTTPRoute?",
+        ),
         (
             deployment,
             "shop.yaml:1:1: ignored: Deployment shop/x: Tidegate does not read this kind",
@@ -150,6 +158,37 @@ fn a_broken_file_keeps_its_last_good_objects() {
 
     fs::remove_file(&path).expect("removed");
     assert!(load(&mut files).objects.is_empty());
+}
+
+#[test]
+fn a_document_that_could_be_any_object_takes_none_of_the_file_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.yaml");
+    let other = folder.path().join("other.yaml");
+    let mut files = set_of(&folder);
+    let (cart, help) = (route("cart", "rules: []"), route("help", "rules: []"));
+    let without_name = help.replace("name: help, ", "");
+    let without_kind = help.replace("kind: HTTPRoute\n", "");
+    let of_another_kind = help.replace("kind: HTTPRoute", "kind: HTTPRout");
+    let large = route("help", &format!("note: {}", "x".repeat(2 << 20)));
+    for broken in [without_name, without_kind, of_another_kind, large] {
+        fs::write(&path, format!("{cart}---\n{help}")).expect("written");
+        fs::write(&other, route("other", "rules: []")).expect("written");
+        assert_eq!(load(&mut files).objects.len(), 3);
+        // The other document is read as it is, and files that are whole may lose objects.
+        let changed = route("cart", "rules: [{}]");
+        fs::write(&path, format!("{changed}---\n{broken}")).expect("written");
+        fs::remove_file(&other).expect("removed");
+        let contents = load(&mut files);
+        assert_eq!(contents.findings.len(), 1, "{:?}", contents.findings);
+        let value = |index: usize| &contents.objects.values().nth(index).unwrap().object.value;
+        assert_eq!(contents.objects.len(), 2);
+        assert_eq!(value(0)["spec"]["rules"].as_array().map(Vec::len), Some(1));
+        assert_eq!(value(1)["metadata"]["name"], "help");
+        // What is really taken away goes.
+        fs::write(&path, &cart).expect("written");
+        assert_eq!(load(&mut files).objects.len(), 1);
+    }
 }
 
 #[test]

@@ -2,14 +2,19 @@
 #![allow(dead_code, reason = "each program of tests uses a part of it")]
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate_ir::Snapshot;
 use tidegate_proto::snapshots::v1::BoundListener;
 
 use super::client::get;
 use super::configd::{Configd, POOL};
+
+/// Below those that the system gives out by itself (ip(7), `ip_local_port_range`), so that nobody else comes in between.
+const PORTS_OF_TESTS: Range<u16> = 20_000..32_000;
 
 /// A worker that is killed when it is dropped.
 pub struct Process {
@@ -97,12 +102,20 @@ impl Drop for Process {
     }
 }
 
-/// A port that is free for TCP and UDP, most likely until it is used.
+/// A port that is free for TCP and UDP, each time another one.
 pub fn free_port() -> u16 {
-    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = tcp.local_addr().unwrap();
-    std::net::UdpSocket::bind(address).unwrap();
-    address.port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Another process of tests begins elsewhere.
+    let begin = std::process::id() as usize * 64;
+    let is_free = |port: &u16| {
+        let address = SocketAddr::from(([127, 0, 0, 1], *port));
+        std::net::TcpListener::bind(address).is_ok() && std::net::UdpSocket::bind(address).is_ok()
+    };
+    let candidates = PORTS_OF_TESTS.map(|_| {
+        let next = begin + NEXT.fetch_add(1, Ordering::Relaxed);
+        PORTS_OF_TESTS.start + (next % PORTS_OF_TESTS.len()) as u16
+    });
+    candidates.into_iter().find(is_free).expect("a free port")
 }
 
 /// The sum of a metric's series with these labels.
