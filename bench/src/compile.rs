@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
-use tidegate_compiler::{Compiler, Object, ObjectKey, Pooling, Settings};
+use tidegate_compiler::{Compiler, Object, Pooling, Settings};
 
 use crate::objects;
 
@@ -77,13 +77,7 @@ fn measure(routes: usize, options: &Options) -> anyhow::Result<String> {
 fn put(compiler: &mut Compiler, object: &Value) -> anyhow::Result<()> {
     let key = objects::key(object);
     let object = Object {
-        key: ObjectKey {
-            source: key.source.into(),
-            group: key.group.into(),
-            kind: key.kind.into(),
-            namespace: key.namespace.into(),
-            name: key.name.into(),
-        },
+        key: key.into(),
         uid: String::new(),
         generation: 1,
         created_at_unix_s: 1_700_000_000,

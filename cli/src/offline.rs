@@ -114,10 +114,10 @@ pub(crate) fn place_finding(
     message: String,
 ) -> Finding {
     let file_key = FileKey {
-        group: key.group.to_string(),
-        kind: key.kind.to_string(),
-        namespace: key.namespace.to_string(),
-        name: key.name.to_string(),
+        group: key.group().to_string(),
+        kind: key.kind().to_string(),
+        namespace: key.namespace().to_string(),
+        name: key.name().to_string(),
     };
     match contents.objects.get(&file_key) {
         Some(object) => object.object.finding(severity, code, field, message),
@@ -134,13 +134,7 @@ pub(crate) fn place_finding(
 
 fn compiler_objects(set: &DesiredSet) -> Vec<Object> {
     let object = |(key, object): (&FileKey, &crate::desired::DesiredObject)| Object {
-        key: ObjectKey {
-            source: SOURCE.into(),
-            group: key.group.as_str().into(),
-            kind: key.kind.as_str().into(),
-            namespace: key.namespace.as_str().into(),
-            name: key.name.as_str().into(),
-        },
+        key: ObjectKey::new(SOURCE, &key.group, &key.kind, &key.namespace, &key.name),
         uid: object.uid.clone(),
         generation: object.generation,
         created_at_unix_s: object.created_at_unix_s,

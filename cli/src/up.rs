@@ -313,14 +313,7 @@ impl Session {
                 WireSeverity::Warning => Severity::Warning,
                 WireSeverity::Info | WireSeverity::Unspecified => Severity::Info,
             };
-            let key = d.key.unwrap_or_default();
-            let key = tidegate_compiler::ObjectKey {
-                source: key.source.into(),
-                group: key.group.into(),
-                kind: key.kind.into(),
-                namespace: key.namespace.into(),
-                name: key.name.into(),
-            };
+            let key = d.key.unwrap_or_default().into();
             place_finding(contents, &key, severity, &d.code, &d.field, d.message)
         };
         Ok(answer?.diagnostics.into_iter().map(finding).collect())

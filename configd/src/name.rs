@@ -6,7 +6,7 @@ use tonic::Code;
 
 /// "HTTPRoute shop/cart", or "GatewayClass standard" for a cluster-scoped object.
 pub(crate) fn of(key: &ObjectKey) -> String {
-    join(&key.kind, &key.namespace, &key.name)
+    join(key.kind(), key.namespace(), key.name())
 }
 
 /// The same for a key as it stands in a request.

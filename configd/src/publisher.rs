@@ -169,7 +169,7 @@ impl Publisher {
         self.metrics.compiled(started.elapsed());
         let heads = self.commit(revision, &compilation, &changed).await?;
         let changed_at = |key: &ObjectKey| {
-            let object = self.store.get(&wire::stored_key(&wire::object_key(key)));
+            let object = self.store.get(key);
             object.map(|object| object.revision)
         };
         self.statuses
@@ -208,7 +208,7 @@ impl Publisher {
         for key in keys {
             match self.store.get(&key) {
                 Some(object) => changes.put.push(object),
-                None => changes.removed.push(wire::compiler_key(&key)),
+                None => changes.removed.push(key),
             }
         }
         (changes, names)

@@ -315,13 +315,13 @@ mod tests {
     fn gateway_with_routes(routes: u32) -> Compilation {
         let condition = json!({"type": "Programmed", "status": "True", "reason": "Programmed"});
         let text = |text: &str| Arc::<str>::from(text);
-        let key = ObjectKey {
-            source: text("files"),
-            group: text("gateway.networking.k8s.io"),
-            kind: text("Gateway"),
-            namespace: text("infra"),
-            name: text("web"),
-        };
+        let key = ObjectKey::new(
+            "files",
+            "gateway.networking.k8s.io",
+            "Gateway",
+            "infra",
+            "web",
+        );
         let listener = json!({"name": "http", "attachedRoutes": routes, "conditions": [condition]});
         let status = json!({"conditions": [condition], "listeners": [listener]});
         let status = ObjectStatus {

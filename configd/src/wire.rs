@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use tidegate_compiler as compiler;
 use tidegate_proto::ir::v1 as ir;
-use tidegate_proto::objects::v1 as objects;
 use tidegate_proto::snapshots::v1::{SnapshotId, SnapshotInfo};
 use tidegate_proto::statuses::v1 as statuses;
-use tidegate_store::{Marks, ObjectKey, PartChange, SnapshotMeta, StoredObject};
+use tidegate_store::{Marks, PartChange, SnapshotMeta, StoredObject};
 
 pub(crate) fn snapshot_id(meta: &SnapshotMeta) -> SnapshotId {
     SnapshotId {
@@ -64,38 +63,14 @@ pub(crate) fn part_change(change: &PartChange) -> Result<ir::PartRef, ir::PartKe
     }
 }
 
-pub(crate) fn stored_key(key: &objects::ObjectKey) -> ObjectKey {
-    key.into()
-}
-
-pub(crate) fn compiler_key(key: &ObjectKey) -> compiler::ObjectKey {
-    compiler::ObjectKey {
-        source: key.source.clone(),
-        group: key.group.clone(),
-        kind: key.kind.clone(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-    }
-}
-
 /// `content` is the object's, opened.
 pub(crate) fn compiler_object(object: &StoredObject, content: Bytes) -> compiler::Object {
     compiler::Object {
-        key: compiler_key(&object.key),
+        key: object.key.clone(),
         uid: object.uid.clone(),
         generation: object.generation,
         created_at_unix_s: object.created_at_unix_s,
         content,
-    }
-}
-
-pub(crate) fn object_key(key: &compiler::ObjectKey) -> objects::ObjectKey {
-    objects::ObjectKey {
-        source: key.source.to_string(),
-        group: key.group.to_string(),
-        kind: key.kind.to_string(),
-        namespace: key.namespace.to_string(),
-        name: key.name.to_string(),
     }
 }
 
@@ -106,7 +81,7 @@ pub(crate) fn diagnostic(diagnostic: &compiler::Diagnostic) -> statuses::Diagnos
         compiler::Severity::Info => statuses::Severity::Info,
     };
     statuses::Diagnostic {
-        key: Some(object_key(&diagnostic.key)),
+        key: Some((&diagnostic.key).into()),
         code: diagnostic.code.to_owned(),
         severity: severity.into(),
         field: diagnostic.field.clone(),

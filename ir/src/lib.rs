@@ -16,6 +16,7 @@ mod listener;
 mod manifest;
 mod matcher;
 mod name;
+mod object_key;
 mod part;
 mod persistent_map;
 mod retry;
@@ -43,6 +44,7 @@ pub use listener::{ClientValidation, Listener, ListenerProtocol, TlsMode};
 pub use manifest::{Manifest, ManifestDelta, manifest_digest};
 pub use matcher::{GrpcMethod, Match, PathMatch, Precedence, StringMatch, ValueMatch};
 pub use name::{ObjectName, PartKey, PartKind, PartName};
+pub use object_key::ObjectKey;
 pub use part::{EncodedPart, Part};
 pub use persistent_map::{Difference, PersistentMap};
 pub use retry::Retry;
@@ -56,4 +58,4 @@ pub use tls::{
     BackendTls, Certificate, PrivateKey, SecretBytes, SubjectAltName, Trust, TrustBundle,
 };
 pub use wire::InvalidPart;
-pub use words::{Words, compare_words};
+pub use words::Words;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 pub use allocator::Allocator;
 
+use crate::tasks::Tasks;
+
 /// How often what is free is given back.
 const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -34,7 +36,8 @@ pub fn resident_bytes() -> Option<u64> {
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn give_back_regularly() {
-    tokio::spawn(async {
+    // Outside of a drain's tasks: nobody waits for its end.
+    Tasks::new().spawn("memory", async {
         loop {
             tokio::time::sleep(GIVE_BACK_INTERVAL).await;
             allocator::give_back();

@@ -111,7 +111,7 @@ fn compare(store: &Store, expected: &Acknowledged) -> Result<(), String> {
     let (_, found) = store.objects(&ObjectFilter::default());
     let found: Vec<_> = found
         .iter()
-        .map(|object| (object.key.name.to_string(), object.content.clone()))
+        .map(|object| (object.key.name().to_string(), object.content.clone()))
         .collect();
     let wanted: Vec<(String, Bytes)> = expected.objects.clone().into_iter().collect();
     if found != wanted {

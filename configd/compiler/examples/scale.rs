@@ -101,13 +101,7 @@ fn put(compiler: &mut Compiler, group: &str, kind: &str, name: &str, spec: &Valu
 fn put_content(compiler: &mut Compiler, group: &str, kind: &str, name: &str, content: &Value) {
     let namespace = if kind == "GatewayClass" { "" } else { "shop" };
     let object = Object {
-        key: ObjectKey {
-            source: "local".into(),
-            group: group.into(),
-            kind: kind.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-        },
+        key: ObjectKey::new("local", group, kind, namespace, name),
         uid: name.to_owned(),
         generation: 1,
         created_at_unix_s: 0,

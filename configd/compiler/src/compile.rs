@@ -130,7 +130,7 @@ impl Compiler {
     /// # Errors
     /// An object that breaks its schema is refused, and what was known of it before stays.
     pub fn put(&mut self, object: Object) -> Result<(), Vec<InvalidField>> {
-        let checked = check(&object.key.group, &object.key.kind, &object.content)?;
+        let checked = check(object.key.group(), object.key.kind(), &object.content)?;
         self.put_checked(&object, checked);
         Ok(())
     }

@@ -47,7 +47,7 @@ pub(crate) fn of_slices(objects: &Objects, port: &BackendPort, port_name: &str) 
 pub(crate) fn slice_of_names<'a>(objects: &'a Objects, owner: &BackendObject) -> Option<&'a str> {
     let mut slices = slices_of(objects, owner);
     let slice = slices.find(|slice| slice.spec.address_type == "FQDN")?;
-    Some(&slice.key.name)
+    Some(slice.key.name())
 }
 
 /// The endpoints of the Pods of a namespace with those labels: one for each, at its first address.

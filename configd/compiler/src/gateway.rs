@@ -63,7 +63,7 @@ pub(crate) fn plan(
     sets: &[Arc<Parsed<ListenerSetSpec>>],
     settings: &Settings,
 ) -> Option<GatewayPlan> {
-    let class = Place::cluster_wide(&object.key.source, &object.spec.gateway_class_name);
+    let class = Place::cluster_wide(object.key.source(), &object.spec.gateway_class_name);
     let class = objects.classes.get(&class)?;
     if class.spec.controller_name != settings.controller_name {
         return None;
@@ -174,7 +174,7 @@ fn parameters(
         message: format!("infrastructure.parametersRef: {problem}"),
     });
     let of_class = parameters::of_class(objects, class).map_err(|problem| {
-        let name = &class.key.name;
+        let name = class.key.name();
         Problem {
             field: "spec.gatewayClassName",
             code: &codes::CLASS_PARAMETERS,
@@ -273,7 +273,7 @@ impl GatewayPlan {
     /// What routes see.
     pub(crate) fn view(&self) -> GatewayView {
         let listeners = self.listeners.iter();
-        let source = &self.object.key.source;
+        let source = self.object.key.source();
         let sets = self.sets.iter().map(|set| {
             let object = set.name();
             let place = Place {

@@ -45,8 +45,8 @@ pub(crate) fn by_gateway(objects: &Objects) -> SetsByGateway {
 /// The Gateway that a ListenerSet names.
 pub(crate) fn parent_of(set: &Parsed<ListenerSetSpec>) -> Place {
     let parent = &set.spec.parent_ref;
-    let namespace = parent.namespace.as_deref().unwrap_or(&set.key.namespace);
-    Place::new(&set.key.source, namespace, &parent.name)
+    let namespace = parent.namespace.as_deref().unwrap_or(set.key.namespace());
+    Place::new(set.key.source(), namespace, &parent.name)
 }
 
 /// Whether a Gateway takes a ListenerSet in; by default it takes none.
@@ -57,9 +57,9 @@ pub(crate) fn plan(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> ListenerSetPlan {
     let allowed = allowed_namespaces(gateway.spec.allowed_listeners.as_ref());
-    let namespace = Place::cluster_wide(&object.key.source, &object.key.namespace);
+    let namespace = Place::cluster_wide(object.key.source(), object.key.namespace());
     let labels = namespace_labels(objects, &namespace);
-    if allowed.allow(&gateway.key.namespace, &object.key.namespace, &labels) {
+    if allowed.allow(gateway.key.namespace(), object.key.namespace(), &labels) {
         return ListenerSetPlan {
             object,
             refused: None,
@@ -68,7 +68,7 @@ pub(crate) fn plan(
     let message = format!(
         "Gateway {} does not allow ListenerSets from namespace {}; see its allowedListeners",
         gateway.name(),
-        object.key.namespace
+        object.key.namespace()
     );
     let code = &codes::SET_NOT_ALLOWED;
     diagnostics.push(Diagnostic::new(

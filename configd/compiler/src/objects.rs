@@ -1,11 +1,11 @@
 //! The objects that the compiler reads, parsed once and found by name.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_ir::{ObjectName, compare_words};
+pub use tidegate_ir::ObjectKey;
+use tidegate_ir::ObjectName;
 
 use crate::api::backend_policy::BackendPolicySpec;
 use crate::api::backend_tls_policy::BackendTlsPolicySpec;
@@ -28,55 +28,6 @@ use crate::policy::PolicyKey;
 use crate::secret::TlsSecret;
 use crate::service::ServicePorts;
 use crate::trust::Authorities;
-
-/// Identifies an object; the order of keys is the order of all outputs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ObjectKey {
-    /// The cluster or file set that it comes from.
-    pub source: Arc<str>,
-    /// API group; empty for the core group.
-    pub group: Arc<str>,
-    /// Kind, such as `HTTPRoute`.
-    pub kind: Arc<str>,
-    /// Namespace; empty for objects of the whole cluster.
-    pub namespace: Arc<str>,
-    /// Name.
-    pub name: Arc<str>,
-}
-
-impl ObjectKey {
-    fn words(&self) -> [&Arc<str>; 5] {
-        [
-            &self.source,
-            &self.group,
-            &self.kind,
-            &self.namespace,
-            &self.name,
-        ]
-    }
-}
-
-impl Ord for ObjectKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare_words(self.words(), other.words())
-    }
-}
-
-impl PartialOrd for ObjectKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl std::fmt::Display for ObjectKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.namespace.is_empty() {
-            write!(f, "{} {}", self.kind, self.name)
-        } else {
-            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
-        }
-    }
-}
 
 /// An object as it is stored.
 #[derive(Debug, Clone)]
@@ -170,6 +121,14 @@ pub(crate) struct Objects {
 }
 
 impl Place {
+    /// The place of the object with that key.
+    pub(crate) fn of(key: &ObjectKey) -> Self {
+        Self {
+            source: key.source().clone(),
+            object: ObjectName::new(key.namespace().clone(), key.name().clone()),
+        }
+    }
+
     pub(crate) fn new(source: &Arc<str>, namespace: &str, name: &str) -> Self {
         Self {
             source: source.clone(),
@@ -180,15 +139,6 @@ impl Place {
     /// The place of a cluster-wide object.
     pub(crate) fn cluster_wide(source: &Arc<str>, name: &str) -> Self {
         Self::new(source, "", name)
-    }
-}
-
-impl ObjectKey {
-    pub(crate) fn place(&self) -> Place {
-        Place {
-            source: self.source.clone(),
-            object: ObjectName::new(self.namespace.clone(), self.name.clone()),
-        }
     }
 }
 
@@ -204,14 +154,14 @@ impl<S> Parsed<S> {
     }
 
     pub(crate) fn name(&self) -> ObjectName {
-        ObjectName::new(self.key.namespace.clone(), self.key.name.clone())
+        ObjectName::new(self.key.namespace().clone(), self.key.name().clone())
     }
 }
 
 impl Parsed<EndpointSlice> {
     /// The objects that the slice belongs to.
     pub(crate) fn owners(&self) -> Vec<BackendObject> {
-        endpoints::owners_of(&self.key.source, &self.key.namespace, &self.spec)
+        endpoints::owners_of(self.key.source(), self.key.namespace(), &self.spec)
     }
 }
 
@@ -247,7 +197,7 @@ pub fn is_known(group: &str, kind: &str) -> bool {
 impl Objects {
     /// Adds or replaces an object.
     pub(crate) fn insert(&mut self, object: &Object, known: Known) {
-        let place = object.key.place();
+        let place = Place::of(&object.key);
         self.forget_targets(&object.key);
         macro_rules! insert {
             ($table:ident, $spec:expr) => {
@@ -275,7 +225,7 @@ impl Objects {
             Known::EndpointSlice(spec) => {
                 self.forget_slice(&place);
                 let key = &object.key;
-                for owner in endpoints::owners_of(&key.source, &key.namespace, &spec) {
+                for owner in endpoints::owners_of(key.source(), key.namespace(), &spec) {
                     let slices = self.slices_by_owner.entry(owner).or_default();
                     slices.insert(place.clone());
                 }
@@ -294,9 +244,9 @@ impl Objects {
 
     /// Forgets an object; one that is not there is fine.
     pub(crate) fn remove(&mut self, key: &ObjectKey) {
-        let place = key.place();
+        let place = Place::of(key);
         self.forget_targets(key);
-        match (&*key.group, &*key.kind) {
+        match (&**key.group(), &**key.kind()) {
             (GATEWAY_GROUP, "GatewayClass") => drop(self.classes.remove(&place)),
             (GATEWAY_GROUP, "Gateway") => drop(self.gateways.remove(&place)),
             (GATEWAY_GROUP, "ListenerSet") => drop(self.listener_sets.remove(&place)),

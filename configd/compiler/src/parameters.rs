@@ -75,7 +75,7 @@ pub(crate) fn of_class(
     };
     let namespace = reference.namespace.as_deref().unwrap_or_default();
     let (group, kind) = (&reference.group, &reference.kind);
-    let place = Place::new(&class.key.source, namespace, &reference.name);
+    let place = Place::new(class.key.source(), namespace, &reference.name);
     let reference = Reference { group, kind, place };
     if reference.is_ours() && namespace.is_empty() {
         return Err(format!(
@@ -101,7 +101,7 @@ pub(crate) fn of_gateway(
     };
     let key = &gateway.key;
     let (group, kind) = (&reference.group, &reference.kind);
-    let place = Place::new(&key.source, &key.namespace, &reference.name);
+    let place = Place::new(key.source(), key.namespace(), &reference.name);
     Reference { group, kind, place }.follow(objects).map(Some)
 }
 

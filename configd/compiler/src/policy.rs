@@ -44,13 +44,13 @@ pub(crate) struct PolicyHead<'a> {
 impl PolicyKey {
     /// `None` if the object is no policy on backends.
     pub(crate) fn of(key: &ObjectKey) -> Option<Self> {
-        let kind = match (&*key.group, &*key.kind) {
+        let kind = match (&**key.group(), &**key.kind()) {
             (GATEWAY_GROUP, "BackendTLSPolicy") => PolicyKind::Tls,
             (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy") => PolicyKind::Traffic,
             (OWN_GROUP, "BackendPolicy") => PolicyKind::Balancing,
             _ => return None,
         };
-        let place = key.place();
+        let place = Place::of(key);
         Some(Self { kind, place })
     }
 }
@@ -63,7 +63,7 @@ impl PolicyHead<'_> {
     }
 
     pub(crate) fn object(&self, target: &PolicyTargetReference) -> Option<BackendObject> {
-        let place = Place::new(&self.key.source, &self.key.namespace, &target.name);
+        let place = Place::new(self.key.source(), self.key.namespace(), &target.name);
         BackendObject::named(&target.group, &target.kind, place)
     }
 
@@ -110,7 +110,7 @@ pub(crate) fn in_force<'a>(
     let name = name.filter(|name| !name.is_empty());
     let special = name.and_then(|name| winner(objects, kind, object, Some(name)));
     let head: PolicyHead<'a> = special.or_else(|| winner(objects, kind, object, None))?;
-    Some(head.key.place())
+    Some(Place::of(head.key))
 }
 
 impl Objects {

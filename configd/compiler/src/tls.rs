@@ -115,12 +115,12 @@ pub(crate) fn follow(
         namespace,
     } = reference;
     let invalid = |message| ("InvalidCertificateRef", message);
-    let own_namespace = &*holder.namespace;
+    let own_namespace = &**holder.namespace();
     let namespace = namespace.as_deref().unwrap_or(own_namespace);
     let permission = Reference {
-        source: &holder.source,
-        from_group: &holder.group,
-        from_kind: &holder.kind,
+        source: holder.source(),
+        from_group: holder.group(),
+        from_kind: holder.kind(),
         from_namespace: own_namespace,
         to_group: group,
         to_kind: kind,
@@ -130,7 +130,7 @@ pub(crate) fn follow(
     if !permission.is_permitted(objects) {
         let message = format!(
             "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own_namespace} use {kind} {name}; create one there",
-            holder.kind
+            holder.kind()
         );
         return Err(("RefNotPermitted", message));
     }
@@ -140,7 +140,7 @@ pub(crate) fn follow(
         );
         return Err(invalid(message));
     }
-    let place = Place::new(&holder.source, namespace, name);
+    let place = Place::new(holder.source(), namespace, name);
     let Some(secret) = objects.secrets.get(&place) else {
         return Err(invalid(format!(
             "Secret {} does not exist; create it",

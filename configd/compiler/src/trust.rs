@@ -127,7 +127,7 @@ impl AuthorityReference<'_> {
     ) -> Result<&'o [Bytes], (AuthorityFault, String)> {
         let (place, held) = match (self.group, self.kind) {
             (CERTIFICATES_GROUP, "ClusterTrustBundle") => {
-                let place = Place::cluster_wide(&from.source, self.name);
+                let place = Place::cluster_wide(from.source(), self.name);
                 let held = objects.trust_bundles.get(&place);
                 (place, held)
             }
@@ -163,12 +163,12 @@ impl AuthorityReference<'_> {
         objects: &Objects,
         from: &ObjectKey,
     ) -> Result<Place, (AuthorityFault, String)> {
-        let own_namespace = &*from.namespace;
+        let own_namespace = &**from.namespace();
         let namespace = self.namespace.unwrap_or(own_namespace);
         let permission = Reference {
-            source: &from.source,
-            from_group: &from.group,
-            from_kind: &from.kind,
+            source: from.source(),
+            from_group: from.group(),
+            from_kind: from.kind(),
             from_namespace: own_namespace,
             to_group: self.group,
             to_kind: self.kind,
@@ -176,11 +176,13 @@ impl AuthorityReference<'_> {
             to_name: self.name,
         };
         if permission.is_permitted(objects) {
-            return Ok(Place::new(&from.source, namespace, self.name));
+            return Ok(Place::new(from.source(), namespace, self.name));
         }
         let message = format!(
             "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own_namespace} use {} {}; create one there",
-            from.kind, self.kind, self.name
+            from.kind(),
+            self.kind,
+            self.name
         );
         Err((AuthorityFault::NotPermitted, message))
     }
@@ -243,13 +245,8 @@ fn certificates(pem: &str, field: &str) -> Result<Vec<Bytes>, String> {
 
 /// Name of a bundle: that of the object whose references it comes from, with a section where one object has several.
 pub(crate) fn bundle_name(from: &ObjectKey, section: Option<&str>) -> PartName {
-    let ObjectKey {
-        source,
-        kind,
-        namespace,
-        name,
-        ..
-    } = from;
+    let (source, kind) = (from.source(), from.kind());
+    let (namespace, name) = (from.namespace(), from.name());
     let name: Arc<str> = match section {
         Some(section) => format!("{source}/{kind}/{namespace}/{name}/{section}").into(),
         None => format!("{source}/{kind}/{namespace}/{name}").into(),

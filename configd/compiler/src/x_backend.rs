@@ -47,7 +47,12 @@ pub(crate) fn selected(objects: &Objects, backend: &Parsed<XBackendSpec>) -> Vec
         return vec![];
     };
     let port = backend.spec.port.number;
-    endpoints::of_pods(objects, &backend.key.place(), &selector.match_labels, port)
+    endpoints::of_pods(
+        objects,
+        &Place::of(&backend.key),
+        &selector.match_labels,
+        port,
+    )
 }
 
 /// What protects the connections; `None` for a backend without TLS.
@@ -107,6 +112,6 @@ fn add_client_certificate(
 pub(crate) fn client_secret(backend: &Parsed<XBackendSpec>) -> Option<Place> {
     let reference = backend.spec.tls.as_ref()?.client_certificate_ref.as_ref()?;
     let namespace = reference.namespace.as_deref();
-    let namespace = namespace.unwrap_or(&backend.key.namespace);
-    Some(Place::new(&backend.key.source, namespace, &reference.name))
+    let namespace = namespace.unwrap_or(backend.key.namespace());
+    Some(Place::new(backend.key.source(), namespace, &reference.name))
 }

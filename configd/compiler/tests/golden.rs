@@ -50,7 +50,7 @@ fn every_input_compiles_to_its_golden_output() {
 
 /// The key, with its source unless that is the usual one.
 fn named(key: &ObjectKey) -> String {
-    match &*key.source {
+    match &**key.source() {
         "c1" => key.to_string(),
         source => format!("{key} of {source}"),
     }

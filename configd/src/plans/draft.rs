@@ -88,7 +88,7 @@ fn change(
     for operation in operations {
         match &operation.operation {
             Some(operation::Operation::Put(put)) => {
-                let key = wire::stored_key(&put.key.clone().unwrap_or_default());
+                let key = ObjectKey::from(put.key.clone().unwrap_or_default());
                 let object = StoredObject {
                     key,
                     uid: put.uid.clone(),
@@ -100,7 +100,7 @@ fn change(
                 let _ = compiler.put(wire::compiler_object(&object, opened(&object)?));
             }
             Some(operation::Operation::Delete(key)) => {
-                compiler.remove(&wire::compiler_key(&wire::stored_key(key)));
+                compiler.remove(&key.into());
             }
             None => {}
         }
@@ -163,7 +163,7 @@ fn statuses(before: &Compilation, after: &Compilation) -> Vec<StatusChange> {
             continue;
         }
         changes.entry(key).or_insert_with(|| StatusChange {
-            key: Some(wire::object_key(key)),
+            key: Some(key.into()),
             before: text(before, key).unwrap_or_default().into(),
             after: text(after, key).unwrap_or_default().into(),
         });

@@ -28,10 +28,10 @@ use super::Answers;
 use super::recorder::Recorder;
 use crate::audit::Event;
 use crate::checked::CheckedObjects;
+use crate::clock;
 use crate::error::{self, Violation};
 use crate::progress::{self, Progress};
 use crate::sealing::Sealing;
-use crate::{clock, wire};
 use watch::Watch;
 
 /// Objects of one page, unless the caller asks for fewer.
@@ -209,7 +209,7 @@ impl ObjectService for Objects {
         let mut key = request.key.unwrap_or_default();
         key.source = super::source(&caller, &key.source)?;
         self.linearize(request.stale).await?;
-        let object = self.store().get(&wire::stored_key(&key));
+        let object = self.store().get(&(&key).into());
         let object = object.ok_or_else(|| {
             let name = crate::name::of_wire(&key);
             Status::not_found(format!("{name} is not stored for source {}", key.source))

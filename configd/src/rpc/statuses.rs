@@ -57,10 +57,10 @@ impl StatusService for StatusReader {
         request.source = super::source(&caller, &request.source)?;
         let asked = |key: &ObjectKey| {
             let same = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
-            same(&request.source, &key.source)
-                && same(&request.kind, &key.kind)
-                && same(&request.namespace, &key.namespace)
-                && same(&request.name, &key.name)
+            same(&request.source, key.source())
+                && same(&request.kind, key.kind())
+                && same(&request.namespace, key.namespace())
+                && same(&request.name, key.name())
         };
         let board = self.statuses.watch().borrow().clone();
         let statuses = board
@@ -156,7 +156,7 @@ fn round(
     source: &str,
     sent: &mut Sent,
 ) -> Vec<WatchStatusesResponse> {
-    let is_asked = |key: &ObjectKey| source.is_empty() || *key.source == *source;
+    let is_asked = |key: &ObjectKey| source.is_empty() || **key.source() == *source;
     let (mut changed, mut gone) = (BTreeMap::new(), vec![]);
     for (key, before, entry) in board.statuses.since(&sent.entries) {
         let before = before.filter(|before| !before.is_living());
@@ -165,7 +165,7 @@ fn round(
             Some(entry) if entry.is_living() => {}
             Some(entry) if before.is_some_and(|before| before.status == entry.status) => {}
             Some(entry) => drop(changed.insert(key, status(entry, fleet, now))),
-            None => gone.push(wire::object_key(key)),
+            None => gone.push(key.into()),
         }
     }
     let is_living = |key: &ObjectKey| board.get(key).is_some_and(Entry::is_living);
@@ -197,7 +197,7 @@ fn round(
 
 fn status(entry: &Entry, fleet: &Fleet, now: i64) -> ObjectStatus {
     let own = &entry.status;
-    let is_gateway = &*own.key.kind == "Gateway";
+    let is_gateway = **own.key.kind() == *"Gateway";
     let pool = own.pool.as_ref().filter(|_| is_gateway);
     let ports = own.ports.iter().map(|bound| BoundPort {
         port: bound.port.into(),
@@ -205,7 +205,7 @@ fn status(entry: &Entry, fleet: &Fleet, now: i64) -> ObjectStatus {
         bind_port: bound.bind_port.into(),
     });
     ObjectStatus {
-        key: Some(wire::object_key(&own.key)),
+        key: Some((&own.key).into()),
         uid: own.uid.clone(),
         generation: own.generation,
         status: entry.joined(fleet, now).to_string().into(),

@@ -94,7 +94,7 @@ fn renewal(stored: &StoredObject, content: Bytes) -> Command {
         }),
     };
     Command::PutObjects(PutObjects {
-        source: stored.key.source.to_string(),
+        source: stored.key.source().to_string(),
         operations: vec![operation],
         request_id: String::new(),
         reason: "sealed by the first key".to_owned(),
@@ -110,5 +110,5 @@ fn secrets(store: &Store) -> impl Iterator<Item = Arc<StoredObject>> {
     let (_, objects) = store.objects(&filter);
     objects
         .into_iter()
-        .filter(|object| object.key.group.is_empty())
+        .filter(|object| object.key.group().is_empty())
 }

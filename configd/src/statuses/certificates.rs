@@ -80,13 +80,13 @@ mod tests {
         };
         let listener = |name: &str| json!({"name": name, "conditions": []});
         ObjectStatus {
-            key: ObjectKey {
-                source: text("files"),
-                group: text("gateway.networking.k8s.io"),
-                kind: text("Gateway"),
-                namespace: text("infra"),
-                name: text("web"),
-            },
+            key: ObjectKey::new(
+                "files",
+                "gateway.networking.k8s.io",
+                "Gateway",
+                "infra",
+                "web",
+            ),
             uid: "u".into(),
             generation: 3,
             pool: None,

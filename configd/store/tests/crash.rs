@@ -135,7 +135,7 @@ async fn check(dir: &Path, acked: u64) {
         objects.len()
     );
     for (number, object) in objects.iter().enumerate() {
-        assert_eq!(*object.key.name, *format!("{number:08}"));
+        assert_eq!(**object.key.name(), *format!("{number:08}"));
         assert_eq!(object.content, number.to_string().repeat(1_500).as_bytes());
     }
     let head = store.head("pool").unwrap().version;

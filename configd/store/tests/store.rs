@@ -49,7 +49,7 @@ fn content_of(store: &Store, name: &str) -> Option<String> {
     let (_, objects) = store.objects(&ObjectFilter::default());
     let object = objects
         .into_iter()
-        .find(|object| *object.key.name == *name)?;
+        .find(|object| **object.key.name() == *name)?;
     Some(String::from_utf8(object.content.to_vec()).unwrap())
 }
 
@@ -171,7 +171,7 @@ async fn readers_are_woken_and_told_what_changed() {
     revision.changed().await.unwrap();
     let changed = store.changes_since(before).unwrap();
     assert_eq!(
-        changed.iter().map(|key| &*key.name).collect::<Vec<_>>(),
+        changed.iter().map(|key| &**key.name()).collect::<Vec<_>>(),
         ["cart"]
     );
     assert_eq!(store.changes_since(*revision.borrow()), Some(vec![]));

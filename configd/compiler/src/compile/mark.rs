@@ -17,21 +17,21 @@ use crate::x_backend;
 impl Compiler {
     /// Notes what may depend on an object, as it is known at the moment.
     pub(super) fn mark(&mut self, key: &ObjectKey) {
-        let place = key.place();
+        let place = Place::of(key);
         if let Some(policy) = PolicyKey::of(key) {
             return self.mark_policy(policy);
         }
-        let backend = BackendObject::named(&key.group, &key.kind, place.clone());
+        let backend = BackendObject::named(key.group(), key.kind(), place.clone());
         if let Some(backend) = backend {
             self.mark_backend(&backend);
             self.changed.insert(Dependency::Backend(backend));
             return;
         }
-        if let Some(kind) = RouteKind::named(&key.kind) {
+        if let Some(kind) = RouteKind::named(key.kind()) {
             self.changed_routes.insert((kind, place));
             return;
         }
-        match &*key.kind {
+        match &**key.kind() {
             "Gateway" => drop(self.changed.insert(Dependency::Gateway(place))),
             "ListenerSet" => drop(self.changed.insert(Dependency::ListenerSet(place))),
             "EndpointSlice" => {
@@ -93,7 +93,7 @@ impl Compiler {
     fn mark_x_backends(&mut self, concerned: impl Fn(&Parsed<XBackendSpec>) -> bool) {
         let backends = self.objects.x_backends.values();
         let places = backends.filter(|backend| concerned(backend));
-        let places: Vec<_> = places.map(|backend| backend.key.place()).collect();
+        let places: Vec<_> = places.map(|backend| Place::of(&backend.key)).collect();
         for place in places {
             let kind = BackendKind::XBackend;
             self.mark_backend(&BackendObject { kind, place });
@@ -105,12 +105,13 @@ impl Compiler {
         let is_meant = |references: &[LocalObjectReference]| {
             let mut references = references.iter();
             references.any(|own| {
-                (&*own.group, &*own.kind, &*own.name) == (&*key.group, &*key.kind, &*key.name)
+                (&*own.group, &*own.kind, &*own.name)
+                    == (&**key.group(), &**key.kind(), &**key.name())
             })
         };
-        let everywhere = &*key.group == CERTIFICATES_GROUP;
+        let everywhere = **key.group() == *CERTIFICATES_GROUP;
         let is_near = |own: &ObjectKey| {
-            own.source == key.source && (everywhere || own.namespace == key.namespace)
+            own.source() == key.source() && (everywhere || own.namespace() == key.namespace())
         };
         let policies = self.objects.backend_tls_policies.iter();
         let policies = policies.filter(|(_, policy)| {

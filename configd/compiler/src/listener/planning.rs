@@ -116,7 +116,7 @@ impl Planning<'_> {
         };
         ListenerView {
             holder: self.held.holder.clone(),
-            namespace: self.held.key.namespace.clone(),
+            namespace: self.held.key.namespace().clone(),
             section_name: listener.name.as_str().into(),
             part_name: part_name.into(),
             port: listener.port,

@@ -46,7 +46,7 @@ impl<'a> References<'a> {
 impl References<'_> {
     /// What backends of the route get.
     pub(super) fn traffic(&self) -> Traffic {
-        RouteKind::named(&self.route.kind).map_or(Traffic::Http, RouteKind::traffic)
+        RouteKind::named(self.route.kind()).map_or(Traffic::Http, RouteKind::traffic)
     }
 
     /// The backend for that traffic, or one sentence why there is none, after it has been reported.
@@ -105,9 +105,9 @@ impl References<'_> {
         let BackendObjectReference {
             group, kind, name, ..
         } = reference;
-        let own_namespace = &*self.route.namespace;
+        let own_namespace = &**self.route.namespace();
         let namespace = reference.namespace.as_deref().unwrap_or(own_namespace);
-        let source = &self.route.source;
+        let source = self.route.source();
         if namespace != own_namespace {
             let grants = Place::new(source, namespace, "");
             self.dependencies.insert(Dependency::Grants(grants));
@@ -115,7 +115,7 @@ impl References<'_> {
         let permission = Reference {
             source,
             from_group: GATEWAY_GROUP,
-            from_kind: &self.route.kind,
+            from_kind: self.route.kind(),
             from_namespace: own_namespace,
             to_group: group,
             to_kind: kind,
@@ -127,7 +127,7 @@ impl References<'_> {
         }
         let message = format!(
             "no ReferenceGrant in namespace {namespace} lets {}s of namespace {own_namespace} use {kind} {name}; create one there",
-            self.route.kind
+            self.route.kind()
         );
         Err(("RefNotPermitted", &codes::BACKEND_NOT_PERMITTED, message))
     }

@@ -55,7 +55,7 @@ pub(crate) fn compile(
         shown: vec![],
     });
     let parts = attachments.into_iter().map(|(pool, attachments)| {
-        let object = ObjectName::new(route.key.namespace.clone(), route.key.name.clone());
+        let object = ObjectName::new(route.key.namespace().clone(), route.key.name().clone());
         let attachments = attachments.into_values().collect();
         let part = rules
             .content

@@ -52,13 +52,13 @@ impl<'a> Joining<'a> {
         findings: &mut Findings<'_>,
     ) -> Vec<serde_json::Value> {
         let key = self.route.key;
-        let namespace = Place::cluster_wide(&key.source, &key.namespace);
+        let namespace = Place::cluster_wide(key.source(), key.namespace());
         let labels = namespace_labels(self.surroundings.objects, &namespace);
         self.dependencies.insert(Dependency::Namespace(namespace));
         let hostnames = hostnames(self.route.spec.hostnames);
         let visitor = Visitor {
             kind: self.route.spec.rules.kind(),
-            namespace: &key.namespace,
+            namespace: key.namespace(),
             namespace_labels: &labels,
             hostnames: &hostnames,
         };
@@ -115,8 +115,8 @@ impl<'a> Joining<'a> {
         findings: &mut Findings<'_>,
     ) -> Option<(Place, Holder)> {
         let key = self.route.key;
-        let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
-        let place = Place::new(&key.source, namespace, &parent.name);
+        let namespace = parent.namespace.as_deref().unwrap_or(key.namespace());
+        let place = Place::new(key.source(), namespace, &parent.name);
         let objects = self.surroundings.objects;
         let (found, exists) = match (parent.group.as_str(), parent.kind.as_str()) {
             (GATEWAY_GROUP, "Gateway") => {

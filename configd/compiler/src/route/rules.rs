@@ -158,7 +158,12 @@ fn rule(
         session: object.session.map(|session| {
             // By the name of the rule where it has one: a rule before it does not end its sessions then.
             let rule = object.name.map_or_else(|| index.to_string(), str::to_owned);
-            let owner = format!("{}/{}/{}/{rule}", route.kind, route.namespace, route.name);
+            let owner = format!(
+                "{}/{}/{}/{rule}",
+                route.kind(),
+                route.namespace(),
+                route.name()
+            );
             Arc::new(session::compile(session, &owner))
         }),
     }

@@ -97,5 +97,9 @@ impl Stage {
 }
 
 fn bytes_of(key: &ObjectKey) -> usize {
-    key.source.len() + key.group.len() + key.kind.len() + key.namespace.len() + key.name.len()
+    key.source().len()
+        + key.group().len()
+        + key.kind().len()
+        + key.namespace().len()
+        + key.name().len()
 }

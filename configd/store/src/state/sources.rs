@@ -29,7 +29,7 @@ impl State {
     ) -> impl Iterator<Item = &'s Arc<StoredObject>> {
         let first = ObjectKey::new(source, "", "", "", "");
         let from = self.objects.range(first..);
-        let own = from.take_while(move |(key, _)| *key.source == *source);
+        let own = from.take_while(move |(key, _)| **key.source() == *source);
         own.map(|(_, object)| object)
     }
 

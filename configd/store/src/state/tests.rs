@@ -239,7 +239,7 @@ proptest! {
             model.command(&step);
             prop_assert_eq!(model.state.revision != revision, before != plain);
             let stored: BTreeMap<String, u8> = model.state.objects.iter()
-                .map(|(key, object)| (key.name.to_string(), object.content[0])).collect();
+                .map(|(key, object)| (key.name().to_string(), object.content[0])).collect();
             let plain: BTreeMap<String, u8> =
                 plain.iter().map(|(name, content)| (format!("route-{name}"), *content)).collect();
             prop_assert_eq!(stored, plain);

@@ -344,7 +344,7 @@ pub(crate) fn names(store: &Store) -> Vec<String> {
     let (_, objects) = store.objects(&ObjectFilter::default());
     objects
         .iter()
-        .map(|object| object.key.name.to_string())
+        .map(|object| object.key.name().to_string())
         .collect()
 }
 

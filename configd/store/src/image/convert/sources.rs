@@ -48,7 +48,7 @@ pub(super) fn records(state: &State) -> impl Iterator<Item = Kind> {
 
 /// Counts an object that its source has.
 pub(super) fn count(state: &mut State, object: &StoredObject) {
-    let name = &*object.key.source;
+    let name = &**object.key.source();
     if !state.sources.contains_key(name) {
         state.sources.insert(name.into(), Source::default());
     }
@@ -86,7 +86,7 @@ pub(super) fn read_outcome(state: &mut State, record: wire::BatchOutcome) -> Res
 
 pub(super) fn read_held(state: &mut State, record: v1::KeptObject) -> Result<(), String> {
     let key: ObjectKey = record.key.ok_or("a held deletion has no key")?.into();
-    let source = state.sources.get_mut(&*key.source);
+    let source = state.sources.get_mut(&**key.source());
     let held = source.and_then(|source| source.held.as_mut());
     let held = held.ok_or("a deletion is held by no source")?;
     Arc::make_mut(held).keys.insert(key, record.revision);
@@ -101,7 +101,7 @@ pub(super) fn read_staged(state: &mut State, record: wire::Staged) -> Result<(),
         .or(of_kept)
         .ok_or("a staged object has no key")?
         .into();
-    let source = state.sources.get_mut(&*key.source);
+    let source = state.sources.get_mut(&**key.source());
     let stage = source.and_then(|source| source.stage.as_mut());
     let stage = stage.ok_or("an object is staged by no source")?;
     let stage = Arc::make_mut(stage);

@@ -87,8 +87,9 @@ pub(super) fn change(change: change_source::Change) -> Command {
 }
 
 fn names(state: &State) -> BTreeMap<String, u8> {
-    let named =
-        |(key, object): (&ObjectKey, &Arc<StoredObject>)| (key.name.to_string(), object.content[0]);
+    let named = |(key, object): (&ObjectKey, &Arc<StoredObject>)| {
+        (key.name().to_string(), object.content[0])
+    };
     state.objects.iter().map(named).collect()
 }
 
