@@ -16,6 +16,9 @@ use crate::peers::{Ports, Site};
 /// Objects of one batch.
 const BATCH: usize = 2_000;
 
+/// Whom the objects are from.
+pub(crate) const SOURCE: &str = "bench";
+
 const NAMESPACE: &str = "bench";
 
 /// A Gateway with one listener for HTTP, and its backend.
@@ -228,20 +231,29 @@ async fn apply_and_wait(
     objects: &[Value],
     wait_for: WaitFor,
 ) -> anyhow::Result<()> {
-    let mut client = ObjectServiceClient::new(channel.clone());
     for batch in objects.chunks(BATCH) {
-        let operations = batch.iter().map(put).collect();
-        let request = ApplyRequest {
-            source: "bench".to_owned(),
-            operations,
-            reason: "measurement".to_owned(),
-            wait_for: wait_for.into(),
-            wait_timeout_ms: 60_000,
-            ..ApplyRequest::default()
-        };
-        let answer = client.apply(request).await?.into_inner();
-        ensure!(answer.pending.is_empty(), "{}", answer.pending);
+        send(channel, batch.iter().map(put).collect(), wait_for).await?;
     }
+    Ok(())
+}
+
+/// Applies one batch.
+pub(crate) async fn send(
+    channel: &Channel,
+    operations: Vec<Operation>,
+    wait_for: WaitFor,
+) -> anyhow::Result<()> {
+    let request = ApplyRequest {
+        source: SOURCE.to_owned(),
+        operations,
+        reason: "measurement".to_owned(),
+        wait_for: wait_for.into(),
+        wait_timeout_ms: 60_000,
+        ..ApplyRequest::default()
+    };
+    let mut client = ObjectServiceClient::new(channel.clone());
+    let answer = client.apply(request).await?.into_inner();
+    ensure!(answer.pending.is_empty(), "{}", answer.pending);
     Ok(())
 }
 
@@ -257,7 +269,7 @@ pub(crate) fn key(object: &Value) -> ObjectKey {
         .rsplit_once('/')
         .map_or("", |(group, _)| group);
     ObjectKey {
-        source: "bench".to_owned(),
+        source: SOURCE.to_owned(),
         group: group.to_owned(),
         kind: text("/kind").to_owned(),
         namespace: text("/metadata/namespace").to_owned(),
@@ -266,13 +278,17 @@ pub(crate) fn key(object: &Value) -> ObjectKey {
 }
 
 fn put(object: &Value) -> Operation {
-    let key = key(object);
+    put_of(key(object), object.to_string())
+}
+
+/// The operation that stores this content under this name.
+pub(crate) fn put_of(key: ObjectKey, content: String) -> Operation {
     let object = Object {
         uid: key.name.chars().take(64).collect(),
         key: Some(key),
         generation: 1,
         created_at_unix_s: 1_700_000_000,
-        content: object.to_string().into(),
+        content: content.into(),
     };
     Operation {
         operation: Some(operation::Operation::Put(object)),

@@ -32,7 +32,9 @@ impl CheckedObjects {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if all.young_bytes + content.len() > GENERATION_BYTES_MAX {
-            all.old = std::mem::take(&mut all.young);
+            let all = &mut *all;
+            std::mem::swap(&mut all.young, &mut all.old);
+            all.young.clear();
             all.young_bytes = 0;
         }
         all.young_bytes += content.len();

@@ -84,7 +84,7 @@ pub(super) async fn put(channel: &Channel, names: &[String], turn: usize) -> any
         .iter()
         .map(|name| Put {
             key: format!("/bench/services/{name}").into_bytes(),
-            value: object(name, turn).to_string().into_bytes(),
+            value: object(name, turn).into_bytes(),
         })
         .collect();
     if puts.len() > 1 {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tidegate_proto::objects::v1::{ObjectKey, WaitFor};
 use tonic::transport::Channel;
 
 use super::nodes::Nodes;
@@ -48,6 +49,15 @@ pub(super) fn start(binary: &Path, dir: &Path, count: usize) -> anyhow::Result<N
 
 /// One batch.
 pub(super) async fn put(channel: &Channel, names: &[String], turn: usize) -> anyhow::Result<()> {
-    let objects: Vec<_> = names.iter().map(|name| object(name, turn)).collect();
-    objects::apply(channel, &objects).await
+    let puts = names.iter().map(|name| {
+        let key = ObjectKey {
+            source: objects::SOURCE.to_owned(),
+            kind: "Service".to_owned(),
+            namespace: "bench".to_owned(),
+            name: name.clone(),
+            ..ObjectKey::default()
+        };
+        objects::put_of(key, object(name, turn))
+    });
+    objects::send(channel, puts.collect(), WaitFor::Unspecified).await
 }

@@ -10,6 +10,8 @@ use super::{Desk, Incoming, MESSAGE_BYTES_MAX};
 
 /// Streams on one connection.
 const STREAMS_MAX: u32 = 256;
+/// Bytes of a frame, at most: a batch comes in one, and not in many of 16 KiB.
+const FRAME_BYTES_MAX: u32 = 1 << 20;
 /// A peer that answers no ping for this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Time for running calls to end when the node stops.
@@ -32,6 +34,7 @@ impl PeerServer {
         let (end, ended) = oneshot::channel::<()>();
         let server = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
+            .max_frame_size(FRAME_BYTES_MAX)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .add_service(service);

@@ -1,9 +1,9 @@
 //! Objects: what a batch makes of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use tidegate_proto::{
-    objects::v1::{Operation, operation, precondition},
+    objects::v1::{Object, Operation, operation, precondition},
     raft::v1,
 };
 
@@ -18,8 +18,8 @@ const REQUESTS_MAX: usize = 1_024;
 /// Sources, at most.
 const SOURCES_MAX: usize = 1_000;
 
-/// What becomes of objects of one source. All of them differ from before.
-pub(super) type Plan = BTreeMap<ObjectKey, Difference>;
+/// What becomes of objects of one source, each once. All of them differ from before.
+pub(super) type Plan = Vec<(ObjectKey, Difference)>;
 
 /// What an object is and becomes; `None` where there is none.
 #[derive(Debug, Clone)]
@@ -145,7 +145,7 @@ impl State {
     fn room_of(source: &crate::Source, plan: &Plan) -> Result<(), Outcome> {
         let before = (source.objects, source.bytes);
         let mut after = before;
-        for change in plan.values() {
+        for (_, change) in plan {
             if let Some(old) = &change.before {
                 after = (after.0 - 1, after.1 - old.content.len() as u64);
             }
@@ -177,29 +177,29 @@ impl State {
         reason = "the error is the answer, and it is moved once"
     )]
     fn plan(&self, index: u64, operations: &[Operation]) -> Result<Plan, Outcome> {
-        let mut plan = Plan::new();
-        let mut last = None;
-        for (at, operation) in operations.iter().enumerate() {
-            let (key, put) = match operation.operation.as_ref() {
-                Some(operation::Operation::Put(object)) => (object.key.as_ref(), Some(object)),
-                Some(operation::Operation::Delete(key)) => (Some(key), None),
-                None => continue,
-            };
-            let Some(key) = key.map(|key| ObjectKey::after(last.as_ref(), key)) else {
-                continue;
-            };
-            last = Some(key.clone());
-            let change = plan
-                .entry(key.clone())
-                .or_insert_with(|| Difference::none_of(self.objects.get(&key)));
+        let mut plan = Plan::with_capacity(operations.len());
+        let mut failed: Option<(usize, ObjectKey, Option<u64>)> = None;
+        for (key, at, operation, put) in in_order(operations) {
+            let is_same = plan.last().is_some_and(|(last, _)| *last == key);
+            if !is_same {
+                plan.push((key.clone(), Difference::none_of(self.objects.get(&key))));
+            }
+            let (_, change) = plan.last_mut().expect("the key is there");
             if !holds(operation, change.after.as_deref()) {
                 let found = change.after.as_ref().map(|object| object.revision);
-                let index = u32::try_from(at).expect("a batch has at most 20,000 changes");
-                return Err(Outcome::PreconditionFailed { index, key, found });
+                // The first one of the batch is told.
+                if failed.as_ref().is_none_or(|(first, ..)| at < *first) {
+                    failed = Some((at, key, found));
+                }
+                continue;
             }
             change.after = put.map(|object| Arc::new(StoredObject::new(key, object, index)));
         }
-        plan.retain(|_, change| match (&change.before, &change.after) {
+        if let Some((at, key, found)) = failed {
+            let index = u32::try_from(at).expect("a batch has at most 20,000 changes");
+            return Err(Outcome::PreconditionFailed { index, key, found });
+        }
+        plan.retain(|(_, change)| match (&change.before, &change.after) {
             (None, None) => false,
             (Some(old), Some(new)) => !old.same_as(new),
             _ => true,
@@ -231,6 +231,24 @@ impl Difference {
         let after = before.clone();
         Self { before, after }
     }
+}
+
+/// The operations by the key of their object, each with its place in the batch; those of one object in the order of the batch.
+fn in_order(operations: &[Operation]) -> Vec<(ObjectKey, usize, &Operation, Option<&Object>)> {
+    let mut keyed: Vec<(ObjectKey, usize, &Operation, Option<&Object>)> =
+        Vec::with_capacity(operations.len());
+    for (at, operation) in operations.iter().enumerate() {
+        let (key, put) = match operation.operation.as_ref() {
+            Some(operation::Operation::Put(object)) => (object.key.as_ref(), Some(object)),
+            Some(operation::Operation::Delete(key)) => (Some(key), None),
+            None => continue,
+        };
+        let Some(key) = key else { continue };
+        let last = keyed.last().map(|(last, ..)| last);
+        keyed.push((ObjectKey::after(last, key), at, operation, put));
+    }
+    keyed.sort_by(|one, other| one.0.cmp(&other.0));
+    keyed
 }
 
 fn len_of(object: Option<&Arc<StoredObject>>) -> Option<usize> {

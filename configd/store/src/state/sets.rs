@@ -117,7 +117,7 @@ impl State {
                     ..(**object).clone()
                 };
                 let (before, after) = (stored.cloned(), Some(Arc::new(object)));
-                plan.insert(key.clone(), Difference { before, after });
+                plan.push((key.clone(), Difference { before, after }));
             }
         }
         let put = count(plan.len());
