@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_client(grpc)
         .build_server(grpc)
+        .codec_path("crate::WholeCodec")
         .bytes(".")
         .compile_fds(descriptors)?;
     tonic_prost_build::configure()

@@ -58,4 +58,4 @@ pub use tls::{
     BackendTls, Certificate, PrivateKey, SecretBytes, SubjectAltName, Trust, TrustBundle,
 };
 pub use wire::InvalidPart;
-pub use words::Words;
+pub use words::{Words, compare_words};

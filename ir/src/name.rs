@@ -1,15 +1,18 @@
 //! Names of objects and of parts.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::compare_words;
+
 /// Name of a part, unique within its kind; cheap to clone.
 pub type PartName = Arc<str>;
 
 /// Namespace and name of a Kubernetes object.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ObjectName {
     /// Namespace.
     pub namespace: Arc<str>,
@@ -24,6 +27,21 @@ impl ObjectName {
             namespace: namespace.into(),
             name: name.into(),
         }
+    }
+}
+
+impl Ord for ObjectName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_words(
+            [&self.namespace, &self.name],
+            [&other.namespace, &other.name],
+        )
+    }
+}
+
+impl PartialOrd for ObjectName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The wire contracts of Tidegate: generated messages and, with the feature `grpc`, services. No logic.
+//! The wire contracts of Tidegate: generated messages and, with the feature `grpc`, services, and how these are encoded.
 //!
 //! The documentation of every message and field stands in the `.proto` files.
 #![allow(
@@ -11,6 +11,12 @@
     unreachable_pub,
     reason = "the code is generated"
 )]
+
+#[cfg(feature = "grpc")]
+mod codec;
+
+#[cfg(feature = "grpc")]
+pub use codec::WholeCodec;
 
 /// Parts of a snapshot.
 pub mod ir {

@@ -138,10 +138,12 @@ impl Compiler {
     /// The same for an object whose content was checked already.
     pub fn put_checked(&mut self, object: &Object, checked: Checked) {
         if let Checked(Some(known)) = checked {
-            // A slice can move from one Service to another: both change.
             self.mark(&object.key);
             self.objects.insert(object, known);
-            self.mark(&object.key);
+            // A slice can move from one Service to another: both change.
+            if mark::is_by_content(&object.key) {
+                self.mark(&object.key);
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! The objects that the compiler reads, parsed once and found by name.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 pub use tidegate_ir::ObjectKey;
-use tidegate_ir::ObjectName;
+use tidegate_ir::{ObjectName, compare_words};
 
 use crate::api::backend_policy::BackendPolicySpec;
 use crate::api::backend_tls_policy::BackendTlsPolicySpec;
@@ -45,7 +46,7 @@ pub struct Object {
 }
 
 /// Where an object lives: objects refer only to objects of their own source.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) source: Arc<str>,
     pub(crate) object: ObjectName,
@@ -118,6 +119,18 @@ pub(crate) struct Objects {
     pub(crate) config_maps: Table<Authorities>,
     pub(crate) trust_bundles: Table<Authorities>,
     pub(crate) pods: Table<Pod>,
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_words([&self.source], [&other.source]).then_with(|| self.object.cmp(&other.object))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Place {

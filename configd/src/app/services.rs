@@ -56,6 +56,8 @@ use crate::sources::Watchman;
 use crate::statuses::Statuses;
 use crate::transport::InProcess;
 
+/// Bytes of a frame, at most: a batch comes in a few, and not in many of 16 KiB.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// Streams on one connection.
 const STREAMS_MAX: u32 = 1_024;
 
@@ -115,6 +117,7 @@ impl Services {
         let forward = Forward::new(self.leader.clone(), self.end.clone());
         Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
+            .max_frame_size(FRAME_BYTES_MAX)
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .layer(Gate::new(self.audit.clone(), self.tasks.clone()))

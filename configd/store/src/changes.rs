@@ -1,6 +1,6 @@
 //! The keys that changed lately, so that a reader can follow the object set without reading all of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::key::ObjectKey;
 
@@ -46,12 +46,11 @@ impl Changes {
         let newer = self
             .revisions
             .partition_point(|(changed_at, _)| *changed_at <= revision);
-        let keys: BTreeSet<_> = self
-            .revisions
-            .range(newer..)
-            .flat_map(|(_, keys)| keys)
-            .collect();
-        Some(keys.into_iter().cloned().collect())
+        let keys = self.revisions.range(newer..).flat_map(|(_, keys)| keys);
+        let mut keys: Vec<_> = keys.cloned().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Some(keys)
     }
 }
 

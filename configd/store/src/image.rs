@@ -127,6 +127,12 @@ impl Images {
 }
 
 impl ImageFile {
+    /// Bytes of the file.
+    pub(crate) fn len(&self) -> Result<u64, StoreError> {
+        let metadata = fs::metadata(&self.path).map_err(StoreError::io("read", &self.path))?;
+        Ok(metadata.len())
+    }
+
     /// Reads and checks the whole file.
     pub(crate) fn read(&self) -> Result<Image, StoreError> {
         self.read_up_to(HIGHEST_LEVEL)

@@ -37,8 +37,7 @@ pub(crate) use journal::Past;
 pub(crate) use medium::{Medium, Witness};
 use record::Record;
 pub(crate) use wire::{
-    LogIdWire, MembershipWire, decode_entry, decode_membership, encode_entry, encode_membership,
-    log_id, log_id_wire,
+    MembershipWire, decode_membership, encode_membership, entry, entry_wire, log_id, log_id_wire,
 };
 use writer::{Request, Writer};
 

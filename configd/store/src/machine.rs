@@ -110,7 +110,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
         let (images, views) = (self.images.clone(), self.views.clone());
         let file = blocking(move || {
             views.blobs.sync_written()?;
-            images.write(&image)
+            let file = images.write(&image)?;
+            views.image_has(file.len()?);
+            Ok(file)
         })
         .await?;
         self.set_newest(meta.clone(), file.clone());

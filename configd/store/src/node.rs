@@ -32,9 +32,6 @@ use crate::{
     views::Views,
 };
 
-/// Commands since the last image after which the next one is made, in bytes.
-const IMAGE_BYTES: u64 = 64 << 20;
-
 /// What a node consists of.
 pub(crate) struct Node {
     pub(crate) directory: Directory,
@@ -86,7 +83,7 @@ impl Node {
 
     /// Makes an image where the entries since the last one are many bytes; openraft only counts them.
     pub(crate) async fn make_image_if_due(&self) {
-        if self.views.bytes_since_image() > IMAGE_BYTES {
+        if self.views.is_image_due() {
             self.views.image_was_made();
             // Best effort: the next entries ask again.
             let _ = self.raft.trigger().snapshot().await;

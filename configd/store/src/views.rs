@@ -21,6 +21,9 @@ use crate::{
     raft::LogId,
 };
 
+/// Bytes of commands since the last image after which the next one is made, unless the last one is larger.
+const IMAGE_BYTES: u64 = 64 << 20;
+
 /// The newest version of every pool.
 pub type Heads = Arc<BTreeMap<Arc<str>, u64>>;
 
@@ -37,6 +40,8 @@ pub(crate) struct Views {
     pub(crate) marks: watch::Sender<u64>,
     /// Bytes of the commands that were applied since the last image.
     bytes_since_image: AtomicU64,
+    /// Bytes of the last image that this process has written.
+    image_bytes: AtomicU64,
 }
 
 impl Views {
@@ -54,6 +59,7 @@ impl Views {
             heads: watch::Sender::new(heads),
             marks: watch::Sender::new(0),
             bytes_since_image: AtomicU64::new(0),
+            image_bytes: AtomicU64::new(0),
         }
     }
 
@@ -198,14 +204,21 @@ impl Views {
         Ok(())
     }
 
-    /// Bytes of commands since the last image.
-    pub(crate) fn bytes_since_image(&self) -> u64 {
-        self.bytes_since_image.load(Ordering::Relaxed)
+    /// Whether the commands since the last image are many bytes: so many that writing images takes no more than writing the
+    /// log does.
+    pub(crate) fn is_image_due(&self) -> bool {
+        let since = self.bytes_since_image.load(Ordering::Relaxed);
+        since > IMAGE_BYTES.max(self.image_bytes.load(Ordering::Relaxed))
     }
 
-    /// Starts that count again.
+    /// Counts from here on.
     pub(crate) fn image_was_made(&self) {
         self.bytes_since_image.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes how large the newest image is.
+    pub(crate) fn image_has(&self, bytes: u64) {
+        self.image_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Image> {

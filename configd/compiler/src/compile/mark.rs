@@ -14,6 +14,11 @@ use crate::policy::{PolicyKey, PolicyKind};
 use crate::route::{Dependency, RouteKind};
 use crate::x_backend;
 
+/// Whether what depends on an object is said by the object itself.
+pub(super) fn is_by_content(key: &ObjectKey) -> bool {
+    PolicyKey::of(key).is_some() || matches!(&**key.kind(), "EndpointSlice" | "Pod")
+}
+
 impl Compiler {
     /// Notes what may depend on an object, as it is known at the moment.
     pub(super) fn mark(&mut self, key: &ObjectKey) {

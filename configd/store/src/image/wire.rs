@@ -4,10 +4,10 @@ use bytes::Bytes;
 use prost::{Message, Oneof};
 use tidegate_proto::objects::v1::{ObjectKey, StoredObject};
 use tidegate_proto::raft::v1::{
-    CommandOutcome, KeptObject, Label, Note, OpenSession, RolloutSteps, SourcePolicy,
+    CommandOutcome, KeptObject, Label, LogId, Note, OpenSession, RolloutSteps, SourcePolicy,
 };
 
-use crate::log::{LogIdWire, MembershipWire};
+use crate::log::MembershipWire;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Chunk {
@@ -64,9 +64,9 @@ pub(super) enum Kind {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Start {
     #[prost(message, optional, tag = "1")]
-    pub(super) applied: Option<LogIdWire>,
+    pub(super) applied: Option<LogId>,
     #[prost(message, optional, tag = "2")]
-    pub(super) membership_at: Option<LogIdWire>,
+    pub(super) membership_at: Option<LogId>,
     #[prost(message, optional, tag = "3")]
     pub(super) membership: Option<MembershipWire>,
     #[prost(uint64, tag = "4")]

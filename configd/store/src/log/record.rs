@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::wire::{
-    self, CommittedWire, EntryWire, RecordKind, RecordWire, SegmentWire, TruncatedWire,
-};
+use super::wire::{self, CommittedWire, RecordKind, RecordWire, SegmentWire, TruncatedWire};
 use crate::raft::{Entry, LogId, Vote};
 
 /// One change of the log.
@@ -74,7 +72,7 @@ impl Record {
             RecordKind::Segment(SegmentWire { number, len, next }) => {
                 Self::Segment { number, len, next }
             }
-            RecordKind::Entry(entry) => Self::Entry(entry_of(entry)?),
+            RecordKind::Entry(entry) => Self::Entry(wire::entry(entry)?),
             RecordKind::Vote(vote) => Self::Vote(wire::vote(&vote)),
             RecordKind::Committed(CommittedWire { id }) => {
                 Self::Committed(id.as_ref().map(wire::log_id))
@@ -83,11 +81,6 @@ impl Record {
             RecordKind::Purged(upto) => Self::Purged(wire::log_id(&upto)),
         })
     }
-}
-
-fn entry_of(wire: EntryWire) -> Result<Entry, String> {
-    let index = wire.id.index;
-    wire::entry(wire).map_err(|why| format!("log entry {index} {why}"))
 }
 
 #[cfg(test)]

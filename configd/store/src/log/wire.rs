@@ -5,32 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use openraft::{EntryPayload, entry::RaftEntry as _, impls::leader_id_adv::LeaderId};
 use prost::{Message, Oneof};
+use tidegate_proto::raft::v1;
 
 use crate::{
     level,
     member::Member,
     raft::{Entry, LogId, Membership, Payload, Vote},
 };
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LogIdWire {
-    #[prost(uint64, tag = "1")]
-    pub(crate) term: u64,
-    #[prost(uint64, tag = "2")]
-    pub(crate) node: u64,
-    #[prost(uint64, tag = "3")]
-    pub(crate) index: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct EntryWire {
-    #[prost(message, required, tag = "1")]
-    pub(super) id: LogIdWire,
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    command: Option<Bytes>,
-    #[prost(message, optional, tag = "3")]
-    membership: Option<MembershipWire>,
-}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct MembershipWire {
@@ -82,7 +63,7 @@ pub(super) enum RecordKind {
     #[prost(message, tag = "1")]
     Segment(SegmentWire),
     #[prost(message, tag = "2")]
-    Entry(EntryWire),
+    Entry(v1::LogEntry),
     #[prost(message, tag = "3")]
     Vote(VoteWire),
     #[prost(message, tag = "4")]
@@ -90,7 +71,7 @@ pub(super) enum RecordKind {
     #[prost(message, tag = "5")]
     Truncated(TruncatedWire),
     #[prost(message, tag = "6")]
-    Purged(LogIdWire),
+    Purged(v1::LogId),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -106,7 +87,7 @@ pub(super) struct SegmentWire {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct CommittedWire {
     #[prost(message, optional, tag = "1")]
-    pub(super) id: Option<LogIdWire>,
+    pub(super) id: Option<v1::LogId>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -115,15 +96,15 @@ pub(super) struct TruncatedWire {
     pub(super) first_gone: u64,
 }
 
-pub(crate) fn log_id_wire(id: &LogId) -> LogIdWire {
-    LogIdWire {
+pub(crate) fn log_id_wire(id: &LogId) -> v1::LogId {
+    v1::LogId {
         term: id.leader_id.term,
         node: id.leader_id.node_id,
         index: id.index,
     }
 }
 
-pub(crate) fn log_id(wire: &LogIdWire) -> LogId {
+pub(crate) fn log_id(wire: &v1::LogId) -> LogId {
     LogId {
         leader_id: LeaderId {
             term: wire.term,
@@ -133,37 +114,48 @@ pub(crate) fn log_id(wire: &LogIdWire) -> LogId {
     }
 }
 
-pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
-    entry_wire(entry).encode_to_vec()
-}
-
-pub(super) fn entry_wire(entry: &Entry) -> EntryWire {
+/// The entry as it is written and sent; its command is shared, not copied.
+pub(crate) fn entry_wire(entry: &Entry) -> v1::LogEntry {
     let (command, membership) = match &entry.payload {
         EntryPayload::Blank => (None, None),
         EntryPayload::Normal(Payload(bytes)) => (Some(bytes.clone()), None),
-        EntryPayload::Membership(membership) => (None, Some(encode_membership(membership))),
+        EntryPayload::Membership(membership) => {
+            let membership = encode_membership(membership).encode_to_vec();
+            (None, Some(membership.into()))
+        }
     };
-    EntryWire {
-        id: log_id_wire(&entry.log_id()),
+    v1::LogEntry {
+        id: Some(log_id_wire(&entry.log_id())),
         command,
         membership,
     }
 }
 
-pub(crate) fn decode_entry(bytes: Bytes) -> Result<Entry, String> {
-    entry(EntryWire::decode(bytes).map_err(|error| error.to_string())?)
+/// # Errors
+///
+/// A sentence, where it is none.
+pub(crate) fn entry(wire: v1::LogEntry) -> Result<Entry, String> {
+    let id = wire.id.ok_or("an entry does not say where it stands")?;
+    let index = id.index;
+    let payload = payload(wire.command, wire.membership);
+    Ok(Entry {
+        log_id: log_id(&id),
+        payload: payload.map_err(|why| format!("log entry {index} {why}"))?,
+    })
 }
 
-pub(super) fn entry(wire: EntryWire) -> Result<Entry, String> {
-    let payload = match (wire.command, wire.membership) {
+fn payload(
+    command: Option<Bytes>,
+    membership: Option<Bytes>,
+) -> Result<EntryPayload<Payload, u64, Member>, String> {
+    Ok(match (command, membership) {
         (Some(bytes), None) => EntryPayload::Normal(Payload(bytes)),
-        (None, Some(membership)) => EntryPayload::Membership(decode_membership(membership)?),
+        (None, Some(bytes)) => {
+            let membership = MembershipWire::decode(bytes).map_err(|error| error.to_string())?;
+            EntryPayload::Membership(decode_membership(membership)?)
+        }
         (None, None) => EntryPayload::Blank,
         (Some(_), Some(_)) => return Err("is a command and a membership at once".to_owned()),
-    };
-    Ok(Entry {
-        log_id: log_id(&wire.id),
-        payload,
     })
 }
 

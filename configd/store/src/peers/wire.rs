@@ -1,15 +1,16 @@
 //! openraft's messages as they travel, and back.
 
-use bytes::Bytes;
 use openraft::{
     impls::leader_id_adv::LeaderId,
     raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse},
 };
+use prost::Message as _;
 use tidegate_proto::raft::v1;
 
+pub(super) use crate::log::{log_id, log_id_wire};
 use crate::{
     level,
-    log::{decode_entry, encode_entry},
+    log::{entry, entry_wire},
     member::Member,
     raft::{Entry, LogId, TypeConfig, Vote},
 };
@@ -54,24 +55,6 @@ pub(super) fn ballot(wire: Option<v1::Ballot>) -> Result<Vote, String> {
     })
 }
 
-pub(super) fn log_id_wire(id: &LogId) -> v1::LogId {
-    v1::LogId {
-        term: id.leader_id.term,
-        node: id.leader_id.node_id,
-        index: id.index,
-    }
-}
-
-pub(super) fn log_id(wire: &v1::LogId) -> LogId {
-    LogId {
-        leader_id: LeaderId {
-            term: wire.term,
-            node_id: wire.node,
-        },
-        index: wire.index,
-    }
-}
-
 /// The message, and the last of the entries where not all of them fit into it.
 pub(super) fn append_wire(
     request: &AppendEntriesRequest<TypeConfig>,
@@ -80,13 +63,14 @@ pub(super) fn append_wire(
     let mut entries = Vec::new();
     let (mut bytes, mut cut) = (0, None);
     for entry in &request.entries {
-        let encoded = encode_entry(entry);
-        if bytes > 0 && bytes + encoded.len() > APPEND_BYTES_MAX {
+        let entry = entry_wire(entry);
+        let len = entry.encoded_len();
+        if bytes > 0 && bytes + len > APPEND_BYTES_MAX {
             cut = request.entries.get(entries.len() - 1);
             break;
         }
-        bytes += encoded.len();
-        entries.push(Bytes::from(encoded));
+        bytes += len;
+        entries.push(entry);
     }
     let message = v1::AppendRequest {
         envelope: Some(envelope),
@@ -99,7 +83,7 @@ pub(super) fn append_wire(
 }
 
 pub(super) fn append(wire: v1::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, String> {
-    let entries: Result<Vec<Entry>, String> = wire.entries.into_iter().map(decode_entry).collect();
+    let entries: Result<Vec<Entry>, String> = wire.entries.into_iter().map(entry).collect();
     Ok(AppendEntriesRequest {
         vote: ballot(wire.ballot)?,
         prev_log_id: wire.previous.as_ref().map(log_id),
