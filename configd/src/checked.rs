@@ -8,7 +8,7 @@ use tidegate_compiler::Checked;
 use tidegate_store::ObjectKey;
 
 /// Bytes of contents in one generation, at most. There are two, and what was read out of a content has a few times its size.
-const GENERATION_BYTES_MAX: usize = 1 << 20;
+const GENERATION_BYTES_MAX: usize = 4 << 20;
 
 /// The objects. Clones share them.
 #[derive(Clone, Default)]

@@ -15,6 +15,7 @@ use tidegate_store::{Command, ObjectFilter, Outcome, Store, StoreError, StoredOb
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use self::cause::Changed;
 use crate::checked::CheckedObjects;
 use crate::clock::unix_ms;
 use crate::metrics::PublisherMetrics;
@@ -192,8 +193,8 @@ impl Publisher {
         self.committed.clear();
     }
 
-    /// What the compiler does not know yet, and the names of that.
-    fn changes(&self, revision: u64) -> (Changes, Vec<String>) {
+    /// What the compiler does not know yet, and how that is told.
+    fn changes(&self, revision: u64) -> (Changes, Changed) {
         let keys = self.known.and_then(|known| self.store.changes_since(known));
         let Some(keys) = keys else {
             let all = Changes {
@@ -201,9 +202,12 @@ impl Publisher {
                 put: self.store.objects(&ObjectFilter::default()).1,
                 removed: vec![],
             };
-            return (all, vec![format!("all objects at revision {revision}")]);
+            return (
+                all,
+                Changed::all(format!("all objects at revision {revision}")),
+            );
         };
-        let names = keys.iter().map(name::of).collect();
+        let told = Changed::of(keys.iter());
         let mut changes = Changes::default();
         for key in keys {
             match self.store.get(&key) {
@@ -211,7 +215,7 @@ impl Publisher {
                 None => changes.removed.push(key),
             }
         }
-        (changes, names)
+        (changes, told)
     }
 
     /// Hands changes to the compiler and compiles, on a blocking thread: both take milliseconds where they are many.
@@ -253,7 +257,7 @@ impl Publisher {
         &mut self,
         revision: u64,
         compilation: &Compilation,
-        changed: &[String],
+        changed: &Changed,
     ) -> Result<BTreeMap<String, PoolHead>, PublishError> {
         let known = self.store.pools();
         let known: Vec<String> = known.iter().map(ToString::to_string).collect();

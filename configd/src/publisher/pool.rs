@@ -7,15 +7,15 @@ use tidegate_proto::raft::v1::Track;
 use tidegate_store::{Marks, ObjectFilter, PartRef, Rollout};
 use tracing::info;
 
+use super::cause::Changed;
 use super::{PublishError, Publisher, cause, plan};
-use crate::name;
 use crate::statuses::PoolHead;
 
 /// What one round has for one pool.
 pub(super) struct Round<'a> {
     pub(super) revision: u64,
-    /// Names of the objects that changed since the round before.
-    pub(super) changed: &'a [String],
+    /// The objects that changed since the round before.
+    pub(super) changed: &'a Changed,
     pub(super) pool: &'a String,
     pub(super) parts: &'a Parts,
 }
@@ -180,10 +180,10 @@ impl Publisher {
         }
     }
 
-    /// Names of the objects that changed after a revision and are still there.
-    fn changed_after(&self, revision: u64) -> Vec<String> {
+    /// The objects that changed after a revision and are still there.
+    fn changed_after(&self, revision: u64) -> Changed {
         let (_, objects) = self.store.objects(&ObjectFilter::default());
         let changed = objects.iter().filter(|object| object.revision > revision);
-        changed.map(|object| name::of(&object.key)).collect()
+        Changed::of(changed.map(|object| &object.key))
     }
 }

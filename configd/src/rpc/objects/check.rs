@@ -30,15 +30,18 @@ pub(crate) fn batch(
         violations.push(Violation::new("operations", text));
     }
     for (index, operation) in request.operations.iter().enumerate() {
-        let field = format!("operations[{index}]");
+        // Only what is wrong needs to be named.
+        let field = |end: &str| format!("operations[{index}]{end}");
         violations.extend(match &operation.operation {
             Some(operation::Operation::Put(put)) => {
-                object(&request.source, &format!("{field}.put"), put, &mut right)
+                let field = |end: &str| field(&format!(".put{end}"));
+                object(&request.source, field, put, &mut right)
             }
             Some(operation::Operation::Delete(delete)) => {
-                key(&request.source, &format!("{field}.delete"), delete)
+                let field = |end: &str| field(&format!(".delete{end}"));
+                key(&request.source, field, delete)
             }
-            None => vec![Violation::new(field, "set put or delete")],
+            None => vec![Violation::new(field(""), "set put or delete")],
         });
         if violations.len() >= VIOLATIONS_MAX {
             break;
@@ -56,14 +59,13 @@ pub(super) fn piece(
 ) -> Vec<Violation> {
     let mut violations = vec![];
     for put in objects {
-        let field = format!("objects[{}]", seen.len());
-        violations.extend(object(name, &field, put, |_, _| {}));
-        let key = put.key.clone().unwrap_or_default();
-        if !seen.insert(key.into()) {
-            violations.push(Violation::new(
-                field,
-                format!("{} is in the set twice", describe(put)),
-            ));
+        let index = seen.len();
+        let field = |end: &str| format!("objects[{index}]{end}");
+        violations.extend(object(name, field, put, |_, _| {}));
+        let key = put.key.clone().unwrap_or_default().into();
+        if !seen.insert(key) {
+            let text = format!("{} is in the set twice", describe(put));
+            violations.push(Violation::new(field(""), text));
         }
         if violations.len() >= VIOLATIONS_MAX {
             break;
@@ -92,23 +94,21 @@ pub(in crate::rpc) fn source(name: &str) -> Vec<Violation> {
     vec![Violation::new("source", text)]
 }
 
+/// `field` names a field of the object in the request, such as `.key.kind`.
 fn object(
     source: &str,
-    field: &str,
+    field: impl Fn(&str) -> String,
     object: &Object,
     mut right: impl FnMut(&Object, Checked),
 ) -> Vec<Violation> {
     let Some(name) = &object.key else {
-        return vec![Violation::new(
-            format!("{field}.key"),
-            "the object has no key",
-        )];
+        return vec![Violation::new(field(".key"), "the object has no key")];
     };
-    let violations = key(source, &format!("{field}.key"), name);
+    let violations = key(source, |end| field(&format!(".key{end}")), name);
     if !violations.is_empty() {
         return violations;
     }
-    let content = |text: String| vec![Violation::new(format!("{field}.content"), text)];
+    let content = |text: String| vec![Violation::new(field(".content"), text)];
     if object.content.len() > OBJECT_BYTES_MAX {
         let len = object.content.len();
         return content(format!(
@@ -134,16 +134,16 @@ fn object(
             .into_iter()
             .map(|invalid| {
                 let text = format!("{} {}: {}", describe(object), invalid.path, invalid.message);
-                Violation::new(format!("{field}.content"), text)
+                Violation::new(field(".content"), text)
             })
             .collect(),
     }
 }
 
-fn key(source: &str, field: &str, key: &ObjectKey) -> Vec<Violation> {
+fn key(source: &str, field: impl Fn(&str) -> String, key: &ObjectKey) -> Vec<Violation> {
     let mut violations = vec![];
     let mut refuse = |name: &str, text: String| {
-        violations.push(Violation::new(format!("{field}.{name}"), text));
+        violations.push(Violation::new(field(&format!(".{name}")), text));
     };
     if key.source != source {
         refuse(
