@@ -50,7 +50,10 @@ pub const FAULTS_ALONE: [Fault; 2] = [Fault::Kill, Fault::Pause];
 pub struct Cluster {
     /// The hosts; those after the nodes' are free for others.
     pub network: Network,
+    /// The binary of what is not a node.
     tidegate: PathBuf,
+    /// The binary of each node.
+    releases: Vec<PathBuf>,
     work: PathBuf,
     /// Ended before the network is.
     nodes: Vec<Option<Process>>,
@@ -65,6 +68,7 @@ impl Cluster {
         let mut cluster = Self {
             network: Network::new(nodes + more)?,
             tidegate: tidegate.to_owned(),
+            releases: vec![tidegate.to_owned(); usize::from(nodes)],
             work: work.to_owned(),
             nodes: (0..nodes).map(|_| None).collect(),
         };
@@ -105,6 +109,22 @@ impl Cluster {
             (Fault::Unplug, _) => self.network.unplug(node)?,
             (Fault::Kill | Fault::Pause, None) => {}
         }
+        Ok(())
+    }
+
+    /// Ends a node as an operator does, and has it go on with another binary.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn replace(&mut self, node: u8, release: &Path) -> anyhow::Result<()> {
+        let index = usize::from(node);
+        if let Some(mut process) = self.nodes[index].take() {
+            process.signal(Signal::TERM);
+            let ended = process.wait(RECOVERY).await;
+            ended.with_context(|| format!("node {node} does not end"))?;
+        }
+        release.clone_into(&mut self.releases[index]);
+        self.nodes[index] = Some(self.node(node)?);
         Ok(())
     }
 
@@ -200,10 +220,20 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started.
     pub fn run_on(&self, host: u8, log: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+        self.start_on(host, &self.tidegate, log, arguments)
+    }
+
+    fn start_on(
+        &self,
+        host: u8,
+        tidegate: &Path,
+        log: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Process> {
         let before = self.network.on(host);
         let (program, rest) = before.split_first().context("a host has a prefix")?;
         let mut command = Command::new(program);
-        command.args(rest).arg(&self.tidegate).args(arguments);
+        command.args(rest).arg(tidegate).args(arguments);
         command.env_remove("RUST_LOG");
         Process::start(&mut command, &self.work.join(log))
     }
@@ -225,7 +255,8 @@ impl Cluster {
             arguments.extend(["--node-name", &name, "--peer-listen", peer]);
             arguments.extend(["--initial-cluster", &cluster]);
         }
-        self.run_on(node, &log(node), &arguments)
+        let release = &self.releases[usize::from(node)];
+        self.start_on(node, release, &log(node), &arguments)
     }
 
     fn last_words(&self, node: u8) -> String {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tidegate_chaos_tests::properties::{
-    Setting, damage, durability, election, fdatasync, linearizability,
+    Setting, damage, durability, election, fdatasync, linearizability, upgrade,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,6 +36,7 @@ enum Property {
     Damage(damage::DamageArgs),
     Linearizability(linearizability::LinearizabilityArgs),
     Election(election::ElectionArgs),
+    Upgrade(upgrade::UpgradeArgs),
     #[command(hide = true)]
     Trial(damage::TrialArgs),
 }
@@ -77,6 +78,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Property::Fdatasync(args) => fdatasync::run(&setting, args).await,
         Property::Linearizability(args) => linearizability::run(&setting, args).await,
         Property::Election(args) => election::run(&setting, args).await,
+        Property::Upgrade(args) => upgrade::run(&setting, args).await,
         Property::Damage(args) => damage::run(&setting, args).await,
         Property::Trial(args) => damage::run_trial(args).await,
     }

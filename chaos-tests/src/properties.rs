@@ -7,6 +7,7 @@ pub mod durability;
 pub mod election;
 pub mod fdatasync;
 pub mod linearizability;
+pub mod upgrade;
 
 /// What every property is told.
 #[derive(Debug, Clone)]
