@@ -104,6 +104,12 @@ impl From<Listener> for Part {
     }
 }
 
+impl From<Backend> for Part {
+    fn from(backend: Backend) -> Self {
+        Self::Backend(Box::new(backend))
+    }
+}
+
 impl EncodedPart {
     /// Encodes a part and names the bytes.
     pub fn encode(part: Part) -> Self {

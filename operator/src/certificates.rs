@@ -7,12 +7,13 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Config};
 use tidegate_runtime::identity::authority::Authority;
 use tidegate_runtime::identity::{Principal, TrustDomain};
 
 use self::contents::{Contents, Verdict};
+use crate::connect::connect;
 
 /// Fill Secrets of Kubernetes with certificates: an authority that is made once, and what it signs, renewed in time
 #[derive(Debug, Args)]
@@ -44,12 +45,8 @@ impl CertificateSecretsArgs {
     /// # Errors
     /// Where a Secret does not exist, holds something else, or was changed meanwhile: run it again then.
     pub async fn run(self) -> anyhow::Result<()> {
-        let config = Config::infer().await.context(
-            "neither KUBECONFIG nor a Pod's service account says where the API server is",
-        )?;
-        let namespace = self.namespace.as_deref();
-        let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
-        let client = Client::try_from(config).context("the API server cannot be reached so")?;
+        let (client, at_home) = connect().await?;
+        let namespace = self.namespace.clone().unwrap_or(at_home);
         let secrets = Api::namespaced(client, &namespace);
         let authority = authority(&secrets, &self.authority, &self.trust_domain).await?;
         for order in &self.issue {

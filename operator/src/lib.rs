@@ -13,6 +13,7 @@ mod app;
 mod certificates;
 mod cluster;
 mod configd;
+mod connect;
 mod covers;
 mod error;
 mod events;

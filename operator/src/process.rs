@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use kube::{Client, Config};
 use tidegate_runtime::admin::AdminServer;
 use tidegate_runtime::drain::Drain;
 use tidegate_runtime::identity::{Credentials, Principal, Role, TlsArgs};
@@ -17,6 +16,7 @@ use tidegate_runtime::telemetry::{LogFormat, Telemetry, TelemetryOptions};
 
 use crate::app::{self, OperatorOptions};
 use crate::configd::Configds;
+use crate::connect::connect;
 use crate::gateway::{Issuer, PoolSettings};
 use crate::kinds::CONTROLLER_NAME;
 use crate::lease::LeaseOptions;
@@ -157,14 +157,8 @@ impl OperatorArgs {
     async fn options(self, credentials: Option<&Credentials>) -> anyhow::Result<OperatorOptions> {
         let source = self.source(credentials)?;
         let issuer = self.issuer(credentials.is_some())?;
-        let config = Config::infer().await.context(
-            "neither KUBECONFIG nor a Pod's service account says where the API server is",
-        )?;
-        let namespace = self
-            .lease_namespace
-            .clone()
-            .unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).context("the API server cannot be reached so")?;
+        let (client, at_home) = connect().await?;
+        let namespace = self.lease_namespace.clone().unwrap_or(at_home);
         let worker_configd = match self.worker_configd.is_empty() {
             true => &self.configd,
             false => &self.worker_configd,

@@ -8,10 +8,11 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::connect::connect;
 use crate::gateway::class_finalizers;
 use crate::kinds::{CONTROLLER_NAME, GATEWAY_GROUP};
 
@@ -46,10 +47,7 @@ impl RetireArgs {
     /// # Errors
     /// Where a Gateway still has one of the classes; nothing is changed then.
     pub async fn run(self) -> anyhow::Result<()> {
-        let config = Config::infer().await.context(
-            "neither KUBECONFIG nor a Pod's service account says where the API server is",
-        )?;
-        let client = Client::try_from(config).context("the API server cannot be reached so")?;
+        let (client, _) = connect().await?;
         retire(
             &client,
             &self.controller_name,

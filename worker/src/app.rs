@@ -90,15 +90,7 @@ impl Worker {
         let queue_max = limits.access_log_queue_max;
         let access_log = AccessLog::start(options.access_log, queue_max, worker_metrics.clone());
         let pressure = Pressure::default();
-        drain.tasks().spawn("memory", {
-            let (watching, end) = (pressure.clone().watch(limits.clone()), drain.clone());
-            async move {
-                tokio::select! {
-                    () = watching => {}
-                    () = end.started() => {}
-                }
-            }
-        });
+        watch_memory(pressure.clone(), limits.clone(), drain);
         let thread_options = ThreadOptions {
             limits: limits.clone(),
             open_connections: Arc::default(),
@@ -107,15 +99,12 @@ impl Worker {
             traces: options.traces,
             shut_down: CancellationToken::new(),
         };
-        let mut threads = Vec::new();
-        let mut ends = Vec::new();
-        for index in 0..count {
+        let started = (0..count).map(|index| {
             let metrics = worker_metrics.thread();
-            let (commands, end) = thread::start(index, thread_options.clone(), metrics)
-                .context("starting a data thread")?;
-            threads.push(commands);
-            ends.push(end);
-        }
+            thread::start(index, thread_options.clone(), metrics).context("starting a data thread")
+        });
+        let started: Vec<_> = started.collect::<anyhow::Result<_>>()?;
+        let (threads, ends) = started.into_iter().unzip();
         let applier = Applier::new(
             options.ports,
             Terms {
@@ -149,6 +138,17 @@ impl Worker {
         drain.tasks().spawn("worker", control.run(applier));
         Ok(handle)
     }
+}
+
+/// Has new connections shed while there is too little memory, until the drain begins.
+fn watch_memory(pressure: Pressure, limits: Arc<Limits>, drain: &Drain) {
+    let end = drain.clone();
+    drain.tasks().spawn("memory", async move {
+        tokio::select! {
+            () = pressure.watch(limits) => {}
+            () = end.started() => {}
+        }
+    });
 }
 
 impl WorkerHandle {

@@ -144,7 +144,7 @@ impl BackendParts {
             proxy_protocol,
         };
         Some(Self {
-            backend: EncodedPart::encode(Part::Backend(Box::new(backend))),
+            backend: EncodedPart::encode(backend.into()),
             endpoints: endpoints.map(EncodedPart::encode),
             others: tls_parts.into_iter().map(EncodedPart::encode).collect(),
             findings: findings.collect(),

@@ -34,7 +34,7 @@ fn with_backend(
         ..Backend::of_service("a", ObjectName::new("shop", "a"), 80)
     };
     change(&mut backend);
-    parts[0] = Part::Backend(Box::new(backend));
+    parts[0] = backend.into();
     parts
 }
 
