@@ -1,6 +1,6 @@
 //! What the compiler knows about kinds, for the file source.
 
-use crate::commands::kinds::{GATEWAY, KINDS, OWN};
+use crate::commands::kinds::{GATEWAY, KINDS, Kind, OWN};
 use crate::source::object::FileKey;
 use crate::source::set::{KindIs, Schema};
 
@@ -20,21 +20,36 @@ fn kind_is(group: &str, kind: &str) -> KindIs {
         .iter()
         .map(|known| (distance(&given, &name(known.group, known.kind)), known));
     match edits.min_by_key(|(edits, _)| *edits) {
-        // The letters of a short name say little: a Node is no Pod.
-        Some((edits, known)) if edits <= known.kind.len() / 4 && known.group == group => {
-            KindIs::Mistaken(format!(
-                "there is no such kind; did you mean {}?",
-                known.kind
-            ))
+        Some((edits, known)) if edits <= slips_max(known.kind, kind) => {
+            KindIs::Mistaken(meant(known, group))
         }
-        Some((edits, known)) if edits <= known.kind.len() / 4 => KindIs::Mistaken(format!(
-            "there is no such kind in \"{group}\"; did you mean {} of \"{}\"?",
-            known.kind, known.group
-        )),
         _ if [GATEWAY, OWN].contains(&group) => KindIs::Mistaken(format!(
             "{group} has no kind of that name; see \"tidegate get --help\" for those that Tidegate reads"
         )),
         _ => KindIs::Foreign,
+    }
+}
+
+/// Letters that may be wrong in a group and a kind, at most, for the kind that is known to be meant.
+fn slips_max(known: &str, kind: &str) -> usize {
+    match known == kind {
+        // Then they are all in the group, which is longer.
+        true => 5,
+        // The letters of a short name say little: a Node is no Pod.
+        false => known.len() / 4,
+    }
+}
+
+fn meant(known: &Kind, group: &str) -> String {
+    let kind = known.kind;
+    match known.group {
+        own if own == group => format!("there is no such kind; did you mean {kind}?"),
+        "" => format!(
+            "there is no such kind in \"{group}\"; did you mean {kind} of the core, \"apiVersion: v1\"?"
+        ),
+        other => {
+            format!("there is no such kind in \"{group}\"; did you mean {kind} of \"{other}\"?")
+        }
     }
 }
 
@@ -105,6 +120,8 @@ mod tests {
             (GATEWAY, "HTTPRout", "HTTPRoute"),
             (GATEWAY, "HttpRoute", "HTTPRoute"),
             ("gateway.networking.k8s.oi", "TLSRoute", "TLSRoute"),
+            ("gateway.network.k8s.io", "TLSRoute", "networking.k8s.io"),
+            ("core", "Service", "apiVersion: v1"),
             (GATEWAY, "Route", "has no kind"),
             ("", "Secrets", "Secret"),
             (OWN, "BackendPolicies", "BackendPolicy?"),
@@ -119,6 +136,8 @@ mod tests {
             ("", "ServiceAccount"),
             ("apps", "Deployment"),
             ("networking.istio.io", "Gateway"),
+            ("policy.linkerd.io", "HTTPRoute"),
+            ("serving.knative.dev", "Service"),
             ("networking.k8s.io", "Ingress"),
             ("gateway.networking.x-k8s.io", "XMesh"),
         ] {
