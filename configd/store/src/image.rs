@@ -186,27 +186,25 @@ fn read_chunk(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
 fn write_file(path: &Path, image: &Image) -> io::Result<()> {
     let mut output = BufWriter::new(File::create(path)?);
     output.write_all(MAGIC)?;
-    let mut chunk = wire::Chunk::default();
-    let (mut count, mut bytes) = (0, 0);
-    let mut close = |chunk: &mut wire::Chunk| {
-        let encoded = std::mem::take(chunk).encode_to_vec();
-        let len = u32::try_from(encoded.len()).map_err(io::Error::other)?;
+    let mut close = |chunk: &mut Vec<u8>| {
+        let len = u32::try_from(chunk.len()).map_err(io::Error::other)?;
         output.write_all(&len.to_be_bytes())?;
-        output.write_all(&crc32c::crc32c(&encoded).to_be_bytes())?;
-        output.write_all(&encoded)
+        output.write_all(&crc32c::crc32c(chunk).to_be_bytes())?;
+        output.write_all(chunk)?;
+        chunk.clear();
+        Ok::<_, io::Error>(())
     };
+    // Each record is encoded at once: an image has hundreds of thousands of them.
+    let (mut chunk, mut count) = (Vec::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 3)), 0);
     for record in convert::records(image) {
         count += 1;
-        bytes += record.encoded_len();
-        chunk.records.push(record);
-        if bytes > CHUNK_BYTES {
+        record.add_to(&mut chunk);
+        if chunk.len() > CHUNK_BYTES {
             close(&mut chunk)?;
-            bytes = 0;
         }
     }
-    chunk.records.push(wire::Record {
-        kind: Some(wire::Kind::End(count)),
-    });
+    let end = Some(wire::Kind::End(count));
+    wire::Record { kind: end }.add_to(&mut chunk);
     close(&mut chunk)?;
     output
         .into_inner()

@@ -9,6 +9,9 @@ use tidegate_proto::raft::v1::{
 
 use crate::log::MembershipWire;
 
+/// How a record begins in a chunk: field 1, with its length.
+const RECORDS_KEY: u8 = 1 << 3 | 2;
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Chunk {
     #[prost(message, repeated, tag = "1")]
@@ -19,6 +22,14 @@ pub(super) struct Chunk {
 pub(super) struct Record {
     #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub(super) kind: Option<Kind>,
+}
+
+impl Record {
+    /// Appends the record to the bytes of a [`Chunk`].
+    pub(super) fn add_to(&self, chunk: &mut Vec<u8>) {
+        chunk.push(RECORDS_KEY);
+        self.encode_length_delimited(chunk).expect("a vector grows");
+    }
 }
 
 #[derive(Clone, PartialEq, Oneof)]
