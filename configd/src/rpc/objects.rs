@@ -104,14 +104,17 @@ impl Objects {
         }
         // Only the leader's publisher will ask.
         let leads = *self.store().watch_leader().borrow();
+        let mut last: Option<tidegate_store::ObjectKey> = None;
         let keep = |object: &Object, checked| {
             let key = object
                 .key
                 .as_ref()
                 .filter(|key| leads && key.kind != "Secret");
             if let Some(key) = key {
+                let key = tidegate_store::ObjectKey::after(last.as_ref(), key);
+                last = Some(key.clone());
                 let content = object.content.clone();
-                self.checked.keep(key.into(), content, checked);
+                self.checked.keep(key, content, checked);
             }
         };
         let mut violations = check::batch(request, keep);

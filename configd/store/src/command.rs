@@ -162,6 +162,11 @@ pub enum Outcome {
 impl Command {
     /// The bytes that the log holds.
     pub fn encode(self) -> Bytes {
+        self.encoded().0
+    }
+
+    /// The same, with the command.
+    pub(crate) fn encoded(self) -> (Bytes, Self) {
         use v1::command::Command as Wire;
         let command = match self {
             Self::PutObjects(put) => Wire::PutObjects(put),
@@ -175,11 +180,10 @@ impl Command {
             Self::ChangeSource(change) => Wire::ChangeSource(change),
             Self::RaiseLevel(raise) => Wire::RaiseLevel(raise),
         };
-        v1::Command {
-            command: Some(command),
-        }
-        .encode_to_vec()
-        .into()
+        let command = Some(command);
+        let wire = v1::Command { command };
+        let bytes = wire.encode_to_vec().into();
+        (bytes, wire.command.map(Self::of).expect("it is set"))
     }
 
     /// Reads the bytes of a log entry.
@@ -188,22 +192,24 @@ impl Command {
     ///
     /// A sentence, when the bytes are not a command that this release knows.
     pub fn decode(bytes: Bytes) -> Result<Self, String> {
+        let wire = v1::Command::decode(bytes).map_err(|error| error.to_string())?;
+        let unknown = "the command is of a kind that this release does not know";
+        wire.command.map(Self::of).ok_or_else(|| unknown.to_owned())
+    }
+
+    fn of(wire: v1::command::Command) -> Self {
         use v1::command::Command as Wire;
-        match v1::Command::decode(bytes)
-            .map_err(|error| error.to_string())?
-            .command
-        {
-            Some(Wire::PutObjects(put)) => Ok(Self::PutObjects(put)),
-            Some(Wire::CommitSnapshot(commit)) => Ok(Self::CommitSnapshot(commit)),
-            Some(Wire::StageBlobs(stage)) => Ok(Self::StageBlobs(stage)),
-            Some(Wire::ChangePool(change)) => Ok(Self::ChangePool(change)),
-            Some(Wire::OpenSession(open)) => Ok(Self::OpenSession(open)),
-            Some(Wire::SessionWrite(write)) => Ok(Self::SessionWrite(write)),
-            Some(Wire::StageObjects(piece)) => Ok(Self::StageObjects(piece)),
-            Some(Wire::CommitStage(commit)) => Ok(Self::CommitStage(commit)),
-            Some(Wire::ChangeSource(change)) => Ok(Self::ChangeSource(change)),
-            Some(Wire::RaiseLevel(raise)) => Ok(Self::RaiseLevel(raise)),
-            None => Err("the command is of a kind that this release does not know".to_owned()),
+        match wire {
+            Wire::PutObjects(put) => Self::PutObjects(put),
+            Wire::CommitSnapshot(commit) => Self::CommitSnapshot(commit),
+            Wire::StageBlobs(stage) => Self::StageBlobs(stage),
+            Wire::ChangePool(change) => Self::ChangePool(change),
+            Wire::OpenSession(open) => Self::OpenSession(open),
+            Wire::SessionWrite(write) => Self::SessionWrite(write),
+            Wire::StageObjects(piece) => Self::StageObjects(piece),
+            Wire::CommitStage(commit) => Self::CommitStage(commit),
+            Wire::ChangeSource(change) => Self::ChangeSource(change),
+            Wire::RaiseLevel(raise) => Self::RaiseLevel(raise),
         }
     }
 

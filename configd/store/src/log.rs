@@ -91,7 +91,7 @@ impl Log {
     pub(crate) fn level(&self) -> u32 {
         let view = self.view();
         let levels = view.entries.values().map(|entry| match &entry.payload {
-            EntryPayload::Normal(Payload(command)) => level::raised_by(command),
+            EntryPayload::Normal(Payload { bytes, .. }) => level::raised_by(bytes),
             // A log begins with those who founded the cluster.
             EntryPayload::Membership(founders) if entry.index() == 0 => level::founded_at(founders),
             _ => 0,

@@ -59,13 +59,14 @@ impl Machine {
                 });
                 Ok(Outcome::None)
             }
-            EntryPayload::Normal(Payload(bytes)) => self.apply_command(at, bytes).await,
+            EntryPayload::Normal(payload) => self.apply_command(at, payload).await,
         }
     }
 
-    async fn apply_command(&self, at: LogId, bytes: bytes::Bytes) -> io::Result<Outcome> {
-        let len = bytes.len();
-        let command = Command::decode(bytes)
+    async fn apply_command(&self, at: LogId, payload: Payload) -> io::Result<Outcome> {
+        let len = payload.bytes.len();
+        let command = payload
+            .take()
             .map_err(|why| io::Error::other(format!("log entry {}: {why}", at.index)))?;
         if let Command::RaiseLevel(raise) = &command {
             let known = self.views.levels.hear(raise.level);

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use openraft::{
     ChangeMembers, ReadPolicy,
     async_runtime::watch::WatchReceiver as _,
@@ -58,10 +57,10 @@ pub(crate) enum Declined {
 
 impl Node {
     /// Appends a command as the leader.
-    pub(crate) async fn propose(&self, command: Bytes) -> Result<Outcome, Declined> {
+    pub(crate) async fn propose(&self, command: Payload) -> Result<Outcome, Declined> {
         self.check_place()?;
         self.check_space().map_err(Declined::Failed)?;
-        let write = self.raft.client_write(Payload(command));
+        let write = self.raft.client_write(command);
         let written = tokio::time::timeout(WRITE_DEADLINE, write).await;
         self.make_image_if_due().await;
         let uncertain = |reason: String| Declined::Failed(StoreError::Uncertain { reason });
@@ -180,7 +179,7 @@ impl Node {
             return;
         }
         let raise = Command::RaiseLevel(RaiseLevel { level: all });
-        if let Err(Declined::Failed(error)) = self.propose(raise.encode()).await {
+        if let Err(Declined::Failed(error)) = self.propose(Payload::of(raise)).await {
             tracing::warn!(level = all, %error, "the feature level is not raised yet");
         }
     }

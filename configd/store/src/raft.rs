@@ -4,20 +4,67 @@
     reason = "openraft's macro names its own deprecated alias of the tokio runtime"
 )]
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use openraft::{Config, SnapshotPolicy, type_config::alias};
 
-use crate::{StoreError, command::Outcome, machine::Machine, member::Member};
+use crate::{
+    StoreError,
+    command::{Command, Outcome},
+    machine::Machine,
+    member::Member,
+};
 
-/// An encoded [`Command`](crate::Command); openraft does not look inside.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Payload(pub(crate) Bytes);
+/// An encoded [`Command`]; openraft does not look inside.
+#[derive(Clone)]
+pub(crate) struct Payload {
+    pub(crate) bytes: Bytes,
+    /// The command, where this node has made the bytes of it and nobody has taken it yet.
+    command: Option<Arc<Mutex<Option<Command>>>>,
+}
+
+impl Payload {
+    /// The bytes of a command, as another node has sent them or the log has them.
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        let command = None;
+        Self { bytes, command }
+    }
+
+    /// A command of this node's own, which need not be read from its bytes again when it is applied.
+    pub(crate) fn of(command: Command) -> Self {
+        let (bytes, command) = command.encoded();
+        let command = Some(Arc::new(Mutex::new(Some(command))));
+        Self { bytes, command }
+    }
+
+    /// The command. It is read from the bytes where somebody has taken it before.
+    ///
+    /// # Errors
+    /// A sentence, where the bytes are not a command that this release knows.
+    pub(crate) fn take(self) -> Result<Command, String> {
+        let own = self.command.and_then(|command| {
+            let mut command = command.lock().unwrap_or_else(PoisonError::into_inner);
+            command.take()
+        });
+        own.map_or_else(|| Command::decode(self.bytes), Ok)
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Payload {}
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "command of {} bytes", self.0.len())
+        write!(f, "command of {} bytes", self.bytes.len())
     }
 }
 

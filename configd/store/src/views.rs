@@ -131,9 +131,10 @@ impl Views {
         len: usize,
         command: &Command,
     ) -> Result<Outcome, StoreError> {
-        let fresh = match command.check() {
-            Ok(()) => self.read().state.fresh_blobs(command),
-            Err(_) => Vec::new(),
+        let has_parts = !command.blobs().is_empty() && command.check().is_ok();
+        let fresh = match has_parts {
+            true => self.read().state.fresh_blobs(command),
+            false => Vec::new(),
         };
         if !fresh.is_empty() {
             self.blobs.write(at.index, &fresh)?;

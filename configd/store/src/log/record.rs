@@ -114,8 +114,11 @@ mod tests {
             Record::Committed(None),
             Record::Committed(Some(id(0))),
             Record::Purged(id(6)),
-            Record::Entry(Entry::new_normal(id(7), Payload(vec![1; 3_000].into()))),
-            Record::Entry(Entry::new_normal(id(8), Payload(Bytes::new()))),
+            Record::Entry(Entry::new_normal(
+                id(7),
+                Payload::new(vec![1; 3_000].into()),
+            )),
+            Record::Entry(Entry::new_normal(id(8), Payload::new(Bytes::new()))),
             Record::Entry(Entry::new_blank(id(9))),
             Record::Truncated { first_gone: 8 },
         ];

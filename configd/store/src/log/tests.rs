@@ -74,7 +74,7 @@ pub(super) fn id(index: u64) -> LogId {
 
 fn entry(index: u64, len: usize) -> Entry {
     let bytes = vec![u8::try_from(index % 251).unwrap(); len];
-    Entry::new_normal(id(index), Payload(bytes.into()))
+    Entry::new_normal(id(index), Payload::new(bytes.into()))
 }
 
 async fn append(log: &mut Log, entries: Vec<Entry>) -> io::Result<()> {
@@ -355,7 +355,7 @@ async fn a_frame_stored_within_an_entry_is_not_taken_for_one() {
     content.extend(&other);
     for shift in 0..64 {
         let bytes = content[shift * 64..].to_vec();
-        let stored = Entry::new_normal(id(0), Payload(bytes.into()));
+        let stored = Entry::new_normal(id(0), Payload::new(bytes.into()));
         append(&mut log, vec![stored]).await.unwrap();
         log.truncate_after(None).await.unwrap();
     }

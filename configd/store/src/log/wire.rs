@@ -118,7 +118,7 @@ pub(crate) fn log_id(wire: &v1::LogId) -> LogId {
 pub(crate) fn entry_wire(entry: &Entry) -> v1::LogEntry {
     let (command, membership) = match &entry.payload {
         EntryPayload::Blank => (None, None),
-        EntryPayload::Normal(Payload(bytes)) => (Some(bytes.clone()), None),
+        EntryPayload::Normal(payload) => (Some(payload.bytes.clone()), None),
         EntryPayload::Membership(membership) => {
             let membership = encode_membership(membership).encode_to_vec();
             (None, Some(membership.into()))
@@ -149,7 +149,7 @@ fn payload(
     membership: Option<Bytes>,
 ) -> Result<EntryPayload<Payload, u64, Member>, String> {
     Ok(match (command, membership) {
-        (Some(bytes), None) => EntryPayload::Normal(Payload(bytes)),
+        (Some(bytes), None) => EntryPayload::Normal(Payload::new(bytes)),
         (None, Some(bytes)) => {
             let membership = MembershipWire::decode(bytes).map_err(|error| error.to_string())?;
             EntryPayload::Membership(decode_membership(membership)?)

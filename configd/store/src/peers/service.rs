@@ -20,6 +20,7 @@ use crate::{
     directory::{Claim, Identity},
     member::Member,
     node::{Declined, Node},
+    raft::Payload,
 };
 
 /// What the service knows of its node, which comes to be while others already ask.
@@ -272,7 +273,7 @@ impl PeerService for Desk {
         use propose_response::Answer;
         let request = request.into_inner();
         let node = self.addressed(request.envelope.as_ref())?;
-        let answer = match node.propose(request.command).await {
+        let answer = match node.propose(Payload::new(request.command)).await {
             Ok(outcome) => Answer::Outcome(crate::command::outcome_wire(&outcome)),
             Err(Declined::NotLeader(leader)) => Answer::NoLeader(no_leader(leader)),
             Err(Declined::Failed(

@@ -8,6 +8,7 @@ use crate::{
     command::{Command, Outcome},
     member::Member,
     node::Declined,
+    raft::Payload,
 };
 
 /// Time for this node to apply what a reader has to see.
@@ -30,13 +31,13 @@ impl Store {
         }
         self.check_level(&command)?;
         let node = &self.inner.node;
-        let command = command.encode();
+        let command = Payload::of(command);
         match node.propose(command.clone()).await {
             Ok(outcome) => Ok(outcome),
             Err(Declined::Failed(error)) => Err(error),
             Err(Declined::NotLeader(leader)) => {
                 let (id, member) = self.elsewhere(leader)?;
-                let outcome = node.network.propose((id, &member), command).await?;
+                let outcome = node.network.propose((id, &member), command.bytes).await?;
                 if let Some(revision) = outcome.revision() {
                     // So that who wrote here reads it here. It is stored already, however long this takes.
                     let _ = node.applied(revision, CATCH_UP).await;
@@ -56,7 +57,7 @@ impl Store {
             return Ok(Outcome::Refused { reason });
         }
         self.check_level(&command)?;
-        let proposed = self.inner.node.propose(command.encode()).await;
+        let proposed = self.inner.node.propose(Payload::of(command)).await;
         proposed.map_err(not_here)
     }
 
