@@ -108,3 +108,22 @@ pub(crate) fn config(image_every: u64) -> Result<Arc<Config>, StoreError> {
     })?;
     Ok(Arc::new(checked))
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_proto::raft::v1::RaiseLevel;
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_the_same_whether_it_was_kept_or_is_read_from_its_bytes() {
+        let command = Command::RaiseLevel(RaiseLevel { level: 3 });
+        let payload = Payload::of(command.clone());
+        let of_another_node = Payload::new(payload.bytes.clone());
+        assert_eq!(payload, of_another_node);
+        let takers = [payload.clone(), payload, of_another_node];
+        for taken in takers.map(Payload::take) {
+            assert_eq!(taken.as_ref(), Ok(&command));
+        }
+    }
+}
