@@ -179,7 +179,13 @@ impl State {
     fn plan(&self, index: u64, operations: &[Operation]) -> Result<Plan, Outcome> {
         let mut plan = Plan::with_capacity(operations.len());
         let mut failed: Option<(usize, ObjectKey, Option<u64>)> = None;
-        for (key, at, operation, put) in in_order(operations) {
+        for step in in_order(operations) {
+            let Step {
+                key,
+                at,
+                operation,
+                put,
+            } = step;
             let is_same = plan.last().is_some_and(|(last, _)| *last == key);
             if !is_same {
                 plan.push((key.clone(), Difference::none_of(self.objects.get(&key))));
@@ -233,10 +239,20 @@ impl Difference {
     }
 }
 
-/// The operations by the key of their object, each with its place in the batch; those of one object in the order of the batch.
-fn in_order(operations: &[Operation]) -> Vec<(ObjectKey, usize, &Operation, Option<&Object>)> {
-    let mut keyed: Vec<(ObjectKey, usize, &Operation, Option<&Object>)> =
-        Vec::with_capacity(operations.len());
+/// An operation of a batch.
+struct Step<'o> {
+    /// The object that it is about.
+    key: ObjectKey,
+    /// Its place in the batch.
+    at: usize,
+    operation: &'o Operation,
+    /// What it stores; `None` where it deletes.
+    put: Option<&'o Object>,
+}
+
+/// The operations by the keys of their objects; those of one object in the order of the batch.
+fn in_order(operations: &[Operation]) -> Vec<Step<'_>> {
+    let mut steps: Vec<Step<'_>> = Vec::with_capacity(operations.len());
     for (at, operation) in operations.iter().enumerate() {
         let (key, put) = match operation.operation.as_ref() {
             Some(operation::Operation::Put(object)) => (object.key.as_ref(), Some(object)),
@@ -244,11 +260,15 @@ fn in_order(operations: &[Operation]) -> Vec<(ObjectKey, usize, &Operation, Opti
             None => continue,
         };
         let Some(key) = key else { continue };
-        let last = keyed.last().map(|(last, ..)| last);
-        keyed.push((ObjectKey::after(last, key), at, operation, put));
+        steps.push(Step {
+            key: ObjectKey::after(steps.last().map(|last| &last.key), key),
+            at,
+            operation,
+            put,
+        });
     }
-    keyed.sort_by(|one, other| one.0.cmp(&other.0));
-    keyed
+    steps.sort_by(|one, other| one.key.cmp(&other.key));
+    steps
 }
 
 fn len_of(object: Option<&Arc<StoredObject>>) -> Option<usize> {
