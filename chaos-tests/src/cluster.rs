@@ -215,15 +215,22 @@ impl Cluster {
         leader.unwrap_or_else(|| u8::try_from(any).unwrap_or_default())
     }
 
-    /// Starts a program of `tidegate` on a host, with its output in a file of this name.
+    /// Starts a worker with one thread on a host; all nodes are told to it.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn run_on(&self, host: u8, log: &str, arguments: &[&str]) -> anyhow::Result<Process> {
-        self.start_on(host, &self.tidegate, log, arguments)
+    pub fn worker_on(&self, host: u8) -> anyhow::Result<Process> {
+        let configds = (0..self.size()).map(|node| format!("http://{}", self.address(node)));
+        let configds = configds.collect::<Vec<_>>().join(",");
+        let bind = self.network.host(host).to_string();
+        let mut arguments = vec!["worker", "--configd", &configds, "--pool", POOL];
+        arguments.extend(["--name", "worker", "--threads", "1", "--bind", &bind]);
+        arguments.extend(["--no-access-log", "--insecure-plaintext"]);
+        self.run_on(host, &self.tidegate, "worker.log", &arguments)
     }
 
-    fn start_on(
+    /// Starts a program of `tidegate` on a host, with its output in a file of this name.
+    fn run_on(
         &self,
         host: u8,
         tidegate: &Path,
@@ -256,7 +263,7 @@ impl Cluster {
             arguments.extend(["--initial-cluster", &cluster]);
         }
         let release = &self.releases[usize::from(node)];
-        self.start_on(node, release, &log(node), &arguments)
+        self.run_on(node, release, &log(node), &arguments)
     }
 
     fn last_words(&self, node: u8) -> String {

@@ -21,6 +21,27 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Prints what a run came to; where the property does not hold, its files stay.
+    ///
+    /// # Errors
+    /// As [`Setting::violated`], where the run has failed.
+    pub fn concluded(
+        &self,
+        outcome: anyhow::Result<String>,
+        work: tempfile::TempDir,
+    ) -> anyhow::Result<()> {
+        match outcome {
+            Ok(text) => {
+                println!("{text}");
+                Ok(())
+            }
+            Err(error) => {
+                let kept = work.keep();
+                self.violated(&format!("{error:#}\nfiles: {}", kept.display()))
+            }
+        }
+    }
+
     /// Says that a property does not hold, and how to see it again.
     ///
     /// # Errors

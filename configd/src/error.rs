@@ -165,7 +165,7 @@ pub(crate) fn not_stored(outcome: Outcome) -> Status {
             );
             let message = format!(
                 "operations[{index}]: {} is not as the precondition says: {found}; read it again and retry",
-                crate::name::of(&key),
+                key,
             );
             unexpected("PRECONDITION_FAILED", message)
         }

@@ -1,17 +1,21 @@
 //! How objects and codes are named in messages.
 
 use tidegate_proto::objects::v1 as wire;
-use tidegate_store::ObjectKey;
 use tonic::Code;
 
-/// "HTTPRoute shop/cart", or "GatewayClass standard" for a cluster-scoped object.
-pub(crate) fn of(key: &ObjectKey) -> String {
-    join(key.kind(), key.namespace(), key.name())
-}
-
-/// The same for a key as it stands in a request.
+/// "HTTPRoute shop/cart", or "GatewayClass standard" for a cluster-scoped object: as an [`ObjectKey`](tidegate_store::ObjectKey) is shown,
+/// for a key as it stands in a request.
 pub(crate) fn of_wire(key: &wire::ObjectKey) -> String {
-    join(&key.kind, &key.namespace, &key.name)
+    let wire::ObjectKey {
+        kind,
+        namespace,
+        name,
+        ..
+    } = key;
+    match namespace.is_empty() {
+        true => format!("{kind} {name}"),
+        false => format!("{kind} {namespace}/{name}"),
+    }
 }
 
 /// "put HTTPRoute shop/cart", or "delete …".
@@ -36,12 +40,4 @@ pub(crate) fn code_name(code: Code) -> String {
         name.push(letter.to_ascii_uppercase());
     }
     name
-}
-
-fn join(kind: &str, namespace: &str, name: &str) -> String {
-    if namespace.is_empty() {
-        format!("{kind} {name}")
-    } else {
-        format!("{kind} {namespace}/{name}")
-    }
 }

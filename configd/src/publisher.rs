@@ -19,7 +19,6 @@ use self::cause::Changed;
 use crate::checked::CheckedObjects;
 use crate::clock::unix_ms;
 use crate::metrics::PublisherMetrics;
-use crate::name;
 use crate::sealing::{Sealing, Unreadable};
 use crate::statuses::{PoolHead, Statuses};
 use crate::wire;
@@ -322,7 +321,7 @@ fn put(
             .first()
             .map(|field| format!("{}: {}", field.path, field.message));
         error!(
-            object = name::of(&object.key),
+            object = %object.key,
             cause = first.unwrap_or_default(),
             "A stored object cannot be read by this release and is left out."
         );

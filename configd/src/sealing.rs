@@ -14,8 +14,6 @@ use tidegate_proto::objects::v1::{Object, Operation};
 use tidegate_runtime::seal::{self, OpenError, SealKeys};
 use tidegate_store::StoredObject;
 
-use crate::name;
-
 pub(crate) use openers::{Openers, OpenersError};
 
 /// Sealed parts that are remembered, at most; beyond that all of them are sealed anew.
@@ -89,7 +87,7 @@ impl Sealing {
     /// The same for a stored object.
     pub(crate) fn opened(&self, object: &StoredObject) -> Result<Bytes, Unreadable> {
         self.open(&object.content).map_err(|source| Unreadable {
-            what: name::of(&object.key),
+            what: object.key.to_string(),
             source,
         })
     }

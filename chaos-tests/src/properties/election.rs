@@ -48,16 +48,7 @@ pub async fn run(setting: &Setting, args: &ElectionArgs) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
     let cluster = Cluster::start(&setting.tidegate, work.path(), NODES, 1).await?;
     let outcome = run_in(cluster, setting, args).await;
-    match outcome {
-        Ok(text) => {
-            println!("{text}");
-            Ok(())
-        }
-        Err(error) => {
-            let kept = work.keep();
-            setting.violated(&format!("{error:#}\nfiles: {}", kept.display()))
-        }
-    }
+    setting.concluded(outcome, work)
 }
 
 async fn run_in(
@@ -70,25 +61,7 @@ async fn run_in(
     objects.push(objects::route("home", "/home"));
     let puts = objects.iter().map(|object| objects::put(object, None));
     client.apply(puts.collect()).await?;
-    let configds = (0..NODES).map(|node| format!("http://{}", cluster.address(node)));
-    let configds = configds.collect::<Vec<_>>().join(",");
-    let bind = cluster.network.host(WORKER).to_string();
-    let arguments = [
-        "worker",
-        "--configd",
-        &configds,
-        "--pool",
-        objects::POOL,
-        "--name",
-        "worker",
-        "--threads",
-        "1",
-        "--bind",
-        &bind,
-        "--no-access-log",
-        "--insecure-plaintext",
-    ];
-    let _worker = cluster.run_on(WORKER, "worker.log", &arguments)?;
+    let _worker = cluster.worker_on(WORKER)?;
     let load = Load::start(cluster.network.at(WORKER, PORT)).await?;
     let mut chance = Chance::new(setting.seed);
     let mut longest = Duration::ZERO;

@@ -16,7 +16,6 @@ use crate::client::Client;
 use crate::cluster::{Cluster, Fault};
 use crate::ledger::Ledger;
 use crate::objects;
-use crate::process::Process;
 use crate::properties::Setting;
 
 const NODES: u8 = 3;
@@ -46,16 +45,8 @@ pub struct UpgradeArgs {
 pub async fn run(setting: &Setting, args: &UpgradeArgs) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
     let cluster = Cluster::start(&args.from, work.path(), NODES, 1).await?;
-    match upgrade(cluster, setting).await {
-        Ok(text) => {
-            println!("{text}");
-            Ok(())
-        }
-        Err(error) => {
-            let kept = work.keep();
-            setting.violated(&format!("{error:#}\nfiles: {}", kept.display()))
-        }
-    }
+    let outcome = upgrade(cluster, setting).await;
+    setting.concluded(outcome, work)
 }
 
 async fn upgrade(mut cluster: Cluster, setting: &Setting) -> anyhow::Result<String> {
@@ -64,7 +55,8 @@ async fn upgrade(mut cluster: Cluster, setting: &Setting) -> anyhow::Result<Stri
     Client::new(cluster.address(0))
         .apply(puts.collect())
         .await?;
-    let _worker = worker(&cluster)?;
+    // Of the release before, as long as it lives.
+    let _worker = cluster.worker_on(WORKER)?;
     converges(&cluster, "before").await?;
     let mut chance = Chance::new(setting.seed);
     let writing = Writing::start(&cluster);
@@ -90,17 +82,6 @@ async fn upgrade(mut cluster: Cluster, setting: &Setting) -> anyhow::Result<Stri
         "{NODES} nodes upgraded: {acknowledged} acknowledged writes are there, {unanswered} got no answer; \
          a worker of the release before had every change"
     ))
-}
-
-/// A worker of the release before; the nodes are told to it as they are.
-fn worker(cluster: &Cluster) -> anyhow::Result<Process> {
-    let configds = (0..NODES).map(|node| format!("http://{}", cluster.address(node)));
-    let configds = configds.collect::<Vec<_>>().join(",");
-    let bind = cluster.network.host(WORKER).to_string();
-    let mut arguments = vec!["worker", "--configd", &configds, "--pool", objects::POOL];
-    arguments.extend(["--name", "worker", "--threads", "1", "--bind", &bind]);
-    arguments.extend(["--no-access-log", "--insecure-plaintext"]);
-    cluster.run_on(WORKER, "worker.log", &arguments)
 }
 
 /// Writes a route, and waits until the worker serves it.

@@ -138,7 +138,7 @@ fn interrupted(refusal: &SourceRefusal) -> Words {
             "SET_MOVED",
             format!(
                 "{} was changed by another writer while the full set came; send it again",
-                crate::name::of(key)
+                key
             ),
         ),
         _ => (

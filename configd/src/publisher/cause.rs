@@ -2,8 +2,6 @@
 
 use tidegate_store::{Note, ObjectKey};
 
-use crate::name;
-
 /// Objects that are named; the rest is counted.
 const NAMED_MAX: usize = 3;
 
@@ -21,7 +19,11 @@ impl Changed {
     /// Those with these keys.
     pub(crate) fn of<'k>(mut keys: impl Iterator<Item = &'k ObjectKey>) -> Self {
         Self {
-            named: keys.by_ref().take(NAMED_MAX).map(name::of).collect(),
+            named: keys
+                .by_ref()
+                .take(NAMED_MAX)
+                .map(ToString::to_string)
+                .collect(),
             others: keys.count(),
         }
     }

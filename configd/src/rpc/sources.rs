@@ -19,7 +19,7 @@ use super::recorder::Recorder;
 use crate::audit::Event;
 use crate::caller::Caller;
 use crate::sources::Watchman;
-use crate::{clock, error, name};
+use crate::{clock, error};
 
 /// Paths of the methods, for the audit log.
 const OPEN: &str = "/tidegate.sources.v1.SourceService/OpenSession";
@@ -111,9 +111,7 @@ impl SourceService for Sources {
         let held = self.recorder.store.source(&source).held;
         let held = held.filter(|held| held.id == request.id);
         let keys = held.iter().flat_map(|held| held.keys.keys());
-        let deletions: Vec<_> = keys
-            .map(|key| format!("delete {}", name::of(key)))
-            .collect();
+        let deletions: Vec<_> = keys.map(|key| format!("delete {key}")).collect();
         let event = event.changing(deletions.into_iter());
         let confirm = change(&source, Change::ConfirmDeletions(request.id));
         let read = |outcome| error::applied(outcome).map(|done| (done.revision, done));

@@ -186,7 +186,7 @@ impl Incoming {
             let lacking = stored
                 .iter()
                 .filter(|object| !self.seen.contains(&object.key));
-            changes.extend(lacking.map(|object| format!("lack {}", name::of(&object.key))));
+            changes.extend(lacking.map(|object| format!("lack {}", object.key)));
         }
         changes
     }
