@@ -17,6 +17,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tidegate_runtime::descriptors;
 use tidegate_runtime::memory::{self, Allocator};
 
 use crate::commands::{
@@ -129,6 +130,7 @@ enum Outcome {
 
 fn main() -> ExitCode {
     memory::refuse_huge_pages();
+    descriptors::reserve();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -54,6 +54,7 @@ const MODES: [(&str, &str, &[&str]); 4] = [
 pub fn print(tidegate: &Path, only: &str) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let site = Site::start(tidegate, dir.path())?;
+    core::leave_to_others();
     let (quiet, ()) = during(site.address(), || pause(QUIET));
     println!(
         "quiet: {} requests, p50 {}, p99 {}",
@@ -90,7 +91,6 @@ fn row(
     let (over, most) = (AtomicBool::new(false), AtomicU64::new(before));
     let (served, slow) = thread::scope(|scope| {
         scope.spawn(|| {
-            core::leave_to_others();
             while !over.load(Ordering::Relaxed) {
                 most.fetch_max(site.gateway.process.rss_kib(), Ordering::Relaxed);
                 pause(Duration::from_millis(50));

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod descriptors;
 pub mod drain;
 pub mod error;
 pub mod identity;

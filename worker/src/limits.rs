@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use tidegate_runtime::descriptors;
 
 use crate::pressure;
 use value::Value;
@@ -188,7 +189,8 @@ impl Limits {
 
     /// These bounds for so many data threads: flows leave descriptors to everything else.
     pub(crate) fn for_threads(mut self, count: usize) -> Self {
-        let share = descriptors_max() / 2 / count.max(1);
+        let most = descriptors::most().and_then(|most| usize::try_from(most).ok());
+        let share = most.unwrap_or(usize::MAX) / 2 / count.max(1);
         self.udp_flows_max = self.udp_flows_max.min(share);
         self
     }
@@ -242,13 +244,6 @@ impl FromStr for Setting {
         let value = value.to_owned();
         Ok(Self { bound, value })
     }
-}
-
-/// Descriptors that the process may have (getrlimit(2)).
-fn descriptors_max() -> usize {
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    most.and_then(|most| usize::try_from(most).ok())
-        .unwrap_or(usize::MAX)
 }
 
 /// The edits that lead from one word to the other (Levenshtein).

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use tidegate_configd::ConfigdArgs;
+use tidegate_runtime::descriptors;
 use tidegate_runtime::memory::{self, Allocator};
 
 #[global_allocator]
@@ -17,6 +18,7 @@ struct Command {
 
 fn main() -> anyhow::Result<()> {
     memory::refuse_huge_pages();
+    descriptors::reserve();
     let command = Command::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::floods::core;
 use crate::floods::kinds::Kind;
 use crate::wire::pause;
 
@@ -54,7 +53,6 @@ pub fn flood(kind: Kind, strength: Strength, front: SocketAddr, time: Duration) 
     thread::scope(|scope| {
         for _ in 0..strength.connections {
             scope.spawn(|| {
-                core::leave_to_others();
                 while Instant::now() < end {
                     // An error is the gateway's defence, or the system's bound on ports: both are fine.
                     let _ = connection(kind, strength, front, end, &flooded);

@@ -16,7 +16,7 @@ const LAST: [&str; 2] = ["--idle", "0"];
 /// At once, whoever is there.
 const FIRST: [&str; 2] = ["--rr", "1"];
 
-/// Moves the present thread to it.
+/// Moves the present thread to it, and those that it will start.
 pub fn leave_to_others() {
     let mut set = CpuSet::new();
     set.set(CORE);
@@ -25,8 +25,11 @@ pub fn leave_to_others() {
     reschedule(LAST);
 }
 
-/// Has the present thread come before the gateway; it takes little.
+/// Has the present thread come before the gateway, on any processor, and those that it will start; they take little.
 pub fn come_first() {
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|core| all.set(core));
+    let _ = sched_setaffinity(None, &all);
     reschedule(FIRST);
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ impl Served {
 }
 
 /// Runs two clients that keep a connection by HTTP/1, two by HTTP/2, and one that opens a connection for each
-/// request, while `work` runs.
+/// request, while `work` runs, which threads do that come last.
 pub fn during<T>(front: SocketAddr, work: impl FnOnce() -> T) -> (Served, T) {
     let (over, served) = (AtomicBool::new(false), Mutex::new(Served::default()));
     let clients: [fn(SocketAddr) -> Box<dyn Client>; 5] = [
@@ -79,16 +79,19 @@ pub fn during<T>(front: SocketAddr, work: impl FnOnce() -> T) -> (Served, T) {
             })
         },
     ];
+    let begin = Barrier::new(2);
     let result = thread::scope(|scope| {
-        let mut first = Instant::now();
-        for client in clients {
-            let (over, served) = (&over, &served);
-            scope.spawn(move || {
-                core::come_first();
-                run(client(front).as_mut(), first, over, served);
-            });
-            first += BEAT / 5;
-        }
+        let (over, served, begin) = (&over, &served, &begin);
+        scope.spawn(move || {
+            core::come_first();
+            begin.wait();
+            let mut first = Instant::now();
+            for client in clients {
+                scope.spawn(move || run(client(front).as_mut(), first, over, served));
+                first += BEAT / 5;
+            }
+        });
+        begin.wait();
         let result = work();
         over.store(true, Ordering::Relaxed);
         result

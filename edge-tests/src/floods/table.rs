@@ -39,6 +39,7 @@ const STRENGTHS: [Strength; 3] = [
 pub fn print(tidegate: &Path, only: &str) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let site = Site::start(tidegate, dir.path())?;
+    core::leave_to_others();
     println!(
         "| flood | connections | units | connections ended | memory before → most | good requests | failed | p50 | p99 quiet → flooded |"
     );
@@ -60,7 +61,6 @@ fn row(site: &Site, kind: Kind, strength: Strength, quiet: &Served) -> Vec<Strin
     let (over, most) = (AtomicBool::new(false), AtomicU64::new(before));
     let (served, flooded) = thread::scope(|scope| {
         scope.spawn(|| {
-            core::leave_to_others();
             while !over.load(Ordering::Relaxed) {
                 most.fetch_max(site.gateway.process.rss_kib(), Ordering::Relaxed);
                 pause(Duration::from_millis(20));

@@ -1,6 +1,7 @@
 //! The binary `tidegate-worker`: one worker process.
 
 use clap::Parser;
+use tidegate_runtime::descriptors;
 use tidegate_runtime::memory::{self, Allocator};
 use tidegate_worker::WorkerArgs;
 
@@ -17,6 +18,7 @@ struct Command {
 
 fn main() -> anyhow::Result<()> {
     memory::refuse_huge_pages();
+    descriptors::reserve();
     let command = Command::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
