@@ -106,11 +106,12 @@ async fn turns(state: Rc<State>) {
     }
 }
 
-/// How many pass in a turn after one in which so many did, and that took so long.
-fn passes_after(passes: usize, took: Duration) -> usize {
+/// How many may pass in a turn after one in which so many might, and that took so long. A short one in which fewer did
+/// says nothing: the next ones, which may come all at once, would find too many.
+fn passes_after(passes: usize, is_used_up: bool, took: Duration) -> usize {
     let next = match took {
         _ if took > TURN => passes / 2,
-        _ if took < TURN / 4 => passes * 2,
+        _ if took < TURN / 4 && is_used_up => passes * 2,
         _ => passes,
     };
     next.clamp(PASSES_OF_A_LONG_TURN, PASSES_OF_A_TURN)
@@ -121,7 +122,7 @@ impl State {
     /// come. False where there is no use for one.
     fn turn(&self, took: Duration) -> bool {
         let was_unused = self.free.get() == self.passes.get();
-        let passes = passes_after(self.passes.get(), took);
+        let passes = passes_after(self.passes.get(), self.free.get() == 0, took);
         let mut free = passes;
         let mut line = self.line.borrow_mut();
         while free > 0
@@ -204,14 +205,20 @@ mod tests {
 
     #[test]
     fn long_turns_have_fewer_passes_until_they_are_short() {
-        assert_eq!(passes_after(8, TURN / 2), 8);
-        assert_eq!(passes_after(8, 2 * TURN), 4);
-        assert_eq!(passes_after(1, 9 * TURN), 1);
-        assert_eq!(passes_after(2, TURN / 8), 4);
+        assert_eq!(passes_after(8, true, TURN / 2), 8);
+        assert_eq!(passes_after(8, true, 2 * TURN), 4);
+        assert_eq!(passes_after(8, false, 2 * TURN), 4);
+        assert_eq!(passes_after(1, true, 9 * TURN), 1);
+        assert_eq!(passes_after(2, true, TURN / 8), 4);
         assert_eq!(
-            passes_after(PASSES_OF_A_TURN, Duration::ZERO),
+            passes_after(PASSES_OF_A_TURN, true, Duration::ZERO),
             PASSES_OF_A_TURN
         );
+    }
+
+    #[test]
+    fn a_turn_in_which_few_came_says_nothing_of_more() {
+        assert_eq!(passes_after(2, false, Duration::ZERO), 2);
     }
 
     #[test]

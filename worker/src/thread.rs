@@ -156,8 +156,9 @@ fn local_runtime() -> std::io::Result<LocalRuntime> {
 
 impl Thread {
     fn new(options: ThreadOptions, metrics: ThreadMetrics, random: SplitMix64) -> Self {
+        let lane = Lane::default();
         Self {
-            pool: Pool::new(options.limits.clone()),
+            pool: Pool::new(options.limits.clone(), lane.clone()),
             relays: Rc::new(Pools::new(options.limits.splice_pipes_max)),
             limits: options.limits,
             open_connections: options.open_connections,
@@ -172,7 +173,7 @@ impl Thread {
             mirrors: Rc::default(),
             date: RefCell::default(),
             udp: Udp::default(),
-            lane: Lane::default(),
+            lane,
         }
     }
 

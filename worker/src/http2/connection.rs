@@ -33,6 +33,9 @@ use crate::timer::Timer;
 /// Bytes of a stream that wait to be written.
 const SEND_BUFFER_BYTES_MAX: usize = 128 << 10;
 
+/// How long requests wait for the slow lane after one that came with another.
+const CROWDED_TIME: Duration = Duration::from_secs(1);
+
 /// Time for a client without requests to take leave after GOAWAY; then the connection is closed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -97,6 +100,8 @@ struct Client<I> {
     place: Place,
     /// A request that came with another one, and waits until the slow lane lets it pass.
     waiting: Option<Accepted>,
+    /// When a request last came with another one.
+    crowded: Option<Instant>,
     pinger: Option<Pinger>,
     timer: Timer,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -156,6 +161,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
             shared,
             place: Place::default(),
             waiting: None,
+            crowded: None,
             timer: Timer::default(),
             stop: Box::pin(stop.clone().cancelled_owned()),
             leaving: None,
@@ -195,10 +201,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
         }
     }
 
-    /// Accepts streams, one at once and others that came with it as the slow lane allows; ready when the connection has
-    /// ended.
+    /// Accepts streams, one at once and others that came with it as the slow lane allows, which all of them wait for
+    /// that come soon after; ready when the connection has ended.
     fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        let mut is_first = self.waiting.is_none();
+        let mut is_alone = self.waiting.is_none();
         loop {
             let accepted = match self.waiting.take() {
                 Some(waiting) => waiting,
@@ -207,15 +213,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
                     None => return Poll::Ready(Ok(())),
                 },
             };
+            if !is_alone {
+                self.crowded = Some(Instant::now());
+            }
             let lane = &self.shared.thread.lane;
-            if !is_first && lane.poll_pass(&self.place, cx).is_pending() {
+            if self.is_crowded() && lane.poll_pass(&self.place, cx).is_pending() {
                 self.waiting = Some(accepted);
                 // What is open goes on meanwhile.
                 return self.h2.poll_closed(cx);
             }
-            is_first = false;
+            is_alone = false;
             self.serve(accepted);
         }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.crowded
+            .is_some_and(|since| since.elapsed() < CROWDED_TIME)
     }
 
     fn serve(&mut self, (request, respond): Accepted) {

@@ -14,6 +14,7 @@ use super::http1::{Connection, Idle, Shared};
 use super::http2::{Connections, Stream};
 use super::lease::Lease;
 use crate::error::ProxyError;
+use crate::lane::Lane;
 use crate::limits::Limits;
 
 /// An endpoint and the TLS that is spoken to it: the id of a [`super::TlsClient`], 0 for plain text.
@@ -25,14 +26,17 @@ pub(crate) struct Pool {
     limits: Arc<Limits>,
     h1: Rc<Idle>,
     h2: Connections,
+    /// Whoever needs a new connection makes way for those who do not: it costs as much as the rest of an exchange.
+    lane: Lane,
 }
 
 impl Pool {
-    pub(crate) fn new(limits: Arc<Limits>) -> Rc<Self> {
+    pub(crate) fn new(limits: Arc<Limits>, lane: Lane) -> Rc<Self> {
         Rc::new(Self {
             h1: Idle::new(limits.upstream_idle_max, limits.upstream_idle_timeout),
             h2: Connections::new(limits.clone()),
             limits,
+            lane,
         })
     }
 
@@ -133,6 +137,7 @@ impl Pool {
         opened: Option<Opened>,
     ) -> Result<Shared, ProxyError> {
         let limits = &self.limits;
+        self.lane.pass().await;
         let io = dial(place.0, b"", transport.tls, limits.connect_timeout).await?;
         let bounds = HeadBounds {
             first_line_bytes_max: limits.request_line_bytes_max,
