@@ -81,7 +81,7 @@ fn row(
     options: &[&str],
 ) -> anyhow::Result<Vec<String>> {
     let log = dir.join("slowhttptest.log");
-    let mut command = core::command("slowhttptest");
+    let mut command = core::outside("slowhttptest");
     let seconds = TIME.as_secs().to_string();
     let url = format!("http://{}{path}", site.address());
     command.args(options).args([

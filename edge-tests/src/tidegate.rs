@@ -35,12 +35,12 @@ pub struct Logged {
 }
 
 impl Tidegate {
-    /// Starts it with its files below `dir`; `more` are further objects, and `threads` its data threads.
+    /// Starts the command of the binary with its files below `dir`; `more` are further objects, and `threads` its data threads.
     ///
     /// # Errors
     /// When it does not come to serve.
     pub fn start(
-        binary: &Path,
+        mut command: Command,
         dir: &Path,
         backends: &[SocketAddr],
         more: &[Value],
@@ -63,7 +63,6 @@ impl Tidegate {
         let file = objects.join("objects.yaml");
         std::fs::write(&file, text)?;
         let log = dir.join("tidegate.log");
-        let mut command = Command::new(binary);
         command
             .arg("up")
             .arg(&file)

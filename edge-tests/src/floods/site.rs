@@ -35,9 +35,9 @@ impl Site {
     pub fn start(tidegate: &Path, dir: &Path) -> anyhow::Result<Self> {
         let backends = free_addresses(2)?;
         let (attacked, good) = (backends[0], backends[1]);
-        let attacked_process = nginx(core::command("nginx"), &dir.join("attacked"), attacked)?;
-        let good_process = nginx(core::first_command("nginx"), &dir.join("good"), good)?;
-        let gateway = Tidegate::start(tidegate, dir, &backends, &[good_route()], 2)?;
+        let attacked_process = nginx(core::outside("nginx"), &dir.join("attacked"), attacked)?;
+        let good_process = nginx(core::first_on_site("nginx"), &dir.join("good"), good)?;
+        let gateway = Tidegate::start(core::on_site(tidegate), dir, &backends, &[good_route()], 1)?;
         Ok(Self {
             gateway,
             _attacked: attacked_process,

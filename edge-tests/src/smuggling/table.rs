@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub fn print(tidegate: &Path) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let servers = servers::start(dir.path())?;
     let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
-    let gateway = Tidegate::start(tidegate, dir.path(), &addresses, &[], 1)?;
+    let gateway = Tidegate::start(Command::new(tidegate), dir.path(), &addresses, &[], 1)?;
     let runs = through(&gateway.ports, &mutations)?;
     pause(SETTLE);
     let logged = gateway.logged()?;
