@@ -16,8 +16,14 @@ use std::time::{Duration, Instant};
 const PASSES_OF_A_TURN: usize = 64;
 const PASSES_OF_A_LONG_TURN: usize = 1;
 
-/// What a turn is to take at most, so that somebody new waits about that long.
-const TURN: Duration = Duration::from_micros(500);
+/// What a turn is to take at most where others are served, so that somebody new waits about that long.
+const TURN: Duration = Duration::from_micros(100);
+
+/// The same where nobody is but those on the lane: nobody waits, and looking at sockets more often costs time.
+const TURN_ALONE: Duration = Duration::from_micros(500);
+
+/// How long others are expected again after one of them.
+const OTHERS_TIME: Duration = Duration::from_millis(100);
 
 /// Who is on the slow lane. Clones are the same lane.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +53,9 @@ struct State {
     /// In the order in which they came, each once. A place that is gone is skipped.
     line: RefCell<VecDeque<Weak<RefCell<Waits>>>>,
     is_turning: Cell<bool>,
+    /// Somebody did not need a pass in this turn.
+    others: Cell<bool>,
+    others_until: Cell<Option<Instant>>,
 }
 
 impl Default for State {
@@ -56,6 +65,8 @@ impl Default for State {
             free: Cell::new(PASSES_OF_A_TURN),
             line: RefCell::default(),
             is_turning: Cell::default(),
+            others: Cell::default(),
+            others_until: Cell::default(),
         }
     }
 }
@@ -65,6 +76,11 @@ impl Lane {
     pub(crate) async fn pass(&self) {
         let place = Place::default();
         poll_fn(|cx| self.poll_pass(&place, cx)).await;
+    }
+
+    /// To be called for whoever is served without a pass.
+    pub(crate) fn overtaken(&self) {
+        self.0.others.set(true);
     }
 
     /// Ready when it is this place's turn, which the call uses up. Needs a local task set to run in.
@@ -100,7 +116,8 @@ async fn turns(state: Rc<State>) {
         let begun = Instant::now();
         // It comes back after the thread has looked at its sockets.
         tokio::task::yield_now().await;
-        if !state.turn(begun.elapsed()) {
+        let now = Instant::now();
+        if !state.turn(now, now - begun) {
             return;
         }
     }
@@ -108,10 +125,10 @@ async fn turns(state: Rc<State>) {
 
 /// How many may pass in a turn after one in which so many might, and that took so long. A short one in which fewer did
 /// says nothing: the next ones, which may come all at once, would find too many.
-fn passes_after(passes: usize, is_used_up: bool, took: Duration) -> usize {
+fn passes_after(passes: usize, is_used_up: bool, took: Duration, turn: Duration) -> usize {
     let next = match took {
-        _ if took > TURN => passes / 2,
-        _ if took < TURN / 4 && is_used_up => passes * 2,
+        _ if took > turn => passes / 2,
+        _ if took < turn / 4 && is_used_up => passes * 2,
         _ => passes,
     };
     next.clamp(PASSES_OF_A_LONG_TURN, PASSES_OF_A_TURN)
@@ -120,9 +137,10 @@ fn passes_after(passes: usize, is_used_up: bool, took: Duration) -> usize {
 impl State {
     /// Begins a turn, after one that took so long: those that wait longest get passes, what is left is for those that
     /// come. False where there is no use for one.
-    fn turn(&self, took: Duration) -> bool {
+    fn turn(&self, now: Instant, took: Duration) -> bool {
         let was_unused = self.free.get() == self.passes.get();
-        let passes = passes_after(self.passes.get(), self.free.get() == 0, took);
+        let (is_used_up, turn) = (self.free.get() == 0, self.time_of_turn(now));
+        let passes = passes_after(self.passes.get(), is_used_up, took, turn);
         let mut free = passes;
         let mut line = self.line.borrow_mut();
         while free > 0
@@ -135,6 +153,16 @@ impl State {
         let is_used = free < passes || !was_unused;
         self.is_turning.set(is_used);
         is_used
+    }
+
+    fn time_of_turn(&self, now: Instant) -> Duration {
+        if self.others.take() {
+            self.others_until.set(Some(now + OTHERS_TIME));
+        }
+        match self.others_until.get() {
+            Some(until) if now < until => TURN,
+            _ => TURN_ALONE,
+        }
     }
 }
 
@@ -205,20 +233,30 @@ mod tests {
 
     #[test]
     fn long_turns_have_fewer_passes_until_they_are_short() {
-        assert_eq!(passes_after(8, true, TURN / 2), 8);
-        assert_eq!(passes_after(8, true, 2 * TURN), 4);
-        assert_eq!(passes_after(8, false, 2 * TURN), 4);
-        assert_eq!(passes_after(1, true, 9 * TURN), 1);
-        assert_eq!(passes_after(2, true, TURN / 8), 4);
+        assert_eq!(passes_after(8, true, TURN / 2, TURN), 8);
+        assert_eq!(passes_after(8, true, 2 * TURN, TURN), 4);
+        assert_eq!(passes_after(8, false, 2 * TURN, TURN), 4);
+        assert_eq!(passes_after(1, true, 9 * TURN, TURN), 1);
+        assert_eq!(passes_after(2, true, TURN / 8, TURN), 4);
         assert_eq!(
-            passes_after(PASSES_OF_A_TURN, true, Duration::ZERO),
+            passes_after(PASSES_OF_A_TURN, true, Duration::ZERO, TURN),
             PASSES_OF_A_TURN
         );
     }
 
     #[test]
     fn a_turn_in_which_few_came_says_nothing_of_more() {
-        assert_eq!(passes_after(2, false, Duration::ZERO), 2);
+        assert_eq!(passes_after(2, false, Duration::ZERO, TURN), 2);
+    }
+
+    #[test]
+    fn turns_are_short_while_others_are_served() {
+        let (lane, now) = (Lane::default(), Instant::now());
+        assert_eq!(lane.0.time_of_turn(now), TURN_ALONE);
+        lane.overtaken();
+        assert_eq!(lane.0.time_of_turn(now), TURN);
+        assert_eq!(lane.0.time_of_turn(now + OTHERS_TIME / 2), TURN);
+        assert_eq!(lane.0.time_of_turn(now + OTHERS_TIME), TURN_ALONE);
     }
 
     #[test]
@@ -226,7 +264,7 @@ mod tests {
         run(async {
             let lane = Lane::default();
             let places = places(&lane, 2 * PASSES_OF_A_TURN);
-            lane.0.turn(TURN / 2);
+            lane.0.turn(Instant::now(), TURN / 2);
             let cx = Context::from_waker(Waker::noop());
             assert!(lane.poll_pass(&Place::default(), &cx).is_pending());
             for place in &places[PASSES_OF_A_TURN..] {
@@ -247,7 +285,7 @@ mod tests {
             for _ in 0..100 {
                 assert!(lane.poll_pass(often, &cx).is_pending());
             }
-            lane.0.turn(TURN / 2);
+            lane.0.turn(Instant::now(), TURN / 2);
             for place in &places[PASSES_OF_A_TURN..] {
                 assert!(lane.poll_pass(place, &cx).is_ready());
             }
@@ -262,7 +300,7 @@ mod tests {
             let cx = Context::from_waker(Waker::noop());
             let late = Place::default();
             assert!(lane.poll_pass(&late, &cx).is_pending());
-            lane.0.turn(TURN / 2);
+            lane.0.turn(Instant::now(), TURN / 2);
             assert!(lane.poll_pass(&late, &cx).is_ready());
         });
     }

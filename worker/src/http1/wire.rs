@@ -87,7 +87,10 @@ impl Wire {
     /// Ready when the next request may begin: at once, unless it came with the one before it; then as the slow lane allows.
     pub(super) fn poll_begin(&self, cx: &Context<'_>) -> Poll<()> {
         match self.input.bytes.is_empty() {
-            true => Poll::Ready(()),
+            true => {
+                self.lane.overtaken();
+                Poll::Ready(())
+            }
             false => self.lane.poll_pass(&self.place, cx),
         }
     }

@@ -217,7 +217,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
                 self.crowded = Some(Instant::now());
             }
             let lane = &self.shared.thread.lane;
-            if self.is_crowded() && lane.poll_pass(&self.place, cx).is_pending() {
+            if !self.is_crowded() {
+                lane.overtaken();
+            } else if lane.poll_pass(&self.place, cx).is_pending() {
                 self.waiting = Some(accepted);
                 // What is open goes on meanwhile.
                 return self.h2.poll_closed(cx);
