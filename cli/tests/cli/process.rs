@@ -82,6 +82,10 @@ impl Process {
         line
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no chance to tidy up.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
@@ -90,7 +94,7 @@ impl Process {
 
     /// SIGINT, as Ctrl-C sends it; returns whether the process ended well.
     pub(crate) fn interrupt(&mut self) -> bool {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-INT", &id])

@@ -56,6 +56,17 @@ fn a_saved_change_is_served_and_told_in_one_line() {
 }
 
 #[test]
+fn its_table_of_descriptors_does_not_grow_under_clients() {
+    let folder = copy_of("quickstart");
+    let up = Up::start(&[folder.path()], &[]);
+    let status = fs::read_to_string(format!("/proc/{}/status", up.process.id())).unwrap();
+    let room = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    let room: u64 = room.unwrap().trim().parse().unwrap();
+    let most = tidegate_runtime::descriptors::most().unwrap_or(u64::MAX);
+    assert!(room >= most.min(1 << 16), "{room} of {most}");
+}
+
+#[test]
 fn a_broken_file_keeps_serving_and_names_the_place() {
     let folder = copy_of("quickstart");
     let mut up = Up::start(&[folder.path()], &[]);
