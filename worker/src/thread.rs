@@ -84,7 +84,7 @@ pub(crate) struct Thread {
     mirrors: Rc<Cell<usize>>,
     date: RefCell<Date>,
     udp: Udp,
-    /// Of clients that send slowly.
+    /// Who makes way for others.
     pub(crate) lane: Lane,
 }
 

@@ -98,7 +98,7 @@ struct Client<I> {
     wire: Wire<I>,
     shared: Rc<Shared>,
     place: Place,
-    /// A request that came with another one, and waits until the slow lane lets it pass.
+    /// A request that waits until the slow lane lets it pass.
     waiting: Option<Accepted>,
     /// When a request last came with another one.
     crowded: Option<Instant>,
@@ -201,8 +201,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
         }
     }
 
-    /// Accepts streams, one at once and others that came with it as the slow lane allows, which all of them wait for
-    /// that come soon after; ready when the connection has ended.
+    /// Accepts streams: one that comes alone at once, those that come with another, or soon after such, as the slow lane
+    /// allows. Ready when the connection has ended.
     fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         let mut is_alone = self.waiting.is_none();
         loop {
