@@ -8,6 +8,7 @@ mod hello;
 pub(crate) mod open;
 mod serve;
 pub(crate) mod tls;
+pub(crate) mod unsent;
 
 pub use bind::{BindError, BindPolicy, PortPolicy, Transport};
 pub(crate) use bind::{bind, bind_udp};

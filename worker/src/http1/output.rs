@@ -12,20 +12,35 @@ use tokio::io::AsyncWrite;
 /// Pieces up to this many bytes are copied behind what waits: that costs less than another slice.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
-/// Bytes that wait before no more is taken from the other side.
+/// Bytes that wait before no more is taken from the other side: at first, and for a reader that has taken as many at once
+/// again and again. Thousands that read nothing have little of their answers here, and each of them takes little time.
+const WAITING_BYTES_MIN: usize = 8 << 10;
 const WAITING_BYTES_MAX: usize = 64 << 10;
 
 /// Slices of one write.
 const SLICES_MAX: usize = 16;
 
 /// A queue of bytes; it grows by one piece beyond its bound at most.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Output {
     pieces: VecDeque<Bytes>,
     /// What comes behind the pieces.
     tail: BytesMut,
     /// Bytes of the pieces.
     pieces_len: usize,
+    /// Bytes that are enough.
+    bound: usize,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            tail: BytesMut::new(),
+            pieces_len: 0,
+            bound: WAITING_BYTES_MIN,
+        }
+    }
 }
 
 impl Output {
@@ -60,7 +75,12 @@ impl Output {
 
     /// Whether enough waits.
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= WAITING_BYTES_MAX
+        self.len() >= self.bound
+    }
+
+    /// Whether the reader has taken much at once.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.bound == WAITING_BYTES_MAX
     }
 
     /// Gives memory back while the connection rests.
@@ -99,6 +119,9 @@ impl Output {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.advance(written);
+        if self.is_empty() && written >= self.bound {
+            self.bound = (self.bound * 2).min(WAITING_BYTES_MAX);
+        }
         Poll::Ready(Ok(written))
     }
 
@@ -160,5 +183,34 @@ mod tests {
         );
         result.expect("it ends");
         assert_eq!(read, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_all_may_have_more_at_once() {
+        let mut taken = Box::pin(tokio::io::sink());
+        let mut output = Output::default();
+        let mut most = Vec::new();
+        while !output.is_taken() {
+            while !output.is_full() {
+                output.push(Bytes::from_static(&[b'a'; 1000]));
+            }
+            most.push(output.len() >> 10);
+            std::future::poll_fn(|cx| output.poll_write(taken.as_mut(), cx))
+                .await
+                .expect("it takes all");
+        }
+        assert_eq!(most, [8, 16, 32]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_little_gets_no_more_ahead() {
+        let (near, _far) = tokio::io::duplex(1000);
+        let mut near = Box::pin(near);
+        let mut output = Output::default();
+        output.push(Bytes::from(vec![b'a'; WAITING_BYTES_MIN + 1000]));
+        let written = std::future::poll_fn(|cx| output.poll_write(near.as_mut(), cx)).await;
+        assert_eq!(written.expect("it takes some"), 1000);
+        assert!(output.is_full());
+        assert!(!output.is_taken());
     }
 }

@@ -21,6 +21,7 @@ use super::output::Output;
 use crate::http::pace::Pace;
 use crate::lane::{Lane, Place};
 use crate::limits::Limits;
+use crate::listen::unsent::Unsent;
 
 /// A client's socket, in plain text or with TLS.
 pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -37,6 +38,8 @@ pub(super) struct Wire {
     io: Io,
     input: Input,
     pub(super) output: Output,
+    /// What the kernel takes of answers.
+    unsent: Unsent,
     received: Received,
     /// Counts requests, so that the body of an earlier one reads nothing of a later one.
     request: u64,
@@ -71,6 +74,7 @@ impl Wire {
             io,
             input: Input::default(),
             output: Output::default(),
+            unsent: Unsent::Few,
             received: Received::Body(Content::Ended),
             request: 0,
             ended: false,
@@ -254,7 +258,7 @@ impl Wire {
     /// Writes all that waits.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
-            ready!(self.output.poll_write(Pin::new(&mut self.io), cx))?;
+            ready!(self.poll_write(cx))?;
         }
         match &mut self.io {
             Either::Left(_) => Poll::Ready(Ok(())),
@@ -265,7 +269,12 @@ impl Wire {
 
     /// Writes something of what waits.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.output.poll_write(Pin::new(&mut self.io), cx)
+        let written = ready!(self.output.poll_write(Pin::new(&mut self.io), cx))?;
+        if self.unsent == Unsent::Few && self.output.is_taken() {
+            self.unsent = Unsent::Many;
+            self.unsent.apply(self.socket());
+        }
+        Poll::Ready(Ok(written))
     }
 
     /// Says that nothing more will be written.
@@ -282,12 +291,15 @@ impl Wire {
 
     /// Closing the socket will tell the client that something went wrong, by a reset.
     pub(super) fn reset_at_end(&self) {
-        let socket = match &self.io {
+        // Without it the client sees an ordinary end: the best that is left.
+        let _ = socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.io {
             Either::Left(socket) => socket,
             Either::Right(tls) => tls.get_ref().0,
-        };
-        // Without it the client sees an ordinary end: the best that is left.
-        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        }
     }
 
     fn content_is_raw(&self) -> bool {

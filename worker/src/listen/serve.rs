@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
-use socket2::SockRef;
 use tidegate_codec::proxy_protocol::{self, Origin, Parsed};
 use tidegate_router::SniDecision;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,6 +20,7 @@ use super::ended::Ended;
 use super::hello;
 use super::open::OfClient;
 use super::tls::Inside;
+use super::unsent::Unsent;
 use crate::error::ProxyError;
 use crate::http::stack::Connection;
 use crate::http1::{self, Io};
@@ -36,10 +36,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PLAIN_TEXT: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
     content-length: 55\r\nconnection: close\r\n\r\n\
     this port speaks HTTPS: write https:// before the host\n";
-
-/// Bytes of an answer that the kernel takes before the client's window has room for them: without a bound it takes
-/// megabytes for each client that reads nothing. Not of layer 4: spliced bytes would lose 40 percent of their speed.
-const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
 /// A port on one thread.
 pub(super) struct Port {
@@ -174,7 +170,7 @@ async fn origin(stream: &mut TcpStream, patience: Duration) -> Option<Origin> {
 }
 
 async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr, terms: Arc<Terms>) {
-    bound_unsent(&stream);
+    Unsent::Few.apply(&stream);
     let patience = terms.limits.header_timeout;
     let h2 = match timeout(patience, starts_with_preface(&stream)).await {
         Ok(Ok(h2)) => h2,
@@ -184,6 +180,7 @@ async fn serve_plain(port: &Rc<Port>, stream: TcpStream, client: SocketAddr, ter
     };
     let connection = port.connection(client, false, None);
     if h2 {
+        Unsent::Many.apply(&stream);
         let thread = &port.thread;
         Box::pin(http2::serve(thread, &connection, stream, terms, &port.stop)).await;
     } else {
@@ -198,7 +195,7 @@ async fn serve_tls(
     terms: Arc<Terms>,
     config: Arc<ServerConfig>,
 ) {
-    bound_unsent(&stream);
+    Unsent::Few.apply(&stream);
     let handshake = async {
         // A handshake begins with the byte 22; what begins with a method is for another port.
         let mut first = [0];
@@ -227,6 +224,7 @@ async fn serve_tls(
     let name = session.server_name().map(str::to_ascii_lowercase);
     let connection = port.connection(client, true, name);
     if h2 {
+        Unsent::Many.apply(stream.get_ref().0);
         http2::serve(&port.thread, &connection, stream, terms, &port.stop).await;
     } else {
         let io = Io::Right(Box::new(stream));
@@ -287,29 +285,5 @@ async fn starts_with_preface(stream: &TcpStream) -> io::Result<bool> {
         }
         // The rest of the preface is on its way; a peek is always ready, so it must not spin.
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-}
-
-/// Bounds what the kernel takes of answers.
-fn bound_unsent(stream: &TcpStream) {
-    // A socket that refuses this still works, and holds more.
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn an_accepted_connection_keeps_little_that_its_client_has_no_room_for() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("it is bound");
-        let _client = TcpStream::connect(address).await.expect("it listens");
-        let (accepted, _) = listener.accept().await.expect("it was connected");
-        bound_unsent(&accepted);
-        let bound = SockRef::from(&accepted).tcp_notsent_lowat();
-        assert_eq!(bound.expect("the kernel knows"), UNSENT_BYTES_MAX);
     }
 }
