@@ -4,6 +4,7 @@ mod etcd;
 mod nodes;
 mod tidegate;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -30,9 +31,12 @@ pub(crate) struct Options {
     /// Writers at the same time, each of which waits for its answer
     #[arg(long, value_delimiter = ',', default_value = "1,16,256")]
     writers: Vec<usize>,
-    /// Objects in a write: a batch of ours, a transaction of etcd's, which takes 128 at most
+    /// Objects in a write: a batch of ours, transactions of etcd's
     #[arg(long, value_delimiter = ',', default_value = "1,100")]
     batches: Vec<usize>,
+    /// Operations of a transaction of etcd's, at most: its own default
+    #[arg(long, default_value = "128")]
+    etcd_operations: NonZeroUsize,
     /// Time of each measurement
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -41,7 +45,10 @@ pub(crate) struct Options {
 /// A store that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peer {
-    Etcd,
+    /// With transactions of so many operations at most.
+    Etcd {
+        operations: usize,
+    },
     Tidegate,
 }
 
@@ -62,6 +69,9 @@ struct Written {
 /// Prints a row for each size, batch and number of writers.
 pub(crate) async fn run(binary: &Path, options: &Options) -> anyhow::Result<()> {
     println!("nodes  batch  writers    etcd_obj/s   p99_ms  tidegate_obj/s   p99_ms  ratio");
+    let etcd = Peer::Etcd {
+        operations: options.etcd_operations.get(),
+    };
     for nodes in &options.nodes {
         for batch in &options.batches {
             for writers in &options.writers {
@@ -70,7 +80,7 @@ pub(crate) async fn run(binary: &Path, options: &Options) -> anyhow::Result<()> 
                     batch: *batch,
                     time: Duration::from_secs(options.seconds),
                 };
-                println!("{}", row(binary, *nodes, load).await?);
+                println!("{}", row(binary, etcd, *nodes, load).await?);
             }
         }
     }
@@ -78,8 +88,8 @@ pub(crate) async fn run(binary: &Path, options: &Options) -> anyhow::Result<()> 
 }
 
 /// Each measurement has stores of its own: none inherits another's data.
-async fn row(binary: &Path, nodes: usize, load: Load) -> anyhow::Result<String> {
-    let (etcd_rate, etcd_p99) = measure(Peer::Etcd, binary, nodes, load).await?;
+async fn row(binary: &Path, etcd: Peer, nodes: usize, load: Load) -> anyhow::Result<String> {
+    let (etcd_rate, etcd_p99) = measure(etcd, binary, nodes, load).await?;
     let (rate, p99) = measure(Peer::Tidegate, binary, nodes, load).await?;
     let Load { writers, batch, .. } = load;
     let ratio = rate / etcd_rate.max(1.0);
@@ -97,7 +107,7 @@ async fn measure(
 ) -> anyhow::Result<(f64, f64)> {
     let dir = tempfile::tempdir()?;
     let nodes = match peer {
-        Peer::Etcd => etcd::start(dir.path(), count)?,
+        Peer::Etcd { operations } => etcd::start(dir.path(), count, operations)?,
         Peer::Tidegate => tidegate::start(binary, dir.path(), count)?,
     };
     let channel = nodes.writable(peer).await?;
@@ -146,7 +156,7 @@ impl Peer {
     /// Commits one object for each name, all of them or none.
     async fn put(self, channel: &Channel, names: &[String], turn: usize) -> anyhow::Result<()> {
         match self {
-            Self::Etcd => etcd::put(channel, names, turn).await,
+            Self::Etcd { operations } => etcd::put_in(channel, operations, names, turn).await,
             Self::Tidegate => tidegate::put(channel, names, turn).await,
         }
     }

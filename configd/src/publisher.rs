@@ -129,6 +129,7 @@ impl Publisher {
             revisions.mark_unchanged();
             marks.mark_unchanged();
             let started = Instant::now();
+            self.checked.renew(started);
             let pause = match self.publish().await {
                 Ok(()) => pace.pause(started, Instant::now()),
                 Err(error) => {

@@ -39,8 +39,8 @@ struct Txn {
 #[derive(Clone, PartialEq, prost::Message)]
 struct Done {}
 
-/// Starts a cluster of so many nodes.
-pub(super) fn start(dir: &Path, count: usize) -> anyhow::Result<Nodes> {
+/// Starts a cluster of so many nodes, whose transactions may have so many operations.
+pub(super) fn start(dir: &Path, count: usize, operations: usize) -> anyhow::Result<Nodes> {
     let mut clients = free_addresses(2 * count)?;
     let peers = clients.split_off(count);
     let cluster: Vec<_> = peers
@@ -61,6 +61,7 @@ pub(super) fn start(dir: &Path, count: usize) -> anyhow::Result<Nodes> {
             ("listen-peer-urls", format!("http://{peer}")),
             ("initial-advertise-peer-urls", format!("http://{peer}")),
             ("initial-cluster", cluster.join(",")),
+            ("max-txn-ops", operations.to_string()),
         ]
         .into_iter()
         .flat_map(|(flag, value)| [format!("--{flag}"), value])
@@ -78,8 +79,21 @@ pub(super) fn start(dir: &Path, count: usize) -> anyhow::Result<Nodes> {
     })
 }
 
+/// Transactions of so many operations at most, one after the other, since a batch has an order.
+pub(super) async fn put_in(
+    channel: &Channel,
+    operations: usize,
+    names: &[String],
+    turn: usize,
+) -> anyhow::Result<()> {
+    for some in names.chunks(operations) {
+        put(channel, some, turn).await?;
+    }
+    Ok(())
+}
+
 /// One put, or a transaction of several.
-pub(super) async fn put(channel: &Channel, names: &[String], turn: usize) -> anyhow::Result<()> {
+async fn put(channel: &Channel, names: &[String], turn: usize) -> anyhow::Result<()> {
     let mut puts: Vec<_> = names
         .iter()
         .map(|name| Put {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// While changes keep coming, rounds are as far apart as one takes, so that half of the time is theirs at most; but no
-/// further and no nearer than this.
-const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// While changes keep coming, rounds are so many times as far apart as one takes, so that a fifth of the time is theirs at most;
+/// but no further and no nearer than this.
+const PAUSE_OF_A_ROUND: u32 = 4;
+const PAUSE_MAX: Duration = Duration::from_millis(80);
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// Rest that is saved up while nothing changes, at most: so long a burst of rounds goes without a pause.
@@ -37,7 +38,7 @@ impl Pace {
         self.saved -= used;
         let pause = match took - used {
             Duration::ZERO => Duration::ZERO,
-            owed => owed.clamp(PAUSE_MIN, PAUSE_MAX),
+            owed => (owed * PAUSE_OF_A_ROUND).clamp(PAUSE_MIN, PAUSE_MAX),
         };
         self.rested = ended + pause;
         pause
@@ -71,11 +72,15 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_time_is_the_publishers_where_changes_keep_coming() {
+    fn a_fifth_of_the_time_is_the_publishers_where_changes_keep_coming() {
         let pauses = pauses(100, Duration::ZERO);
         let burst = pauses.iter().take_while(|pause| pause.is_zero()).count();
         assert_eq!(burst, 10, "what was saved up is used up");
-        assert!(pauses[burst..].iter().all(|pause| *pause == ROUND));
+        assert!(
+            pauses[burst..]
+                .iter()
+                .all(|pause| *pause == PAUSE_OF_A_ROUND * ROUND)
+        );
     }
 
     #[test]

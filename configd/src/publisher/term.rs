@@ -55,6 +55,7 @@ impl Term {
                 }
                 info!("Another configd leads.");
                 self.statuses.clear();
+                self.read.1.clear();
             }
         });
         end.run_until_cancelled(terms).await;

@@ -5,6 +5,7 @@ mod parts;
 mod sets;
 mod snapshots;
 mod sources;
+mod walk;
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -21,8 +21,9 @@ use crate::{
     raft::LogId,
 };
 
-/// Bytes of commands since the last image after which the next one is made, unless the last one is larger.
+/// Bytes of commands since the last image after which the next one is made: so many, or so many times as many as the image has.
 const IMAGE_BYTES: u64 = 64 << 20;
+const IMAGES_OF_LOG: u64 = 2;
 
 /// The newest version of every pool.
 pub type Heads = Arc<BTreeMap<Arc<str>, u64>>;
@@ -205,11 +206,12 @@ impl Views {
         Ok(())
     }
 
-    /// Whether the commands since the last image are many bytes: so many that writing images takes no more than writing the
-    /// log does.
+    /// Whether the commands since the last image are many bytes: so many that writing images takes half of what writing the
+    /// log does, at most.
     pub(crate) fn is_image_due(&self) -> bool {
         let since = self.bytes_since_image.load(Ordering::Relaxed);
-        since > IMAGE_BYTES.max(self.image_bytes.load(Ordering::Relaxed))
+        let image = self.image_bytes.load(Ordering::Relaxed);
+        since > IMAGE_BYTES.max(IMAGES_OF_LOG * image)
     }
 
     /// Counts from here on.

@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -15,35 +14,31 @@ use super::{Identity, Input, InvalidField};
 /// JSON in which nothing has to be left out before it is read.
 pub(super) struct Straight<'a>(&'a str);
 
-#[derive(Deserialize)]
+/// What an object says about itself. It is all read, and is sound.
+#[derive(Default)]
 struct Named<'a> {
-    #[serde(borrow, default, rename = "apiVersion")]
-    api_version: Cow<'a, str>,
-    #[serde(borrow, default)]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "of_map")]
-    metadata: Metadata<'a>,
+    api_version: Option<Cow<'a, str>>,
+    kind: Option<Cow<'a, str>>,
+    metadata: Option<Metadata<'a>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct Metadata<'a> {
-    #[serde(borrow, default)]
-    namespace: Cow<'a, str>,
-    #[serde(borrow, default)]
-    name: Cow<'a, str>,
+    namespace: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
 }
 
 impl<'a> Straight<'a> {
     /// The JSON with what it says about itself; `None` where it has to go the long way: it is no JSON, or has nulls.
     pub(super) fn new(content: &'a [u8]) -> Option<(Self, Identity<'a>)> {
         let text = std::str::from_utf8(content).ok()?;
-        serde_json::from_str::<Sound>(text).ok()?;
-        let named: Named<'a> = of_map(&mut serde_json::Deserializer::from_str(text)).ok()?;
+        let named: Named<'a> = serde_json::from_str(text).ok()?;
+        let metadata = named.metadata.unwrap_or_default();
         let identity = Identity {
-            namespace: named.metadata.namespace,
-            name: named.metadata.name,
-            kind: named.kind,
-            api_version: named.api_version,
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            kind: named.kind.unwrap_or_default(),
+            api_version: named.api_version.unwrap_or_default(),
         };
         Some((Self(text), identity))
     }
@@ -56,32 +51,83 @@ impl Input for Straight<'_> {
     }
 }
 
-/// A struct that is no list: serde would take one for the fields in their order.
-fn of_map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    struct OfMap<T>(PhantomData<T>);
+/// A map of which each field is read or looked at, whatever it is called.
+trait Fields<'de>: Default {
+    /// Reads the value of a field, or looks whether it is sound.
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, fields: &mut A) -> Result<(), A::Error>;
+}
 
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(fields))
+impl<'de> Fields<'de> for Named<'de> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, fields: &mut A) -> Result<(), A::Error> {
+        match name {
+            "apiVersion" => once(&mut self.api_version, fields, |Word(word)| word),
+            "kind" => once(&mut self.kind, fields, |Word(word)| word),
+            "metadata" => once(&mut self.metadata, fields, |OfMap(metadata)| metadata),
+            _ => fields.next_value_seed(Sound).map(drop),
         }
     }
-    deserializer.deserialize_map(OfMap(PhantomData))
+}
+
+impl<'de> Fields<'de> for Metadata<'de> {
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, fields: &mut A) -> Result<(), A::Error> {
+        match name {
+            "namespace" => once(&mut self.namespace, fields, |Word(word)| word),
+            "name" => once(&mut self.name, fields, |Word(word)| word),
+            _ => fields.next_value_seed(Sound).map(drop),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Named<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        OfMap::deserialize(deserializer).map(|OfMap(named)| named)
+    }
+}
+
+/// Reads a field that may be there once.
+fn once<'de, A: MapAccess<'de>, R: Deserialize<'de>, T>(
+    place: &mut Option<T>,
+    fields: &mut A,
+    value: impl FnOnce(R) -> T,
+) -> Result<(), A::Error> {
+    match place.replace(value(fields.next_value()?)) {
+        None => Ok(()),
+        Some(_) => Err(A::Error::custom("a field is there twice")),
+    }
+}
+
+/// Text, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What is a map and no list.
+struct OfMap<T>(T);
+
+impl<'de, T: Fields<'de>> Deserialize<'de> for OfMap<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+
+        impl<'de, T: Fields<'de>> Visitor<'de> for Reader<T> {
+            type Value = OfMap<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<OfMap<T>, A::Error> {
+                let mut read = T::default();
+                while let Some(Word(name)) = fields.next_key()? {
+                    read.read(&name, &mut fields)?;
+                }
+                Ok(OfMap(read))
+            }
+        }
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
 }
 
 /// Any JSON without a null. serde's own `IgnoredAny` does not look into strings and numbers that it skips.
 struct Sound;
-
-impl<'de> Deserialize<'de> for Sound {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
 
 impl<'de> DeserializeSeed<'de> for Sound {
     type Value = Self;
@@ -152,6 +198,8 @@ mod tests {
             r#"{"metadata": {"name": 7}}"#,
             r#"{"metadata": ["a"]}"#,
             r#"{"kind": "A", "kind": "B"}"#,
+            r#"{"kind": "A", "x": null}"#,
+            r#"{"metadata": {"name": "a"}, "metadata": {"name": "b"}}"#,
             r#"{"metadata": {}} x"#,
             "[]",
             "",

@@ -7,6 +7,7 @@ use tidegate_proto::{
     raft::v1,
 };
 
+use super::walk::{self, Walk};
 use super::{RequestKey, State};
 use crate::{
     command::Outcome,
@@ -95,15 +96,20 @@ impl State {
             return;
         }
         self.revision = index;
+        let replaced = plan.iter().filter(|(_, change)| change.before.is_some());
+        let replaced = replaced.filter_map(|(_, change)| change.after.clone());
+        walk::replace(&mut self.objects, replaced);
         let mut of = self.sources.remove(source).unwrap_or_default();
         for (key, Difference { before, after }) in plan {
             of.count(len_of(before.as_ref()), len_of(after.as_ref()));
-            match after {
-                Some(object) => drop(self.objects.insert(key.clone(), object)),
-                None => {
+            match (before, after) {
+                (None, Some(object)) => drop(self.objects.insert(key.clone(), object)),
+                (_, None) => {
                     self.tombstones.push(index, key.clone());
                     self.objects.remove(&key);
                 }
+                // It was replaced with the others.
+                (Some(_), Some(_)) => {}
             }
             of.release(&key);
             changed.push(key);
@@ -179,6 +185,7 @@ impl State {
     fn plan(&self, index: u64, operations: &[Operation]) -> Result<Plan, Outcome> {
         let mut plan = Plan::with_capacity(operations.len());
         let mut failed: Option<(usize, ObjectKey, Option<u64>)> = None;
+        let mut stored = Walk::new(&self.objects);
         for step in in_order(operations) {
             let Step {
                 key,
@@ -188,7 +195,7 @@ impl State {
             } = step;
             let is_same = plan.last().is_some_and(|(last, _)| *last == key);
             if !is_same {
-                plan.push((key.clone(), Difference::none_of(self.objects.get(&key))));
+                plan.push((key.clone(), Difference::none_of(stored.find(&key))));
             }
             let (_, change) = plan.last_mut().expect("the key is there");
             if !holds(operation, change.after.as_deref()) {
