@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tidegate_ir::Part;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::support::Running;
 use crate::support::configd::snapshot;
-use crate::support::parts::{backend, listener_at, route, to};
+use crate::support::parts::{backend, listener, listener_at, route, to};
 use crate::support::process::{Process, free_port};
 
 /// What an answer consists of.
@@ -77,4 +78,40 @@ async fn connections_are_taken_again_once_those_are_gone_who_took_the_memory() {
     }
     let kept = process.resident_kib();
     panic!("after six seconds it has {kept} KiB, and takes no connection");
+}
+
+/// Bytes that wait in the kernel on a connection of this machine, at the end with the first port (proc_net_tcp(5)).
+fn waiting(from: u16, to: u16) -> usize {
+    let (from, to) = (format!("0100007F:{from:04X}"), format!("0100007F:{to:04X}"));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let queue = table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words[1] == from && words[2] == to).then(|| words[4].split(':').next().map(str::to_owned))
+    });
+    let queue = queue.flatten().expect("the connection is there");
+    usize::from_str_radix(&queue, 16).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_without_room_has_little_of_its_answer_in_the_kernel() {
+    let backends = backend("a", &[large_answers().await]);
+    let running = Running::start().await;
+    let route = Part::Route(route("r", vec![to("/", "a")]));
+    let parts = [Part::from(listener()), route];
+    running
+        .configd
+        .apply(&snapshot(1, parts.into_iter().chain(backends)))
+        .await;
+    let address = running.address("http");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(1024).unwrap();
+    let mut client = socket.connect(address).await.unwrap();
+    client.write_all(REQUEST).await.unwrap();
+    let mut most = 0;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let own = client.local_addr().unwrap().port();
+        most = most.max(waiting(address.port(), own));
+    }
+    assert!((4 << 10..32 << 10).contains(&most), "{most} bytes");
 }
