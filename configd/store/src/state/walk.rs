@@ -37,12 +37,12 @@ pub(super) fn replace(objects: &mut Objects, by: impl IntoIterator<Item = Arc<St
     let mut ahead = objects.range_mut(..);
     for object in by {
         let next = ahead.next().filter(|(key, _)| **key == object.key);
-        let place = match next {
-            Some((_, place)) => place,
+        let (_, place) = match next {
+            Some(next) => next,
             None => {
                 ahead = objects.range_mut(&object.key..);
-                let (_, place) = ahead.next().expect("it replaces one");
-                place
+                let found = ahead.next().filter(|(key, _)| **key == object.key);
+                found.expect("it replaces one")
             }
         };
         *place = object;
